@@ -1,0 +1,235 @@
+//! A message: one immutable record, the same bytes in memory, in a store block and (in parts) on the wire.
+//!
+//! ```text
+//! record = address ++ properties ++ body
+//! address    = exchange name (short string) ++ routing key (short string), as in the publish method
+//! properties = property flags and values exactly as received (the content header after its body size)
+//! body       = the payload
+//! ```
+//!
+//! Invariants: a record never changes once built; a clone is a reference count. Deliberately absent: queues, time,
+//! anything about where the message is.
+
+pub mod death;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// What the broker must know of a message's properties without reading them again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Delivery mode 2: kept on disk when routed to a durable queue.
+    pub persistent: bool,
+    /// The priority property; 0 when absent.
+    pub priority: u8,
+    /// The expiration property in milliseconds, `u64::MAX` when absent.
+    pub expiration: u64,
+}
+
+impl Default for Facts {
+    fn default() -> Self {
+        Self { persistent: false, priority: 0, expiration: u64::MAX }
+    }
+}
+
+/// A published message; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Message(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    record: Bytes,
+    properties_at: u16,
+    body_at: u32,
+    facts: Facts,
+}
+
+impl Message {
+    /// Wraps a complete record, as [`Draft::finish`] or a store block yields it.
+    ///
+    /// `address_len` and `properties_len` are in octets. Returns `None` when they do not fit the record or the address
+    /// is not two short strings: the record is damaged.
+    pub fn from_record(record: Bytes, address_len: usize, properties_len: usize, facts: Facts) -> Option<Self> {
+        let body_at = address_len.checked_add(properties_len)?;
+        let address = record.get(..address_len)?;
+        let key = address.get(usize::from(*address.first()?) + 1..)?;
+        if key.len() != usize::from(*key.first()?) + 1 || body_at > record.len() {
+            return None;
+        }
+        let (properties_at, body_at) = (u16::try_from(address_len).ok()?, u32::try_from(body_at).ok()?);
+        u32::try_from(record.len()).ok()?;
+        Some(Self(Arc::new(Inner { record, properties_at, body_at, facts })))
+    }
+
+    /// The whole record.
+    pub fn record(&self) -> &Bytes {
+        &self.0.record
+    }
+
+    /// Exchange name and routing key as two short strings, length octets included.
+    #[inline]
+    pub fn address(&self) -> &[u8] {
+        &self.0.record[..usize::from(self.0.properties_at)]
+    }
+
+    /// The exchange the message was published to.
+    pub fn exchange(&self) -> &[u8] {
+        let address = self.address();
+        &address[1..=usize::from(address[0])]
+    }
+
+    /// The routing key the message was published with.
+    pub fn routing_key(&self) -> &[u8] {
+        let address = self.address();
+        &address[usize::from(address[0]) + 2..]
+    }
+
+    /// Property flags and values as received.
+    #[inline]
+    pub fn properties(&self) -> &[u8] {
+        &self.0.record[usize::from(self.0.properties_at)..self.0.body_at as usize]
+    }
+
+    /// The payload.
+    #[inline]
+    pub fn body(&self) -> &[u8] {
+        &self.0.record[self.0.body_at as usize..]
+    }
+
+    /// The payload, sharing the record's memory.
+    pub fn body_bytes(&self) -> Bytes {
+        self.0.record.slice(self.0.body_at as usize..)
+    }
+
+    /// Length of the payload in octets.
+    #[inline]
+    pub fn body_len(&self) -> u32 {
+        // `from_record` refuses records of 4 GiB and more.
+        u32::try_from(self.body().len()).unwrap_or(u32::MAX)
+    }
+
+    /// What was learned of the properties at publish time.
+    #[inline]
+    pub fn facts(&self) -> Facts {
+        self.0.facts
+    }
+
+    /// A copy of this message under another address and with other properties (dead-lettering).
+    pub fn readdressed(&self, exchange: &[u8], routing_key: &[u8], properties: &[u8], facts: Facts) -> Option<Self> {
+        let mut draft = Draft::new(&address(exchange, routing_key)?, properties, u64::from(self.body_len()), facts);
+        draft.extend(self.body());
+        draft.finish()
+    }
+}
+
+/// Two short strings, exchange and routing key, as they stand in a record; `None` if one exceeds 255 octets.
+pub fn address(exchange: &[u8], routing_key: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(exchange.len() + routing_key.len() + 2);
+    out.push(u8::try_from(exchange.len()).ok()?);
+    out.extend_from_slice(exchange);
+    out.push(u8::try_from(routing_key.len()).ok()?);
+    out.extend_from_slice(routing_key);
+    Some(out)
+}
+
+/// Memory reserved for a body before its first octet has arrived; the announced size is never trusted beyond it.
+const TRUSTED_BODY: u64 = 1 << 20;
+
+/// A message under assembly.
+#[derive(Debug)]
+pub struct Draft {
+    record: Vec<u8>,
+    address_len: usize,
+    properties_len: usize,
+    remaining: u64,
+    facts: Facts,
+}
+
+impl Draft {
+    /// Starts a record; `body_size` is what the content header announced, in octets.
+    pub fn new(address: &[u8], properties: &[u8], body_size: u64, facts: Facts) -> Self {
+        let trusted = usize::try_from(body_size.min(TRUSTED_BODY)).unwrap_or(0);
+        let mut record = Vec::with_capacity(address.len() + properties.len() + trusted);
+        record.extend_from_slice(address);
+        record.extend_from_slice(properties);
+        Self { record, address_len: address.len(), properties_len: properties.len(), remaining: body_size, facts }
+    }
+
+    /// Octets of the body still to come.
+    pub fn remaining(&self) -> u64 {
+        self.remaining
+    }
+
+    /// Body octets received so far.
+    pub fn body_len(&self) -> usize {
+        self.record.len() - self.address_len - self.properties_len
+    }
+
+    /// Appends a piece of the body. Returns `false`, appending nothing, if it is longer than what remains.
+    #[must_use]
+    pub fn try_extend(&mut self, chunk: &[u8]) -> bool {
+        match self.remaining.checked_sub(chunk.len() as u64) {
+            Some(remaining) => {
+                self.remaining = remaining;
+                self.record.extend_from_slice(chunk);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn extend(&mut self, chunk: &[u8]) {
+        let fits = self.try_extend(chunk);
+        debug_assert!(fits, "a draft is sized for its body");
+    }
+
+    /// The finished message; `None` if octets are missing or the record exceeds its size limits.
+    pub fn finish(self) -> Option<Message> {
+        if self.remaining > 0 {
+            return None;
+        }
+        let mut record = self.record;
+        record.shrink_to_fit();
+        Message::from_record(Bytes::from(record), self.address_len, self.properties_len, self.facts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Message {
+        let mut draft = Draft::new(&address(b"ex", b"a.key").unwrap(), &[0x10, 0, 2], 5, Facts::default());
+        assert!(draft.try_extend(b"he"));
+        assert!(!draft.try_extend(b"llo!"), "more than announced is refused");
+        assert!(draft.try_extend(b"llo"));
+        draft.finish().unwrap()
+    }
+
+    #[test]
+    fn a_record_keeps_its_parts_apart() {
+        let m = sample();
+        assert_eq!(m.exchange(), b"ex");
+        assert_eq!(m.routing_key(), b"a.key");
+        assert_eq!(m.properties(), &[0x10, 0, 2]);
+        assert_eq!(m.body(), b"hello");
+        assert_eq!(m.record().len(), m.address().len() + 3 + 5);
+    }
+
+    #[test]
+    fn a_damaged_record_is_refused() {
+        let record = sample().record().clone();
+        assert!(Message::from_record(record.clone(), 9, 3, Facts::default()).is_some());
+        for address_len in [0, 1, 8, 10, 400] {
+            assert!(Message::from_record(record.clone(), address_len, 3, Facts::default()).is_none());
+        }
+        assert!(Message::from_record(record, 9, 500, Facts::default()).is_none());
+    }
+
+    #[test]
+    fn readdressing_keeps_the_body() {
+        let m = sample().readdressed(b"", b"dead", &[0, 0], Facts::default()).unwrap();
+        assert_eq!((m.exchange(), m.routing_key(), m.body()), (&b""[..], &b"dead"[..], &b"hello"[..]));
+    }
+}

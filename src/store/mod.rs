@@ -1,0 +1,252 @@
+//! What durability means here: the [`Engine`] seam and the plain data that crosses it.
+//!
+//! A batch is *logical*: append, settle, drop, define, in terms of queue ids and sequence numbers. Blocks, bitmaps and
+//! merging belong to the engine. A commit answers [`Commit::Done`] only after everything in the batch would survive a
+//! power cut. Batches are committed one after another, in epoch order, by one thread.
+//!
+//! This room has never heard of queues, exchanges or sessions: it knows queue *ids*, *lanes* (priority levels of a
+//! queue, 0 for queues without priorities) and sequence numbers, which ascend within a queue and are never reused
+//! while the queue lives. Deliberately absent: threads, locks taken by others, clocks, any AMQP meaning.
+
+pub mod faulty;
+pub mod lmdb;
+pub mod memory;
+
+use crate::message::Message;
+
+/// Identity of a queue in the store; never reused, also not after the queue's deletion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct QueueId(pub u64);
+
+/// Position of a message in its queue; ascends with every push, from 1.
+pub type Seq = u64;
+
+/// Number of a commit; ascends from 1. What carries epoch 0 needs no commit.
+pub type Epoch = u64;
+
+/// A message to be kept.
+#[derive(Clone, Debug)]
+pub struct Put {
+    /// Its position in the queue.
+    pub seq: Seq,
+    /// Its priority level.
+    pub lane: u8,
+    /// When it expires, in milliseconds since the Unix epoch; [`crate::clock::NEVER`] if it does not.
+    pub expires_at: u64,
+    /// The message itself.
+    pub message: Message,
+}
+
+/// A kept message that is no longer needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settle {
+    /// Its position in the queue.
+    pub seq: Seq,
+    /// Its priority level.
+    pub lane: u8,
+    /// Length of its body in octets, so that the engine can keep totals without reading the body.
+    pub body_len: u32,
+}
+
+/// All kept messages of one lane with `from <= seq < until` are no longer needed (purge).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DropRange {
+    /// The lane.
+    pub lane: u8,
+    /// First position dropped.
+    pub from: Seq,
+    /// First position kept.
+    pub until: Seq,
+}
+
+/// The work of one queue in one commit. Puts and settles never name the same message.
+#[derive(Clone, Debug)]
+pub struct QueueBatch {
+    /// The queue.
+    pub queue: QueueId,
+    /// Messages to keep, ascending by `seq`.
+    pub puts: Vec<Put>,
+    /// Messages kept by earlier commits and settled since, in any order.
+    pub settles: Vec<Settle>,
+    /// Ranges purged.
+    pub drops: Vec<DropRange>,
+    /// At a clean shutdown: positions of kept messages that were handed to a client before, ascending.
+    pub redelivered: Vec<Seq>,
+}
+
+impl QueueBatch {
+    /// An empty batch of one queue.
+    pub fn new(queue: QueueId) -> Self {
+        Self { queue, puts: Vec::new(), settles: Vec::new(), drops: Vec::new(), redelivered: Vec::new() }
+    }
+}
+
+/// Key of a definition: opaque to the engine, at most [`MAX_KEY`] octets, never empty.
+pub type DefinitionKey = Vec<u8>;
+
+/// Longest definition key in octets (LMDB's limit).
+pub const MAX_KEY: usize = 511;
+
+/// A change of the durable topology.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Define {
+    /// Creates or replaces a definition.
+    Put {
+        /// Its key.
+        key: DefinitionKey,
+        /// Its value, JSON.
+        value: Vec<u8>,
+    },
+    /// Removes a definition.
+    Delete {
+        /// Its key.
+        key: DefinitionKey,
+    },
+    /// A queue is gone with everything in it; the engine may remove the messages later, in pieces.
+    DropQueue {
+        /// The queue.
+        queue: QueueId,
+    },
+    /// No queue id below this one will be handed out again.
+    NextQueueId(u64),
+}
+
+/// Everything that becomes durable together.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Its number.
+    pub epoch: Epoch,
+    /// Topology changes, in the order they were made; applied before the queues' work.
+    pub definitions: Vec<Define>,
+    /// Work of the queues, at most one entry a queue.
+    pub queues: Vec<QueueBatch>,
+    /// This is the last batch of an orderly shutdown.
+    pub clean_shutdown: bool,
+}
+
+/// The answer to a commit.
+#[derive(Debug)]
+#[must_use]
+pub enum Commit {
+    /// Everything in the batch is durable.
+    Done,
+    /// Another node has taken over; nothing of the batch is durable and nothing more may be confirmed.
+    Fenced,
+    /// No room for the batch (disk or map full): nothing of it is durable, it may be tried again.
+    Full(StoreError),
+    /// It is not known what is durable; nothing more may be confirmed and the process must end.
+    Unknown(StoreError),
+}
+
+/// A kept message, as read back.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// Its position in the queue.
+    pub seq: Seq,
+    /// When it expires; [`crate::clock::NEVER`] if it does not.
+    pub expires_at: u64,
+    /// The message itself.
+    pub message: Message,
+}
+
+/// Answer to [`Engine::read`].
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// Kept messages in ascending order.
+    pub messages: Vec<Stored>,
+    /// Where to go on reading; `None` at the end of the range.
+    pub next: Option<Seq>,
+    /// How many kept messages of the pages read were damaged and are set aside.
+    pub damaged: u64,
+}
+
+/// What a lane held at recovery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecoveredLane {
+    /// The lane.
+    pub lane: u8,
+    /// Kept messages.
+    pub count: u64,
+    /// Octets of their bodies.
+    pub bytes: u64,
+    /// Position of the first.
+    pub first: Seq,
+    /// Position of the last.
+    pub last: Seq,
+    /// Earliest expiry in the block that holds the first message; [`crate::clock::NEVER`] if nothing there expires.
+    pub head_expiry: u64,
+}
+
+/// What a queue held at recovery.
+#[derive(Clone, Debug, Default)]
+pub struct RecoveredQueue {
+    /// Lanes that hold messages, ascending.
+    pub lanes: Vec<RecoveredLane>,
+    /// Lowest position that may be given to the next push.
+    pub next_seq: Seq,
+    /// After a clean shutdown: positions handed to a client before, ascending.
+    pub redelivered: Vec<Seq>,
+}
+
+/// Everything an engine knew when it was opened.
+#[derive(Clone, Debug, Default)]
+pub struct Recovered {
+    /// All definitions, ascending by key.
+    pub definitions: Vec<(DefinitionKey, Vec<u8>)>,
+    /// Queues that hold messages (also such whose definition is gone: their messages are swept by the engine).
+    pub queues: std::collections::BTreeMap<QueueId, RecoveredQueue>,
+    /// Lowest queue id that may be handed out.
+    pub next_queue_id: u64,
+    /// The last run ended with an orderly shutdown (true for a new store).
+    pub clean: bool,
+    /// What was found damaged and set aside, one readable line each.
+    pub damage: Vec<String>,
+}
+
+/// Why the store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// An operating-system error on a file of the store.
+    #[error("store i/o: {0}")]
+    Io(#[from] std::io::Error),
+    /// An error reported by LMDB.
+    #[error("store: {0}")]
+    Engine(String),
+    /// The directory is in use by another process.
+    #[error("data directory {0} is in use by another leveret process")]
+    Locked(String),
+    /// The store was written by a version with another layout.
+    #[error("the store has schema version {found}, this leveret reads version {expected}")]
+    Schema {
+        /// Version found.
+        found: u32,
+        /// Version this build reads and writes.
+        expected: u32,
+    },
+    /// Bytes that cannot have been written by a leveret.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+    /// A test asked for this failure.
+    #[error("injected failure at call {0}")]
+    Injected(u64),
+}
+
+/// A place where batches become durable.
+///
+/// `commit` is called by one thread, in epoch order. `read` is called by loader threads beside it and sees at least
+/// every batch whose commit has answered [`Commit::Done`] before the call.
+pub trait Engine: Send + Sync + 'static {
+    /// Reads definitions and totals; called once, before anything else. Never reads message bodies.
+    fn recover(&self) -> Result<Recovered, StoreError>;
+
+    /// Makes a batch durable.
+    fn commit(&self, batch: &Batch) -> Commit;
+
+    /// Reads kept messages of one lane with `from <= seq < until`, ascending, until about `budget` octets of records
+    /// are collected (at least one message if there is any).
+    fn read(&self, queue: QueueId, lane: u8, from: Seq, until: Seq, budget: usize) -> Result<Page, StoreError>;
+
+    /// Does a bounded piece of deferred work (removing dropped queues and ranges); `true` if some is left.
+    /// Called by the committing thread when it has nothing to commit.
+    fn sweep(&self) -> Result<bool, StoreError>;
+}
