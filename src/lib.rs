@@ -4,3 +4,4 @@ pub mod clock;
 pub mod message;
 pub mod store;
 pub mod sync;
+pub mod wire;
