@@ -16,6 +16,8 @@
 // Tests may index and count: a panic there is a failed test.
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::cast_possible_truncation, clippy::arithmetic_side_effects))]
 
+mod erlang;
+pub mod frame;
 pub mod refusal;
 pub mod short;
 
