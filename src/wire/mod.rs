@@ -18,7 +18,10 @@
 
 mod erlang;
 pub mod frame;
+mod reader;
 pub mod refusal;
 pub mod short;
+pub mod table;
 
 pub use refusal::{Radius, Refusal, ReplyCode};
+pub use table::{Malformed, Table, Value};
