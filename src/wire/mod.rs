@@ -18,6 +18,7 @@
 
 mod erlang;
 pub mod frame;
+pub mod properties;
 mod reader;
 pub mod refusal;
 pub mod short;
