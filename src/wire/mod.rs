@@ -18,10 +18,12 @@
 
 mod erlang;
 pub mod frame;
+pub mod method;
 pub mod properties;
 mod reader;
 pub mod refusal;
 pub mod short;
+mod signature;
 pub mod table;
 
 pub use refusal::{Radius, Refusal, ReplyCode};
