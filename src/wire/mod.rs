@@ -16,6 +16,7 @@
 // Tests may index and count: a panic there is a failed test.
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::cast_possible_truncation, clippy::arithmetic_side_effects))]
 
+pub mod encode;
 mod erlang;
 pub mod frame;
 pub mod method;
