@@ -12,6 +12,9 @@ pub mod faulty;
 pub mod lmdb;
 pub mod memory;
 
+#[cfg(test)]
+mod fixture;
+
 use crate::message::Message;
 
 /// Identity of a queue in the store; never reused, also not after the queue's deletion.

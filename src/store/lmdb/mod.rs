@@ -1,0 +1,252 @@
+//! The LMDB engine: batches become durable in one memory-mapped B+tree file; the layout is in FORMAT.md.
+//!
+//! Touches the files of its directory and nothing else. Write transactions live only within `open`, `recover`,
+//! `commit` and `sweep`, on the calling thread; read transactions only within `recover` and `read`, which copy out and
+//! close (a reader left open makes the file grow). Invariants: every transaction is synced before it counts (`NO_SYNC`,
+//! `NO_META_SYNC` and `WRITE_MAP` are never set but by [`LmdbOptions::sync`] in tests); one process a directory; after
+//! an outcome that is not known, nothing is committed any more. Deliberately absent: threads, growing the map while
+//! running (it is made so large at the start that the disk fills first), compaction.
+
+mod blocks;
+mod commit;
+mod index;
+mod lock;
+mod read;
+mod recover;
+mod schema;
+mod sweep;
+mod tables;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::{DirBuilder, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use heed::{Env, EnvFlags, EnvOpenOptions, MdbError, WithoutTls};
+
+use super::{Batch, Commit, Engine, Page, QueueId, Recovered, Seq, StoreError};
+use tables::Tables;
+
+/// Size of the map that is tried first: address space only, far above any disk this broker is meant for.
+const LARGEST_MAP: u64 = 1 << 40;
+
+/// Smallest map that is tried where address space is rationed (`RLIMIT_AS`, some containers).
+const SMALLEST_MAP: u64 = 1 << 30;
+
+/// A multiple of every machine's page size; LMDB maps whole pages.
+const LARGEST_PAGE: usize = 64 << 10;
+
+/// Concurrent read transactions; more than the threads of tokio's blocking pool (512 by default).
+const READERS: u32 = 1024;
+
+/// Free space of the file system, in octets, below which LMDB's EIO is taken for a full disk: on some file systems
+/// (tmpfs) a write that finds no room is short instead of failing, which LMDB reports as EIO.
+const NO_SPACE: u64 = 4 << 20;
+
+/// How an [`LmdbEngine`] is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct LmdbOptions {
+    /// Address space for the map in octets, the upper bound of the store's size; rounded up to 64 KiB. 0 tries
+    /// 1 TiB and halves it, down to 1 GiB, until the system grants it.
+    pub map_size: u64,
+    /// Whether commits wait for the disk. `false` loses everything at a power cut, and is for tests only.
+    pub sync: bool,
+}
+
+impl Default for LmdbOptions {
+    fn default() -> Self {
+        Self { map_size: 0, sync: true }
+    }
+}
+
+/// A store in a directory. Dropping it closes the files and gives the directory free.
+#[derive(Debug)]
+pub struct LmdbEngine {
+    // Declared before the lock: the environment is closed before another process may come in.
+    env: Env<WithoutTls>,
+    tables: Tables,
+    dir: PathBuf,
+    /// There may be rows in `holes`.
+    sweeping: AtomicBool,
+    /// The outcome of an earlier commit is not known; see [`Commit::Unknown`].
+    failed: AtomicBool,
+    _lock: File,
+}
+
+impl LmdbEngine {
+    /// Opens the store in `dir`, creating both (mode 0700) where missing.
+    ///
+    /// Fails with [`StoreError::Locked`] while another engine, of this or another process, has the directory open, and
+    /// with [`StoreError::Schema`], changing nothing, if the store has another layout.
+    pub fn open(dir: &Path, options: LmdbOptions) -> Result<Self, StoreError> {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        let lock = lock::take(dir)?;
+        let env = open_env(dir, options)?;
+        check_flags(&env, options)?;
+        env.clear_stale_readers()?;
+        let tables = Tables::open(&env)?;
+        sync_names(dir)?;
+        let dir = dir.to_path_buf();
+        Ok(Self { env, tables, dir, sweeping: true.into(), failed: false.into(), _lock: lock })
+    }
+
+    /// Whether an error means that there was no room, and everything is as before.
+    fn is_full(&self, error: &heed::Error) -> bool {
+        let no_room = match error {
+            heed::Error::Mdb(MdbError::MapFull) => true,
+            heed::Error::Io(error) => match error.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => true,
+                _ => error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) && self.is_disk_full(),
+            },
+            _ => false,
+        };
+        // When LMDB could not write its root record, it refuses every later transaction: then it is not known
+        // whether the old or the new root is on disk, whatever the error was.
+        no_room && self.env.write_txn().is_ok()
+    }
+
+    fn is_disk_full(&self) -> bool {
+        rustix::fs::statvfs(&self.dir).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < NO_SPACE)
+    }
+
+    fn failed(&self) -> Option<StoreError> {
+        let failed = self.failed.load(Ordering::Relaxed);
+        failed.then(|| StoreError::Engine("an earlier commit failed; what is durable is not known".to_owned()))
+    }
+}
+
+impl Engine for LmdbEngine {
+    fn recover(&self) -> Result<Recovered, StoreError> {
+        let txn = self.env.read_txn()?;
+        let mut recovered = recover::recover(&self.tables, &txn)?;
+        drop(txn);
+        recover::begin_run(&self.tables, self.env.write_txn()?, &mut recovered)?;
+        Ok(recovered)
+    }
+
+    fn commit(&self, batch: &Batch) -> Commit {
+        if let Some(error) = self.failed() {
+            return Commit::Unknown(error);
+        }
+        let applied = self.env.write_txn().and_then(|mut txn| {
+            let holes = commit::apply(&self.tables, &mut txn, batch)?;
+            txn.commit()?;
+            Ok(holes)
+        });
+        match applied {
+            Ok(holes) => {
+                self.sweeping.fetch_or(holes, Ordering::Relaxed);
+                Commit::Done
+            }
+            Err(error) if self.is_full(&error) => Commit::Full(error.into()),
+            Err(error) => {
+                self.failed.store(true, Ordering::Relaxed);
+                Commit::Unknown(error.into())
+            }
+        }
+    }
+
+    fn read(&self, queue: QueueId, lane: u8, from: Seq, until: Seq, budget: usize) -> Result<Page, StoreError> {
+        let txn = self.env.read_txn()?;
+        Ok(read::page(&self.tables, &txn, queue, lane, from..until, budget)?)
+    }
+
+    /// Answers `false` also while there is no room to go on, so that nobody spins; the next call tries again.
+    fn sweep(&self) -> Result<bool, StoreError> {
+        if !self.sweeping.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        if let Some(error) = self.failed() {
+            return Err(error);
+        }
+        let swept = self.env.write_txn().and_then(|mut txn| {
+            let left = sweep::piece(&self.tables, &mut txn)?;
+            txn.commit()?;
+            Ok(left)
+        });
+        match swept {
+            Ok(left) => {
+                self.sweeping.store(left, Ordering::Relaxed);
+                Ok(left)
+            }
+            Err(error) if self.is_full(&error) => Ok(false),
+            Err(error) => {
+                self.failed.store(true, Ordering::Relaxed);
+                Err(error.into())
+            }
+        }
+    }
+}
+
+impl From<heed::Error> for StoreError {
+    fn from(error: heed::Error) -> Self {
+        match error {
+            heed::Error::Io(error) => Self::Io(error),
+            other => Self::Engine(other.to_string()),
+        }
+    }
+}
+
+/// Opens the environment with the asked-for map, or the largest the system grants.
+fn open_env(dir: &Path, options: LmdbOptions) -> Result<Env<WithoutTls>, StoreError> {
+    if options.map_size > 0 {
+        return Ok(open_env_sized(dir, options.map_size, options.sync)?);
+    }
+    let mut size = LARGEST_MAP;
+    loop {
+        match open_env_sized(dir, size, options.sync) {
+            Err(heed::Error::Io(error)) if error.kind() == ErrorKind::OutOfMemory && size / 2 >= SMALLEST_MAP => {
+                size /= 2;
+            }
+            opened => return Ok(opened?),
+        }
+    }
+}
+
+#[allow(unsafe_code)] // the only place: opening a memory map is a promise about a file that no compiler can check
+fn open_env_sized(dir: &Path, size: u64, sync: bool) -> heed::Result<Env<WithoutTls>> {
+    let size = usize::try_from(size).unwrap_or(usize::MAX / 2).next_multiple_of(LARGEST_PAGE);
+    let mut options = EnvOpenOptions::new().read_txn_without_tls();
+    options.map_size(size).max_readers(READERS).max_dbs(schema::DATABASES);
+    // SAFETY: `flags` and `open` are unsafe because the map shows whatever happens to the file, and because some flags
+    // weaken LMDB's promises.
+    // 1. Nobody else writes the file: the caller holds the exclusive lock of the directory for as long as the `Env`
+    //    lives, the directory belongs to this user alone (mode 0700), and heed refuses a second `Env` on the same path
+    //    in this process. A user who truncates `data.mdb` under a running broker is beyond what can be guarded.
+    // 2. The only flag that is ever set is `NO_SYNC`, in tests; it gives up durability, not memory safety. `WRITE_MAP`,
+    //    with which a stray write or a full disk (SIGBUS) would hit the map, and `NO_LOCK` are never set.
+    // 3. The map is never resized while the `Env` lives.
+    unsafe {
+        if !sync {
+            options.flags(EnvFlags::NO_SYNC);
+        }
+        options.open(dir)
+    }
+}
+
+/// Reads the flags back: with one of these, an answer of `Done` would be a lie.
+fn check_flags(env: &Env<WithoutTls>, options: LmdbOptions) -> Result<(), StoreError> {
+    let mut lies = EnvFlags::NO_META_SYNC | EnvFlags::WRITE_MAP | EnvFlags::MAP_ASYNC | EnvFlags::NO_LOCK;
+    lies.set(EnvFlags::NO_SYNC, options.sync);
+    if env.get_flags()? & lies.bits() == 0 {
+        Ok(())
+    } else {
+        Err(StoreError::Engine("the environment was opened with flags that give up durability".to_owned()))
+    }
+}
+
+/// Makes the names of new files survive a power cut; LMDB syncs contents only.
+fn sync_names(dir: &Path) -> Result<(), StoreError> {
+    let dir = dir.canonicalize()?;
+    File::open(&dir)?.sync_all()?;
+    match dir.parent() {
+        // A parent that may not be read is not ours to create in, so our name in it is not new.
+        Some(parent) => File::open(parent).or_else(|_| File::open(&dir))?.sync_all()?,
+        None => (),
+    }
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! Reading messages back.
+//!
+//! Touches only pages of the asked-for lane, through a read transaction that ends with the call. Invariants: nothing is
+//! returned that is settled, dropped or fails its checksum; messages own their octets. Deliberately absent: caching.
+
+use std::ops::Bound::{Excluded, Included};
+use std::ops::Range;
+
+use heed::RoTxn;
+
+use super::blocks::Records;
+use super::index::IndexRow;
+use super::schema::Key;
+use super::tables::{Span, Tables, in_hole};
+use crate::store::{Page, QueueId, Seq, Stored};
+
+/// A page of one lane; see [`crate::store::Engine::read`].
+pub(super) fn page(
+    tables: &Tables,
+    txn: &RoTxn<'_>,
+    queue: QueueId,
+    lane: u8,
+    range: Range<Seq>,
+    budget: usize,
+) -> heed::Result<Page> {
+    let mut page = Page::default();
+    if range.is_empty() || tables.is_dropped(txn, queue)? {
+        return Ok(page);
+    }
+    let holes = tables.holes_in_lane(txn, queue, lane)?;
+    let first = match tables.row_at(txn, queue, lane, range.start)? {
+        Some((key, _)) => key.first,
+        None => range.start,
+    };
+    let (start, end) = (Key { queue, lane, first }, Key { queue, lane, first: range.end });
+    let (start, end) = (start.encode(), end.encode());
+    let span: Span<'_> = (Included(&start), Excluded(&end));
+    let mut octets = 0usize;
+    for entry in tables.index.range(txn, &span)? {
+        let (key, value) = entry?;
+        let Some(key) = Key::decode(key) else { continue };
+        // A damaged row was reported by recovery and is set aside.
+        let Ok(row) = IndexRow::decode(key, value) else { continue };
+        if in_hole(&holes, key, &row) {
+            continue;
+        }
+        let live = row.live_offsets().filter(|offset| range.contains(&key.seq(*offset)));
+        let wanted: Vec<u16> = live.collect();
+        let Some(next) = wanted.first() else { continue };
+        if octets >= budget && !page.messages.is_empty() {
+            page.next = Some(key.seq(*next));
+            return Ok(page);
+        }
+        let block = tables.blocks.get(txn, &key.encode())?;
+        let records = block.and_then(|value| Records::open(key, value).ok()).into_iter().flatten();
+        let mut missing = wanted.len() as u64;
+        for record in records.filter(|record| wanted.binary_search(&record.offset).is_ok()) {
+            let seq = key.seq(record.offset);
+            let fits = octets.saturating_add(record.octets.len()) <= budget;
+            if !fits && !page.messages.is_empty() {
+                page.next = Some(seq);
+                return Ok(page);
+            }
+            if let Some(message) = record.message() {
+                octets = octets.saturating_add(record.octets.len());
+                missing = missing.saturating_sub(1);
+                page.messages.push(Stored { seq, expires_at: record.expires_at, message });
+            }
+        }
+        page.damaged += missing;
+    }
+    Ok(page)
+}

@@ -1,0 +1,156 @@
+//! What a store holds, found by reading index rows; blocks stay untouched.
+//!
+//! Invariants: nothing on disk makes this panic; what is damaged is named, never deleted. Deliberately absent: the
+//! meaning of definitions.
+
+use std::collections::HashMap;
+use std::collections::btree_map::Entry;
+
+use heed::{RoTxn, RwTxn};
+
+use super::index::{IndexRow, MAX_SPAN};
+use super::schema::{self, Hole, Key};
+use super::tables::{Tables, in_hole};
+use crate::store::{QueueId, Recovered, RecoveredLane, RecoveredQueue, Seq, StoreError};
+
+/// Most lines about damage that are kept; a store that lost many pages must not fill memory with complaints.
+const MOST_COMPLAINTS: usize = 1000;
+
+/// Holes by lane; a dropped queue maps to `None`.
+type Holes = HashMap<QueueId, Option<HashMap<u8, Vec<(Seq, Seq)>>>>;
+
+/// Reads everything but messages.
+pub(super) fn recover(tables: &Tables, txn: &RoTxn<'_>) -> Result<Recovered, StoreError> {
+    let mut out = Recovered {
+        next_queue_id: tables.next_queue_id(txn)??,
+        clean: tables.meta.get(txn, schema::META_CLEAN)? == Some(&[1]),
+        ..Recovered::default()
+    };
+    for entry in tables.definitions.iter(txn)? {
+        let (key, value) = entry?;
+        out.definitions.push((key.to_vec(), value.to_vec()));
+    }
+    let holes = read_holes(tables, txn, &mut out)?;
+    read_index(tables, txn, &holes, &mut out)?;
+    read_marks(tables, txn, &holes, &mut out)?;
+    if let Some(highest) = out.queues.keys().chain(holes.keys()).max() {
+        out.next_queue_id = out.next_queue_id.max(highest.0.saturating_add(1));
+    }
+    Ok(out)
+}
+
+/// Makes a crash from here on visible to the next recovery. Writes nothing if it already would be.
+pub(super) fn begin_run(tables: &Tables, mut txn: RwTxn<'_>, found: &mut Recovered) -> Result<(), StoreError> {
+    let was_clean = tables.meta.get(&txn, schema::META_CLEAN)? == Some(&[1]);
+    if was_clean || !tables.marks.is_empty(&txn)? {
+        tables.marks.clear(&mut txn)?;
+        tables.meta.put(&mut txn, schema::META_CLEAN, &[0])?;
+        txn.commit()?;
+    }
+    if !found.clean {
+        found.queues.values_mut().for_each(|queue| queue.redelivered.clear());
+    }
+    Ok(())
+}
+
+fn complain(out: &mut Recovered, line: impl FnOnce() -> String) {
+    if out.damage.len() < MOST_COMPLAINTS {
+        out.damage.push(line());
+    }
+}
+
+fn queue_of(out: &mut Recovered, queue: QueueId) -> &mut RecoveredQueue {
+    let entry = out.queues.entry(queue);
+    let vacant = matches!(entry, Entry::Vacant(_));
+    let queue = entry.or_default();
+    if vacant {
+        queue.next_seq = 1;
+    }
+    queue
+}
+
+fn read_holes(tables: &Tables, txn: &RoTxn<'_>, out: &mut Recovered) -> Result<Holes, StoreError> {
+    let mut holes = Holes::new();
+    for entry in tables.holes.iter(txn)? {
+        let (key, value) = entry?;
+        match schema::decode_hole(key, value) {
+            Ok(Hole::Queue(queue)) => {
+                holes.insert(queue, None);
+            }
+            Ok(Hole::Range { key, until }) => {
+                if let Some(lanes) = holes.entry(key.queue).or_insert_with(|| Some(HashMap::new())) {
+                    lanes.entry(key.lane).or_default().push((key.first, until));
+                    let queue = queue_of(out, key.queue);
+                    queue.next_seq = queue.next_seq.max(until);
+                }
+            }
+            Err(damage) => complain(out, || format!("hole {key:02x?}: {damage}")),
+        }
+    }
+    Ok(holes)
+}
+
+fn read_index(tables: &Tables, txn: &RoTxn<'_>, holes: &Holes, out: &mut Recovered) -> Result<(), StoreError> {
+    for entry in tables.index.iter(txn)? {
+        let (octets, value) = entry?;
+        let Some(key) = Key::decode(octets) else {
+            complain(out, || format!("index row {octets:02x?}: not a key"));
+            continue;
+        };
+        let lanes = match holes.get(&key.queue) {
+            Some(None) => continue,
+            Some(Some(lanes)) => lanes.get(&key.lane),
+            None => None,
+        };
+        match IndexRow::decode(key, value) {
+            Ok(row) if lanes.is_some_and(|holes| in_hole(holes, key, &row)) => {}
+            Ok(row) => count(queue_of(out, key.queue), key, &row),
+            Err(damage) => {
+                let Key { queue, lane, first } = key;
+                complain(out, || format!("index row of queue {}, lane {lane}, position {first}: {damage}", queue.0));
+                let queue = queue_of(out, queue);
+                queue.next_seq = queue.next_seq.max(key.seq(MAX_SPAN));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Adds a row's messages to its queue; rows come in ascending order of (lane, position).
+fn count(queue: &mut RecoveredQueue, key: Key, row: &IndexRow) {
+    queue.next_seq = queue.next_seq.max(row.last_covered(key).saturating_add(1));
+    let mut live = row.live_offsets();
+    let Some(first) = live.next() else { return };
+    let last = key.seq(live.next_back().unwrap_or(first));
+    match queue.lanes.last_mut() {
+        Some(lane) if lane.lane == key.lane => {
+            lane.count += u64::from(row.live());
+            lane.bytes = lane.bytes.saturating_add(row.octets());
+            lane.last = last;
+        }
+        _ => queue.lanes.push(RecoveredLane {
+            lane: key.lane,
+            count: row.live().into(),
+            bytes: row.octets(),
+            first: key.seq(first),
+            last,
+            head_expiry: row.earliest_expiry(),
+        }),
+    }
+}
+
+fn read_marks(tables: &Tables, txn: &RoTxn<'_>, holes: &Holes, out: &mut Recovered) -> Result<(), StoreError> {
+    for entry in tables.marks.iter(txn)? {
+        let (key, value) = entry?;
+        match schema::decode_marks(key, value) {
+            Ok((queue, _)) if holes.get(&queue).is_some_and(Option::is_none) => {}
+            Ok((queue, positions)) => queue_of(out, queue).redelivered = positions,
+            Err(damage) => {
+                // Which messages were delivered is not known any more: the same as after a crash.
+                out.clean = false;
+                complain(out, || format!("marks {key:02x?}: {damage}"));
+            }
+        }
+    }
+    Ok(())
+}

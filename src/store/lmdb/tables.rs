@@ -1,0 +1,136 @@
+//! The named databases, and the look-ups that several operations share.
+//!
+//! Touches LMDB through a transaction of the caller's. Invariant: an index row and its block are written and deleted
+//! together. Deliberately absent: beginning and ending transactions, but for the one that creates the databases.
+
+use std::ops::Bound;
+
+use heed::types::Bytes;
+use heed::{Database, Env, RoTxn, RwTxn, WithoutTls};
+
+use super::blocks::Draft;
+use super::index::IndexRow;
+use super::schema::{self, Hole, Key};
+use crate::store::{QueueId, Seq, StoreError};
+
+pub(super) type Table = Database<Bytes, Bytes>;
+
+/// Bounds of a scan over keys.
+pub(super) type Span<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
+/// Handles of all named databases.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tables {
+    pub(super) meta: Table,
+    pub(super) definitions: Table,
+    pub(super) index: Table,
+    pub(super) blocks: Table,
+    pub(super) marks: Table,
+    pub(super) holes: Table,
+}
+
+impl Tables {
+    /// Opens the databases, creating them in a new store; refuses a store with another layout before changing it.
+    pub(super) fn open(env: &Env<WithoutTls>) -> Result<Self, StoreError> {
+        let mut txn = env.write_txn()?;
+        let meta: Table = env.create_database(&mut txn, Some(schema::META))?;
+        match meta.get(&txn, schema::META_SCHEMA)?.map(<[u8; 4]>::try_from) {
+            Some(Ok(found)) if found == schema::SCHEMA.to_be_bytes() => {}
+            Some(Ok(found)) => {
+                return Err(StoreError::Schema { found: u32::from_be_bytes(found), expected: schema::SCHEMA });
+            }
+            Some(Err(_)) => return Err(StoreError::Damaged("the schema version is not a number".to_owned())),
+            None if meta.is_empty(&txn)? => {
+                meta.put(&mut txn, schema::META_SCHEMA, &schema::SCHEMA.to_be_bytes())?;
+                meta.put(&mut txn, schema::META_CLEAN, &[1])?;
+            }
+            None => return Err(StoreError::Damaged("the schema version is missing".to_owned())),
+        }
+        let mut open = |name| env.create_database(&mut txn, Some(name));
+        let tables = Self {
+            meta,
+            definitions: open(schema::DEFINITIONS)?,
+            index: open(schema::INDEX)?,
+            blocks: open(schema::BLOCKS)?,
+            marks: open(schema::MARKS)?,
+            holes: open(schema::HOLES)?,
+        };
+        txn.commit()?;
+        Ok(tables)
+    }
+
+    /// The lowest queue id that was never handed out.
+    pub(super) fn next_queue_id(&self, txn: &RoTxn<'_>) -> heed::Result<Result<u64, StoreError>> {
+        Ok(match self.meta.get(txn, schema::META_NEXT_QUEUE_ID)?.map(<[u8; 8]>::try_from) {
+            None => Ok(1),
+            Some(Ok(id)) => Ok(u64::from_be_bytes(id)),
+            Some(Err(_)) => Err(StoreError::Damaged("the next queue id is not a number".to_owned())),
+        })
+    }
+
+    /// Writes a block, straight from its messages' records, and its index row.
+    pub(super) fn put_block(&self, txn: &mut RwTxn<'_>, draft: &Draft<'_>) -> heed::Result<()> {
+        let key = draft.key.encode();
+        self.blocks.put_reserved(txn, &key, draft.len(), |space| draft.write(space))?;
+        self.index.put(txn, &key, &draft.index_row().encode(draft.key))
+    }
+
+    /// The undamaged index row that covers a position, if there is one.
+    pub(super) fn row_at(
+        &self,
+        txn: &RoTxn<'_>,
+        queue: QueueId,
+        lane: u8,
+        seq: Seq,
+    ) -> heed::Result<Option<(Key, IndexRow)>> {
+        let wanted = Key { queue, lane, first: seq };
+        let Some((key, value)) = self.index.get_lower_than_or_equal_to(txn, &wanted.encode())? else {
+            return Ok(None);
+        };
+        let key = Key::decode(key).filter(|key| key.queue == queue && key.lane == lane);
+        Ok(key.and_then(|key| {
+            let row = IndexRow::decode(key, value).ok()?;
+            (seq <= row.last_covered(key)).then_some((key, row))
+        }))
+    }
+
+    /// Writes a changed index row back; one without messages goes, and its block with it.
+    pub(super) fn update_row(&self, txn: &mut RwTxn<'_>, key: Key, row: &IndexRow) -> heed::Result<()> {
+        if row.live() == 0 {
+            return self.delete_row(txn, &key.encode());
+        }
+        self.index.put(txn, &key.encode(), &row.encode(key))
+    }
+
+    /// Deletes an index row and its block.
+    pub(super) fn delete_row(&self, txn: &mut RwTxn<'_>, key: &[u8]) -> heed::Result<()> {
+        self.index.delete(txn, key)?;
+        self.blocks.delete(txn, key)?;
+        Ok(())
+    }
+
+    /// Whether a queue is dropped and its rows are not all removed yet.
+    pub(super) fn is_dropped(&self, txn: &RoTxn<'_>, queue: QueueId) -> heed::Result<bool> {
+        Ok(self.holes.get(txn, &queue.0.to_be_bytes())?.is_some())
+    }
+
+    /// Ranges of a lane whose rows are not all removed yet, as (from, until).
+    pub(super) fn holes_in_lane(&self, txn: &RoTxn<'_>, queue: QueueId, lane: u8) -> heed::Result<Vec<(Seq, Seq)>> {
+        let mut prefix = [0; 9];
+        prefix[..8].copy_from_slice(&queue.0.to_be_bytes());
+        prefix[8] = lane;
+        let mut out = Vec::new();
+        for entry in self.holes.prefix_iter(txn, &prefix)? {
+            let (key, value) = entry?;
+            if let Ok(Hole::Range { key, until }) = schema::decode_hole(key, value) {
+                out.push((key.first, until));
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// Whether one of these holes covers the whole row.
+pub(super) fn in_hole(holes: &[(Seq, Seq)], key: Key, row: &IndexRow) -> bool {
+    holes.iter().any(|(from, until)| *from <= key.first && row.last_covered(key) < *until)
+}
