@@ -1,6 +1,7 @@
 //! Leveret: an AMQP 0-9-1 message broker that RabbitMQ clients connect to unchanged.
 
 pub mod clock;
+pub mod config;
 pub mod message;
 pub mod store;
 pub mod sync;
