@@ -1,5 +1,6 @@
 //! Leveret: an AMQP 0-9-1 message broker that RabbitMQ clients connect to unchanged.
 
+pub mod auth;
 pub mod clock;
 pub mod config;
 pub mod message;
