@@ -1,0 +1,189 @@
+//! Who may log in.
+//!
+//! [`Users`] is the registry of users, [`sasl`] reads what a client sends in start-ok, `password` hashes and compares.
+//! May touch its own tables and nothing else: no sockets, no clock, no store (the broker persists [`User`] values).
+//! Invariants: every refusal takes the same work, whatever its reason, and a reason never reaches the client; an empty
+//! password is refused. Deliberately absent: permissions per virtual host, and tokens.
+
+mod base64;
+mod password;
+pub mod sasl;
+
+use crate::config::UserEntry;
+use dashmap::DashMap;
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+pub use crate::config::Secret;
+pub use password::{PasswordHash, RandomError};
+
+/// Someone who may log in, as kept in the definitions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Name the client logs in with, and the only value its messages' user-id property may have.
+    pub name: Arc<str>,
+    /// Tags such as `administrator`.
+    #[serde(default)]
+    pub tags: Vec<Arc<str>>,
+    /// Salted hash of the password, in RabbitMQ's form.
+    pub password_hash: PasswordHash,
+    /// Whether logins are accepted from this machine only (RabbitMQ's `loopback_users`).
+    #[serde(default)]
+    pub loopback_only: bool,
+}
+
+/// Why a login was refused: for the log. The client gets the same 403 for all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// No such user, or not this user's password.
+    #[error("invalid credentials")]
+    Credentials,
+    /// The user may log in from this machine only.
+    #[error("user can only connect via localhost")]
+    NotLoopback,
+}
+
+/// The registry of users. Cheap to share; every method may be called from any thread.
+#[derive(Debug)]
+pub struct Users {
+    by_name: DashMap<Arc<str>, Arc<User>>,
+    /// Compared against when there is no such user, so that a stranger cannot tell which names exist by the time taken.
+    nobody: PasswordHash,
+}
+
+impl Users {
+    /// A registry without users. Fails if the system has no randomness to give.
+    pub fn new() -> Result<Self, RandomError> {
+        Ok(Self { by_name: DashMap::new(), nobody: PasswordHash::of(b"nobody")? })
+    }
+
+    /// A registry with the users of the configuration. Fails if the system has no randomness to give.
+    pub fn seeded(entries: &[UserEntry]) -> Result<Self, RandomError> {
+        let users = Self::new()?;
+        for entry in entries {
+            users.insert(User {
+                name: entry.name.as_str().into(),
+                tags: entry.tags.iter().map(|tag| tag.as_str().into()).collect(),
+                password_hash: PasswordHash::of(entry.password.expose().as_bytes())?,
+                loopback_only: entry.loopback_only,
+            });
+        }
+        Ok(users)
+    }
+
+    /// Adds a user or replaces the one of that name.
+    pub fn insert(&self, user: User) {
+        self.by_name.insert(user.name.clone(), Arc::new(user));
+    }
+
+    /// Takes a user out of the registry; open connections stay, as with RabbitMQ.
+    pub fn remove(&self, name: &str) -> Option<Arc<User>> {
+        self.by_name.remove(name).map(|(_, user)| user)
+    }
+
+    /// The user of that name.
+    pub fn get(&self, name: &str) -> Option<Arc<User>> {
+        self.by_name.get(name).map(|user| Arc::clone(&user))
+    }
+
+    /// All users, ordered by name.
+    pub fn list(&self) -> Vec<Arc<User>> {
+        let mut users: Vec<_> = self.by_name.iter().map(|user| Arc::clone(&user)).collect();
+        users.sort_by(|a, b| a.name.cmp(&b.name));
+        users
+    }
+
+    /// The user who logs in with this password from this address.
+    pub fn authenticate(&self, user: &[u8], password: &[u8], peer: IpAddr) -> Result<Arc<User>, Denied> {
+        let known = std::str::from_utf8(user).ok().and_then(|name| self.get(name));
+        let hash = known.as_ref().map_or(&self.nobody, |known| &known.password_hash);
+        // Compared in every case: also for nobody and for the empty password.
+        let matches = hash.matches(password) && !password.is_empty();
+        let user = known.filter(|_| matches).ok_or(Denied::Credentials)?;
+        // The address is looked at last, so that this reason is only ever given to who knows the password.
+        if user.loopback_only && !peer.to_canonical().is_loopback() {
+            return Err(Denied::NotLoopback);
+        }
+        Ok(user)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    fn entry(name: &str, password: &str, loopback_only: bool) -> UserEntry {
+        UserEntry { name: name.into(), password: Secret::new(password), tags: vec!["monitoring".into()], loopback_only }
+    }
+
+    fn users() -> Users {
+        Users::seeded(&[entry("guest", "guest", true), entry("app", "s3cret", false)]).unwrap()
+    }
+
+    #[test]
+    fn the_right_password_opens() {
+        let user = users().authenticate(b"app", b"s3cret", "203.0.113.9".parse().unwrap()).unwrap();
+        assert_eq!(&*user.name, "app");
+        assert_eq!(user.tags, ["monitoring".into()]);
+    }
+
+    #[test]
+    fn everything_else_gets_the_same_refusal() {
+        let users = users();
+        for (user, password) in [
+            (&b"app"[..], &b"S3cret"[..]),
+            (b"app", b"s3cre"),
+            (b"app", b"s3cret\0"),
+            (b"app", b""),
+            (b"", b""),
+            (b"", b"s3cret"),
+            (b"nobody", b"nobody"),
+            (b"\xff\xfe", b"guest"),
+            (b"APP", b"s3cret"),
+        ] {
+            assert_eq!(users.authenticate(user, password, HERE), Err(Denied::Credentials), "{user:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_password_is_refused_even_if_it_is_the_users() {
+        let users = users();
+        let password_hash = PasswordHash::of(b"").unwrap();
+        users.insert(User { name: "open".into(), tags: Vec::new(), password_hash, loopback_only: false });
+        assert_eq!(users.authenticate(b"open", b"", HERE), Err(Denied::Credentials));
+    }
+
+    #[test]
+    fn guest_comes_from_this_machine_only() {
+        let users = users();
+        for here in ["127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1"] {
+            assert!(users.authenticate(b"guest", b"guest", here.parse().unwrap()).is_ok(), "{here}");
+        }
+        for there in ["192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1", "0.0.0.0", "::"] {
+            let refused = users.authenticate(b"guest", b"guest", there.parse().unwrap());
+            assert_eq!(refused, Err(Denied::NotLoopback), "{there}");
+            let guessing = users.authenticate(b"guest", b"wrong", there.parse().unwrap());
+            assert_eq!(guessing, Err(Denied::Credentials), "{there}");
+        }
+    }
+
+    #[test]
+    fn users_come_and_go() {
+        let users = users();
+        assert_eq!(users.list().iter().map(|user| user.name.to_string()).collect::<Vec<_>>(), ["app", "guest"]);
+        assert!(users.remove("app").is_some() && users.remove("app").is_none() && users.get("app").is_none());
+        assert_eq!(users.authenticate(b"app", b"s3cret", HERE), Err(Denied::Credentials));
+    }
+
+    #[test]
+    fn definitions_round_trip_and_hide_the_password() {
+        let users = users();
+        let user = users.get("guest").unwrap();
+        let json = serde_json::to_string(&*user).unwrap();
+        assert!(!json.contains(r#""guest","password""#) && json.contains("password_hash"), "{json}");
+        assert_eq!(serde_json::from_str::<User>(&json).unwrap(), *user);
+    }
+}

@@ -1,0 +1,32 @@
+//! The command line.
+//!
+//! What clap parses and what `--help` says. Deliberately absent: options for every key; those live in the file and the
+//! environment.
+
+use super::LogFormat;
+use std::path::PathBuf;
+
+/// Command line of the broker. Everything has a default, so `leveret` alone starts a broker for this machine.
+#[derive(Clone, Debug, Default, clap::Parser)]
+#[command(name = "leveret", version, about = "An AMQP 0-9-1 message broker that RabbitMQ clients connect to unchanged")]
+#[command(after_help = "\
+Without options the broker listens on 127.0.0.1:5672 and [::1]:5672, lets user guest in with password guest
+from this machine, and keeps its data in $XDG_STATE_HOME/leveret or ~/.local/state/leveret.
+
+LEVERET_CONFIG, LEVERET_DATA_DIR, LEVERET_LISTEN (addresses separated by commas) and LEVERET_LOG__FORMAT
+in the environment do the same as the options, and every other key of the file has such a variable too:
+[limits] heartbeat is LEVERET_LIMITS__HEARTBEAT. Options win over the environment, the environment over the file.")]
+pub struct Args {
+    /// Read settings from this TOML file
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Keep queues and messages in this directory, which is created if missing
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Accept clients on this address; may be given several times
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Vec<String>,
+    /// Write log lines for people or for log collectors
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+}

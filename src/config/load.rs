@@ -1,0 +1,248 @@
+//! Reads flags, environment and file into one [`Config`].
+//!
+//! Precedence: flags, then environment, then file, then defaults. Nothing is read implicitly: without `--config` or
+//! `LEVERET_CONFIG` there is no file. Invariant: one run reports every problem of every origin. Deliberately absent:
+//! printing and exiting, which `main` does (exit status 64).
+
+use super::keys::{self, KEYS, Key, Set};
+use super::{Args, Config, Origin, Problem, users};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use toml::de::{DeTable, DeValue};
+
+/// The environment variables [`load_from`] may see.
+#[derive(Clone, Debug, Default)]
+pub struct Environment(BTreeMap<OsString, OsString>);
+
+impl Environment {
+    /// The variables of this process.
+    pub fn of_process() -> Self {
+        std::env::vars_os().collect()
+    }
+
+    /// An empty variable counts as unset, as container tools set what they do not know to nothing.
+    fn get(&self, name: &str) -> Option<&OsString> {
+        self.0.get(&OsString::from(name)).filter(|value| !value.is_empty())
+    }
+}
+
+impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+}
+
+/// Settings from the command line, this process's environment and the file they name.
+pub fn load(args: &Args) -> Result<Config, Vec<Problem>> {
+    load_from(args, &Environment::of_process())
+}
+
+/// [`load`] with an environment of the caller's choice.
+pub fn load_from(args: &Args, env: &Environment) -> Result<Config, Vec<Problem>> {
+    let mut loader = Loader { config: Config::default(), problems: Vec::new() };
+    let path = args.config.clone().or_else(|| env.get("LEVERET_CONFIG").map(PathBuf::from));
+    if let Some(path) = path {
+        loader.file(&path);
+    }
+    loader.environment(env);
+    loader.flags(args);
+    loader.place_data(env);
+    if loader.problems.is_empty() { Ok(loader.config) } else { Err(loader.problems) }
+}
+
+/// Variables that begin like ours and are no settings: the path of the file, and the binary under test.
+const NOT_KEYS: [&str; 2] = ["LEVERET_CONFIG", "LEVERET_BIN"];
+
+/// The short form of `LEVERET_LOG__LEVEL`, after the custom of tracing programs.
+const LOG: &str = "LEVERET_LOG";
+
+struct Loader {
+    config: Config,
+    problems: Vec<Problem>,
+}
+
+impl Loader {
+    fn file(&mut self, path: &Path) {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => {
+                let accepts = "a readable TOML file in UTF-8";
+                return self.report(Origin::File(path.to_owned(), 1), "", format!("cannot be read: {error}"), accepts);
+            }
+        };
+        let at = |offset: usize| Origin::File(path.to_owned(), line(&text, offset));
+        let (document, errors) = DeTable::parse_recoverable(&text);
+        for error in errors {
+            let offset = error.span().map_or(0, |span| span.start);
+            self.report(at(offset), "", format!("TOML: {}", error.message().replace('\n', ", ")), "");
+        }
+        for (name, value) in document.get_ref() {
+            match value.get_ref() {
+                DeValue::Table(section) if keys::is_section(name.get_ref()) => {
+                    for (key, value) in section {
+                        let name = format!("{}.{}", name.get_ref(), key.get_ref());
+                        self.entry(&name, key.span().start, value.get_ref(), &value.span(), &at);
+                    }
+                }
+                _ => self.entry(name.get_ref(), name.span().start, value.get_ref(), &value.span(), &at),
+            }
+        }
+        // Tables do not keep the order of the file.
+        self.problems.sort_by_key(|problem| match problem.origin {
+            Origin::File(_, line) => line,
+            Origin::Variable(_) | Origin::Flag(_) => 0,
+        });
+    }
+
+    fn entry(
+        &mut self,
+        name: &str,
+        named_at: usize,
+        value: &DeValue<'_>,
+        span: &std::ops::Range<usize>,
+        at: &dyn Fn(usize) -> Origin,
+    ) {
+        let Some(key) = keys::find(name) else {
+            let wrong = if keys::is_section(name) { "is not a section" } else { "unknown key" };
+            return self.report(at(named_at), name, wrong.to_owned(), &nearby(name));
+        };
+        self.value(key, value, span, at);
+    }
+
+    /// Hands a TOML value to its setter.
+    fn value(&mut self, key: &Key, value: &DeValue<'_>, span: &std::ops::Range<usize>, at: &dyn Fn(usize) -> Origin) {
+        let result = match (key.set, value) {
+            (Set::Text(set), DeValue::String(text)) => set(&mut self.config, text),
+            (Set::Text(set), DeValue::Integer(number)) => {
+                let digits = i128::from_str_radix(number.as_str(), number.radix());
+                digits.map_or(Err("the number is too large".to_owned()), |n| set(&mut self.config, &n.to_string()))
+            }
+            (Set::List(set), DeValue::Array(list)) => {
+                let texts: Option<Vec<String>> = list
+                    .iter()
+                    .map(|item| if let DeValue::String(text) = item.get_ref() { Some(text.to_string()) } else { None })
+                    .collect();
+                texts.map_or(Err("is not a list of strings".to_owned()), |texts| set(&mut self.config, &texts))
+            }
+            (Set::Users(set), DeValue::Array(list)) => match users::read(list, span) {
+                Ok(users) => {
+                    set(&mut self.config, users);
+                    Ok(())
+                }
+                Err(wrongs) => {
+                    for wrong in wrongs {
+                        self.report(at(wrong.at.start), key.name, wrong.what, key.accepts);
+                    }
+                    return;
+                }
+            },
+            (_, other) => Err(format!("is a TOML {}", other.type_str())),
+        };
+        if let Err(wrong) = result {
+            self.report(at(span.start), key.name, wrong, key.accepts);
+        }
+    }
+
+    fn environment(&mut self, env: &Environment) {
+        for key in KEYS {
+            let own = key.env();
+            // The long form comes second in the search and first in rank.
+            let short = (key.name == "log.level").then_some(LOG);
+            let Some((name, value)) =
+                [Some(own.as_str()), short].into_iter().flatten().find_map(|name| Some((name, env.get(name)?)))
+            else {
+                continue;
+            };
+            let origin = Origin::Variable(name.to_owned());
+            match (key.name, value.to_str()) {
+                // A path need not be UTF-8.
+                ("data_dir", None) => self.config.data_dir = value.into(),
+                (_, None) => self.report(origin, key.name, "is not UTF-8".to_owned(), key.accepts),
+                (_, Some(text)) => self.variable(key, text, origin),
+            }
+        }
+        for name in env.0.keys().filter_map(|name| name.to_str()) {
+            if name.starts_with("LEVERET_") && !is_known(name) {
+                let accepts = nearby(&name["LEVERET_".len()..].to_ascii_lowercase().replace("__", "."));
+                self.report(Origin::Variable(name.to_owned()), "", "unknown key".to_owned(), &accepts);
+            }
+        }
+    }
+
+    fn variable(&mut self, key: &Key, text: &str, origin: Origin) {
+        let result = match key.set {
+            Set::Text(set) => set(&mut self.config, text.trim()),
+            Set::List(set) => set(&mut self.config, &text.split(',').map(str::to_owned).collect::<Vec<_>>()),
+            Set::Users(_) => match DeValue::parse(text) {
+                Ok(value) => return self.value(key, value.get_ref(), &value.span(), &|_| origin.clone()),
+                Err(_) => Err("is not a TOML list of tables".to_owned()),
+            },
+        };
+        if let Err(wrong) = result {
+            self.report(origin, key.name, wrong, key.accepts);
+        }
+    }
+
+    fn flags(&mut self, args: &Args) {
+        if let Some(dir) = &args.data_dir {
+            self.config.data_dir.clone_from(dir);
+        }
+        if let Some(format) = args.log_format {
+            self.config.log_format = format;
+        }
+        if let (false, Some(key)) = (args.listen.is_empty(), keys::find("listen"))
+            && let Set::List(set) = key.set
+            && let Err(wrong) = set(&mut self.config, &args.listen)
+        {
+            self.report(Origin::Flag("--listen"), "", wrong, key.accepts);
+        }
+    }
+
+    /// Chooses the data directory if none was given, after the XDG base directory specification: a relative
+    /// `XDG_STATE_HOME` is ignored.
+    fn place_data(&mut self, env: &Environment) {
+        if !self.config.data_dir.as_os_str().is_empty() {
+            return;
+        }
+        let absolute = |name| env.get(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+        if let Some(state) = state {
+            self.config.data_dir = state.join("leveret");
+        } else {
+            let wrong = "neither XDG_STATE_HOME nor HOME says where data may be kept".to_owned();
+            self.report(Origin::Flag("--data-dir"), "data_dir", wrong, "a directory: --data-dir DIR");
+        }
+    }
+
+    fn report(&mut self, origin: Origin, key: &str, wrong: String, accepts: &str) {
+        self.problems.push(Problem { origin, key: key.to_owned(), wrong, accepts: accepts.to_owned() });
+    }
+}
+
+/// Whether a variable is a setting of ours, or one that an environment sets without asking: in Kubernetes a service
+/// named `leveret` puts `LEVERET_PORT_*` and `LEVERET_SERVICE_*` into every container.
+fn is_known(name: &str) -> bool {
+    name == LOG
+        || NOT_KEYS.contains(&name)
+        || name == "LEVERET_PORT"
+        || name.starts_with("LEVERET_PORT_")
+        || name.starts_with("LEVERET_SERVICE_")
+        || KEYS.iter().any(|key| key.env() == name)
+}
+
+/// Keys a mistyped one may have meant: those in the same section, or with the same last part.
+fn nearby(name: &str) -> String {
+    let (section, last) = name.rsplit_once('.').unwrap_or(("", name));
+    let mut names: Vec<_> = KEYS.iter().map(|key| key.name).filter(|known| known.ends_with(last)).collect();
+    if names.is_empty() {
+        let inside = |known: &str| known.rsplit_once('.').map_or("", |(section, _)| section) == section;
+        names = KEYS.iter().map(|key| key.name).filter(|known| inside(known)).collect();
+    }
+    names.join(", ")
+}
+
+/// The line, counted from 1, that holds the octet at `offset`.
+fn line(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+}

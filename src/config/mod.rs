@@ -1,0 +1,131 @@
+//! Settings: what they are, what they default to, where they come from.
+//!
+//! [`load`] reads flags, environment and file, in falling precedence, and reports every mistake it finds at once. The
+//! one table of keys (`keys`) ties together the name, the default text, the sentence of documentation, the environment
+//! variable and the setter; a test holds `config/leveret.toml` to it. May touch the environment and the file system at
+//! start, and knows no other room. Invariants: a [`Config`] returned by [`load`] has a data directory, at least one
+//! address and at least one user, and every number in it lies within the range its key documents. Deliberately absent:
+//! reloading while running, includes, interpolation of variables.
+
+mod args;
+mod keys;
+mod load;
+mod problem;
+mod secret;
+mod units;
+mod users;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use args::Args;
+pub use load::{Environment, load, load_from};
+pub use problem::{Origin, Problem};
+pub use secret::Secret;
+
+/// The port IANA assigned to AMQP without TLS.
+pub const AMQP_PORT: u16 = 5672;
+
+const KIB: u32 = 1024;
+const MIB: usize = 1024 * 1024;
+
+/// Everything that can be set about a broker, checked and ready to use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Directory of the store. Empty only in [`Config::default`]; [`load`] always fills it in.
+    pub data_dir: PathBuf,
+    /// Addresses to accept AMQP connections on.
+    pub listen: Vec<SocketAddr>,
+    /// Users that exist from the first start on.
+    pub users: Vec<UserEntry>,
+    /// Shape of a log line.
+    pub log_format: LogFormat,
+    /// Least severe level that is logged, or a filter such as `info,leveret::session=debug`.
+    pub log_level: String,
+    /// Time a client has from connecting to the end of connection.open.
+    pub handshake_timeout: Duration,
+    /// Heartbeat interval suggested in connection.tune, in seconds; 0 suggests none.
+    pub heartbeat: u16,
+    /// Largest frame offered in connection.tune, in octets including the frame's 8 octets of overhead.
+    pub frame_max: u32,
+    /// Highest channel number offered in connection.tune.
+    pub channel_max: u16,
+    /// Largest message body accepted, in octets.
+    pub max_message_size: u64,
+    /// Octets of deliveries that may wait for one connection before its consumers are passed over.
+    pub outbox_bytes: usize,
+    /// Octets of replies a client may leave unread before its connection is closed with `RESOURCE_ERROR`.
+    pub control_bytes: usize,
+    /// Upper bound of the store's file, in octets; 0 lets the store choose.
+    pub map_size: u64,
+    /// Octets of messages waiting to be committed above which publishers are made to wait.
+    pub journal_bytes: usize,
+    /// Octets of messages one queue keeps in memory before the committed ones behind its head live on disk only.
+    pub queue_resident_bytes: usize,
+    /// Longest time an acknowledgement waits for other work to be committed with.
+    pub ack_flush: Duration,
+    /// Time clients have to answer connection.close when the broker stops.
+    pub shutdown_grace: Duration,
+    /// Pause in accepting connections after the process ran out of file descriptors.
+    pub accept_pause: Duration,
+}
+
+/// One entry of `[[users]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserEntry {
+    /// Name the client logs in with.
+    pub name: String,
+    /// Password in the clear; only its salted hash is stored.
+    pub password: Secret,
+    /// Tags such as `administrator` or `monitoring`.
+    pub tags: Vec<String>,
+    /// Whether the user may log in from this machine only (RabbitMQ's `loopback_users`).
+    pub loopback_only: bool,
+}
+
+/// Shape of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// One readable line per event, coloured on a terminal.
+    Human,
+    /// One JSON object per line, for log collectors.
+    Json,
+}
+
+impl Default for Config {
+    /// The defaults that `config/leveret.toml` shows, with the data directory still to be chosen.
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::new(),
+            listen: vec![
+                SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), AMQP_PORT),
+                SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), AMQP_PORT),
+            ],
+            users: vec![UserEntry {
+                name: users::GUEST.to_owned(),
+                password: Secret::new(users::GUEST),
+                tags: vec!["administrator".to_owned()],
+                loopback_only: true,
+            }],
+            log_format: LogFormat::Human,
+            log_level: "info".to_owned(),
+            handshake_timeout: Duration::from_secs(10),
+            heartbeat: 60,
+            frame_max: 128 * KIB,
+            channel_max: 2047,
+            max_message_size: 128 * MIB as u64,
+            outbox_bytes: MIB,
+            control_bytes: 16 * MIB,
+            map_size: 0,
+            journal_bytes: 64 * MIB,
+            queue_resident_bytes: 16 * MIB,
+            ack_flush: Duration::from_millis(50),
+            shutdown_grace: Duration::from_secs(3),
+            accept_pause: Duration::from_millis(100),
+        }
+    }
+}

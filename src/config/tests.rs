@@ -1,0 +1,249 @@
+//! Tests of the configuration: the shown file, precedence, and the list of problems.
+
+use super::keys::{KEYS, Set};
+use super::*;
+use std::fmt::Write as _;
+use std::path::Path;
+
+const SHOWN: &str = include_str!("../../config/leveret.toml");
+
+fn env(pairs: &[(&str, &str)]) -> Environment {
+    [("HOME", "/home/hare")].iter().chain(pairs).copied().collect()
+}
+
+fn file(text: &str) -> (tempfile::NamedTempFile, Args) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    let args = Args { config: Some(file.path().to_owned()), ..Args::default() };
+    (file, args)
+}
+
+fn problems(text: &str) -> Vec<String> {
+    let (file, args) = file(text);
+    let name = format!("{}:", file.path().display());
+    let problems = load_from(&args, &env(&[])).expect_err("the text has mistakes");
+    problems.iter().map(|problem| problem.to_string().replace(&name, "F:")).collect()
+}
+
+/// What `config/leveret.toml` must say after its heading.
+fn shown() -> String {
+    let mut text = String::new();
+    let mut section = "";
+    for key in KEYS {
+        let (its_section, name) = key.name.rsplit_once('.').unwrap_or(("", key.name));
+        if its_section != section {
+            section = its_section;
+            if !section.is_empty() {
+                writeln!(text, "[{section}]").unwrap();
+            }
+        }
+        writeln!(text, "# {}", key.doc).unwrap();
+        if let Set::Users(_) = key.set {
+            let fields = key.default.trim_start_matches("[{ ").trim_end_matches(" }]");
+            writeln!(text, "[[{name}]]").unwrap();
+            // Commas between fields stand outside of the brackets of a list.
+            writeln!(text, "{}", fields.replace(", ", "\n")).unwrap();
+        } else {
+            writeln!(text, "{name} = {}\n", key.default).unwrap();
+        }
+    }
+    text
+}
+
+#[test]
+fn the_shown_file_shows_every_key_with_its_default() {
+    let (_, body) = SHOWN.split_once("\n\n").expect("a heading");
+    assert_eq!(body, shown());
+}
+
+#[test]
+fn the_shown_file_means_the_defaults() {
+    let (_file, args) = file(SHOWN);
+    let config = load_from(&args, &env(&[])).unwrap();
+    assert_eq!(config, load_from(&Args::default(), &env(&[])).unwrap());
+    let without_place = Config { data_dir: PathBuf::new(), ..config };
+    assert_eq!(without_place, Config::default());
+}
+
+#[test]
+fn every_default_is_what_its_setter_accepts() {
+    // Read as environment variables, in which every key can be written.
+    for key in KEYS {
+        let text = match key.set {
+            Set::Text(_) => key.default.trim_matches('"').to_owned(),
+            Set::List(_) => key.default.trim_start_matches('[').trim_end_matches(']').replace('"', ""),
+            Set::Users(_) => key.default.to_owned(),
+        };
+        let config = load_from(&Args::default(), &env(&[(key.env().as_str(), &text)])).unwrap();
+        assert_eq!(Config { data_dir: PathBuf::new(), ..config }, Config::default(), "{}", key.name);
+    }
+}
+
+#[test]
+fn flags_win_over_environment_over_file() {
+    let (_file, mut args) = file(
+        "data_dir = '/file'\nlisten = ['10.0.0.1:1']\n[log]\nformat = 'json'\n[limits]\nheartbeat = '1s'\n\
+         channel_max = 0x10",
+    );
+    let config = load_from(&args, &env(&[])).unwrap();
+    assert_eq!((config.data_dir.as_path(), config.heartbeat, config.channel_max), (Path::new("/file"), 1, 16));
+    assert_eq!(config.log_format, LogFormat::Json);
+
+    let variables = env(&[
+        ("LEVERET_DATA_DIR", "/variable"),
+        ("LEVERET_LISTEN", "10.0.0.2:2, [::]:3"),
+        ("LEVERET_LIMITS__HEARTBEAT", "2s"),
+        ("LEVERET_LOG", "debug"),
+        ("LEVERET_STORE__MAP_SIZE", ""),
+    ]);
+    let config = load_from(&args, &variables).unwrap();
+    assert_eq!((config.data_dir.as_path(), config.heartbeat), (Path::new("/variable"), 2));
+    assert_eq!(config.listen, ["10.0.0.2:2".parse().unwrap(), "[::]:3".parse().unwrap()]);
+    assert_eq!((config.log_level.as_str(), config.log_format), ("debug", LogFormat::Json));
+
+    args.data_dir = Some("/flag".into());
+    args.listen = vec!["10.0.0.3:0".to_owned()];
+    args.log_format = Some(LogFormat::Human);
+    let config = load_from(&args, &variables).unwrap();
+    assert_eq!((config.data_dir.as_path(), config.log_format), (Path::new("/flag"), LogFormat::Human));
+    assert_eq!(config.listen, ["10.0.0.3:0".parse().unwrap()]);
+}
+
+#[test]
+fn the_file_may_be_named_by_the_environment() {
+    let (file, _) = file("[limits]\nchannel_max = 7");
+    let config = load_from(&Args::default(), &env(&[("LEVERET_CONFIG", file.path().to_str().unwrap())])).unwrap();
+    assert_eq!(config.channel_max, 7);
+    let missing = load_from(&Args::default(), &env(&[("LEVERET_CONFIG", "/no/such/file.toml")])).unwrap_err();
+    assert!(missing[0].to_string().starts_with("/no/such/file.toml:1: cannot be read: "), "{missing:?}");
+}
+
+#[test]
+fn all_problems_are_reported_at_once_with_their_lines() {
+    let found = problems(
+        "data_dir = 7.5\nlistn = []\nlisten = ['localhost']\n\n[limits]\nframe_max = '1KiB'\nheartbeat = 60\n\
+         framemax = 1\n[limit]\nx = 1\n[store]\nmap_size = 16777217\nack_flush = true\n[server]\n\
+         shutdown_grace = '3 moons'\n",
+    );
+    let expected = [
+        "F:1: data_dir: is a TOML float (accepted: a path; ~ is not expanded)",
+        "F:3: listen: \"localhost\" is not an address with a port (accepted: ADDRESS:PORT, such as \
+         127.0.0.1:5672 or [::1]:5672)",
+        "F:6: limits.frame_max: \"1KiB\" is out of range (accepted: a size from 4KiB to 128MiB)",
+        "F:8: limits.framemax: unknown key (accepted: limits.handshake_timeout, limits.heartbeat, limits.frame_max, \
+         limits.channel_max, limits.max_message_size, limits.outbox_bytes, limits.control_bytes)",
+        "F:7: limits.heartbeat: \"60\" is not a whole number with ms, s, m, h or d (accepted: a duration of whole \
+         seconds from 0s to 65535s)",
+        "F:9: limit: unknown key (accepted: data_dir, listen, users)",
+        "F:2: listn: unknown key (accepted: data_dir, listen, users)",
+        "F:12: store.map_size: \"16777217\" is too small or not a multiple of 64KiB (accepted: 0, or a size from 16MiB \
+         to 64TiB that is a multiple of 64KiB)",
+        "F:13: store.ack_flush: is a TOML boolean (accepted: a duration from 1ms to 1m)",
+        "F:15: server.shutdown_grace: \"3 moons\" is not a whole number with ms, s, m, h or d (accepted: a duration \
+         from 0s to 10m)",
+    ];
+    for line in expected {
+        assert!(found.iter().any(|problem| problem == line), "missing {line}\nin {found:#?}");
+    }
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    let lines: Vec<usize> = found.iter().map(|text| text.split(':').nth(1).unwrap().parse().unwrap()).collect();
+    assert!(lines.is_sorted(), "{lines:?}");
+}
+
+#[test]
+fn syntax_errors_carry_their_line_and_do_not_hide_the_rest() {
+    let found = problems("data_dir = '/x'\nlisten = = 3\n[log]\nformat = 'yaml'\n");
+    assert!(found.iter().any(|problem| problem.starts_with("F:2: TOML: ")), "{found:#?}");
+    assert!(found.iter().any(|problem| problem.starts_with("F:4: log.format: \"yaml\" is not a format")), "{found:#?}");
+}
+
+#[test]
+fn the_environments_problems_join_the_files() {
+    let (_file, args) = file("listn = 1");
+    let variables = env(&[
+        ("LEVERET_LIMITS__FRAME_MAX", "huge"),
+        ("LEVERET_DATADIR", "/x"),
+        ("LEVERET_LIMITS__FRAMEMAX", "1"),
+        ("LEVERET_USERS", "guest"),
+        ("LEVERET_SERVICE_HOST", "10.0.0.1"),
+        ("LEVERET_PORT", "tcp://10.0.0.1:5672"),
+        ("LEVERET_PORT_5672_TCP_ADDR", "10.0.0.1"),
+        ("LEVERET_BIN", "target/release/leveret"),
+        ("OTHER_THING", "1"),
+    ]);
+    let args = Args { listen: vec!["nowhere".to_owned()], ..args };
+    let found: Vec<_> = load_from(&args, &variables).unwrap_err().iter().map(ToString::to_string).collect();
+    assert_eq!(found.len(), 6, "{found:#?}");
+    for start in [
+        "LEVERET_LIMITS__FRAME_MAX: limits.frame_max: \"huge\" is not a whole number of bytes",
+        "LEVERET_DATADIR: unknown key",
+        "LEVERET_LIMITS__FRAMEMAX: unknown key (accepted: limits.",
+        "LEVERET_USERS: users: is not a TOML list of tables",
+        "--listen: \"nowhere\" is not an address",
+    ] {
+        assert!(found.iter().any(|problem| problem.starts_with(start)), "missing {start}\nin {found:#?}");
+    }
+}
+
+#[test]
+fn users_are_read_from_file_and_environment() {
+    let (_file, args) = file(
+        "[[users]]\nname = 'app'\npassword = 's3cret'\n[[users]]\nname = 'guest'\npassword = 'guest'\n\
+         tags = ['administrator', 'x']\n[[users]]\nname='far'\npassword='p'\nloopback_only=true",
+    );
+    let config = load_from(&args, &env(&[])).unwrap();
+    let facts: Vec<_> = config.users.iter().map(|u| (u.name.as_str(), u.tags.len(), u.loopback_only)).collect();
+    assert_eq!(facts, [("app", 0, false), ("guest", 2, true), ("far", 0, true)]);
+    assert_eq!(config.users[0].password.expose(), "s3cret");
+    assert!(!format!("{config:?}").contains("s3cret"));
+
+    let variables = env(&[("LEVERET_USERS", "[{ name = 'guest', password = 'guest', loopback_only = false }]")]);
+    let config = load_from(&args, &variables).unwrap();
+    assert_eq!(config.users.len(), 1);
+    assert!(!config.users[0].loopback_only);
+}
+
+#[test]
+fn wrong_users_are_named_by_line_and_no_password_is_quoted() {
+    let found = problems(
+        "[[users]]\nname = 'a'\npassword = 12345\n[[users]]\nname = 'b'\npasword = 'hunter2'\n[[users]]\n\
+         password = 'hunter2'\n[[users]]\nname = ''\npassword = 'hunter2'\n[[users]]\nname = 'c'\n\
+         password = 'x'\n[[users]]\nname = 'c'\npassword = 'x'\n",
+    );
+    let starts = [
+        "F:3: users: password",
+        "F:6: users: unknown key \"pasword\"",
+        "F:7: users: name is missing",
+        "F:10: users: name",
+    ];
+    for start in starts.into_iter().chain(["F:15: users: \"c\" is named twice"]) {
+        assert!(found.iter().any(|problem| problem.starts_with(start)), "missing {start}\nin {found:#?}");
+    }
+    assert_eq!(found.len(), 5, "{found:#?}");
+    assert!(!found.concat().contains("hunter2") && !found.concat().contains("12345"));
+    assert!(problems("users = []")[0].contains("the list is empty"));
+}
+
+#[test]
+fn data_finds_its_place() {
+    let place = |pairs: &[(&str, &str)]| load_from(&Args::default(), &pairs.iter().copied().collect());
+    assert_eq!(place(&[("HOME", "/h")]).unwrap().data_dir, Path::new("/h/.local/state/leveret"));
+    assert_eq!(place(&[("HOME", "/h"), ("XDG_STATE_HOME", "/s")]).unwrap().data_dir, Path::new("/s/leveret"));
+    let relative = place(&[("HOME", "/h"), ("XDG_STATE_HOME", "s")]).unwrap();
+    assert_eq!(relative.data_dir, Path::new("/h/.local/state/leveret"));
+    let homeless = place(&[]).unwrap_err();
+    assert_eq!(homeless.len(), 1);
+    assert!(homeless[0].to_string().contains("--data-dir DIR"), "{}", homeless[0]);
+    assert!(place(&[("LEVERET_DATA_DIR", "~/x")]).is_err());
+}
+
+#[test]
+fn the_command_line_is_well_formed() {
+    use clap::{CommandFactory, Parser};
+    Args::command().debug_assert();
+    let args =
+        Args::try_parse_from(["leveret", "--listen", "[::1]:0", "--listen", "1.2.3.4:5", "--log-format", "json"]);
+    let args = args.unwrap();
+    assert_eq!((args.listen.len(), args.log_format), (2, Some(LogFormat::Json)));
+    assert!(Args::try_parse_from(["leveret", "--log-format", "yaml"]).is_err());
+}
