@@ -55,9 +55,9 @@ impl Clock {
         self.0.moved.notify_waiters();
     }
 
-    /// Completes the next time the clock is advanced by hand.
-    pub async fn moved(&self) {
-        self.0.moved.notified().await;
+    /// Completes when the clock is advanced by hand after this call, awaited or not.
+    pub fn moved(&self) -> tokio::sync::futures::Notified<'_> {
+        self.0.moved.notified()
     }
 }
 

@@ -1,9 +1,11 @@
 //! Leveret: an AMQP 0-9-1 message broker that RabbitMQ clients connect to unchanged.
 
 pub mod auth;
+pub mod broker;
 pub mod clock;
 pub mod config;
 pub mod message;
+pub mod queue;
 pub mod store;
 pub mod sync;
 pub mod telemetry;

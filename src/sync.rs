@@ -10,7 +10,11 @@
 //! | 2 | [`Rank::Queue`]: one queue's state; two queues are never held together |
 //! | 3 | [`Rank::Leaf`]: outboxes, channel credit, the store's intake, inboxes of background tasks |
 
+mod bell;
+
 use std::ops::{Deref, DerefMut};
+
+pub use bell::Bell;
 
 /// Position of a lock in the order in which locks may be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,0 +1,256 @@
+//! What a message carries of its deaths: the `x-death` headers, and the rule that breaks dead-letter cycles.
+//!
+//! Source: RabbitMQ's dead-lettering. One entry per (queue, reason), most recent first; a repeated death raises the
+//! count and moves the entry to the front. Such headers sent by a client are passed on, but discarded at the message's
+//! first real death, as RabbitMQ 4 does; [`Facts::dead_lettered`] tells the two apart. All other headers keep their
+//! octets.
+
+use super::{Facts, Message};
+use crate::wire::properties::Properties;
+use crate::wire::table::{self, RawTable, Table, Value};
+
+/// Most distinct deaths kept on a message; a chain of more queues than this forgets its oldest.
+const MAX_DEATHS: usize = 256;
+
+/// The headers this module answers for.
+const OURS: [&str; 7] = [
+    "x-death",
+    "x-first-death-reason",
+    "x-first-death-queue",
+    "x-first-death-exchange",
+    "x-last-death-reason",
+    "x-last-death-queue",
+    "x-last-death-exchange",
+];
+
+/// How a message died and where it goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances<'a> {
+    /// The queue it died in.
+    pub queue: &'a str,
+    /// `rejected`, `expired` or `maxlen`.
+    pub reason: &'a str,
+    /// Seconds since the Unix epoch.
+    pub time: u64,
+    /// It had been handed to a client.
+    pub redelivered: bool,
+    /// The dead-letter exchange.
+    pub to_exchange: &'a str,
+    /// The dead-letter routing key, if one is set.
+    pub to_routing_key: Option<&'a str>,
+}
+
+/// A message after its death, ready to be routed.
+#[derive(Clone, Debug)]
+pub struct Dead {
+    /// The message with its death recorded.
+    pub message: Message,
+    /// The keys to route it with.
+    pub routing_keys: Vec<Vec<u8>>,
+    /// Queue and "was it rejected" of every death, most recent first.
+    deaths: Vec<(Box<[u8]>, bool)>,
+}
+
+impl Dead {
+    /// Whether bringing it to `queue` would close a cycle without anybody's doing: it died there before, and every
+    /// death since then was automatic.
+    pub fn cycles_to(&self, queue: &str) -> bool {
+        match self.deaths.iter().position(|(name, _)| **name == *queue.as_bytes()) {
+            Some(at) => self.deaths.iter().take(at + 1).all(|(_, rejected)| !rejected),
+            None => false,
+        }
+    }
+}
+
+/// Routing key and CC keys of a message, as it was published.
+fn routing_keys(message: &Message, headers: Option<RawTable<'_>>) -> Vec<Vec<u8>> {
+    let mut keys = vec![message.routing_key().to_vec()];
+    if let Some(copies) = headers.and_then(|h| h.get("CC")).and_then(|cc| cc.as_array()) {
+        keys.extend(copies.iter().filter_map(|key| key.as_bytes().map(<[u8]>::to_vec)));
+    }
+    keys
+}
+
+fn text(bytes: &[u8]) -> Value {
+    Value::LongStr(bytes.into())
+}
+
+/// Records a death. `None` if the message has become larger than a message may be.
+pub fn record(message: &Message, how: &Circumstances<'_>) -> Option<Dead> {
+    let mut properties = Properties::parse(message.properties()).ok()?;
+    let headers = properties.headers.map(RawTable::new);
+    let keys = routing_keys(message, headers);
+    let known = if message.facts().dead_lettered { deaths_of(headers) } else { Vec::new() };
+    let first = known.is_empty();
+
+    let deaths = with_death(known, message, &properties, how, &keys);
+    let mut raw = match (properties.headers, first) {
+        (Some(raw), true) => table::without(raw, &OURS),
+        (Some(raw), false) => raw.to_vec(),
+        (None, _) => Vec::new(),
+    };
+    let entries = deaths.iter().map(|death| Value::from(death.clone())).collect::<Vec<_>>();
+    raw = table::set(&raw, "x-death", &Value::from(entries));
+    let facts = [
+        ("reason", text(how.reason.as_bytes())),
+        ("queue", text(how.queue.as_bytes())),
+        ("exchange", text(message.exchange())),
+    ];
+    for (fact, value) in facts {
+        if first {
+            raw = table::set(&raw, &format!("x-first-death-{fact}"), &value);
+        }
+        raw = table::set(&raw, &format!("x-last-death-{fact}"), &value);
+    }
+    properties.headers = Some(&raw);
+    properties.expiration = None;
+
+    let to_key = how.to_routing_key.map_or(message.routing_key(), str::as_bytes);
+    let facts = Facts { expiration: u64::MAX, dead_lettered: true, redelivered: how.redelivered, ..message.facts() };
+    let dead = message.readdressed(how.to_exchange.as_bytes(), to_key, &properties.encode(), facts)?;
+    let routing_keys = how.to_routing_key.map_or(keys, |key| vec![key.as_bytes().to_vec()]);
+    let deaths = deaths.iter().filter_map(|death| {
+        let queue = death.get("queue")?.as_bytes()?;
+        Some((queue.into(), death.get("reason")?.as_str() == Some("rejected")))
+    });
+    Some(Dead { message: dead, routing_keys, deaths: deaths.collect() })
+}
+
+fn deaths_of(headers: Option<RawTable<'_>>) -> Vec<Table> {
+    let entries = headers.and_then(|h| h.get("x-death")).and_then(|value| value.to_value());
+    let tables = entries.as_ref().and_then(Value::as_array).unwrap_or_default();
+    tables.iter().filter_map(|entry| entry.as_table().cloned()).collect()
+}
+
+/// The list of deaths with the new one in front.
+fn with_death(
+    mut deaths: Vec<Table>,
+    message: &Message,
+    properties: &Properties<'_>,
+    how: &Circumstances<'_>,
+    keys: &[Vec<u8>],
+) -> Vec<Table> {
+    let same = |death: &Table| {
+        let is = |key: &str, wanted: &str| death.get(key).and_then(Value::as_bytes) == Some(wanted.as_bytes());
+        is("queue", how.queue) && is("reason", how.reason)
+    };
+    let newest = if let Some(at) = deaths.iter().position(same) {
+        let mut death = deaths.remove(at);
+        let count = death.get("count").and_then(Value::as_int).unwrap_or(0);
+        death.insert("count", count.saturating_add(1));
+        death
+    } else {
+        let mut death = Table::new();
+        death.insert("count", 1i64);
+        death.insert("reason", text(how.reason.as_bytes()));
+        death.insert("queue", text(how.queue.as_bytes()));
+        death.insert("time", Value::Timestamp(how.time));
+        death.insert("exchange", text(message.exchange()));
+        death.insert("routing-keys", keys.iter().map(|key| text(key)).collect::<Vec<_>>());
+        if let Some(expiration) = properties.expiration {
+            death.insert("original-expiration", text(expiration));
+        }
+        death
+    };
+    deaths.insert(0, newest);
+    deaths.truncate(MAX_DEATHS);
+    deaths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Draft, address};
+
+    fn message(properties: Properties<'_>) -> Message {
+        let address = address(b"orders", b"new").unwrap();
+        Draft::new(&address, &properties.encode(), 0, Facts::default()).finish().unwrap()
+    }
+
+    fn how<'a>(queue: &'a str, reason: &'a str) -> Circumstances<'a> {
+        Circumstances { queue, reason, time: 1_000, redelivered: false, to_exchange: "dlx", to_routing_key: None }
+    }
+
+    fn deaths(message: &Message) -> Vec<Table> {
+        deaths_of(Properties::parse(message.properties()).unwrap().headers.map(RawTable::new))
+    }
+
+    fn header(message: &Message, key: &str) -> Option<Value> {
+        let raw = Properties::parse(message.properties()).unwrap().headers?;
+        RawTable::new(raw).get(key)?.to_value()
+    }
+
+    #[test]
+    fn the_first_death_is_recorded_in_full() {
+        let original = message(Properties { expiration: Some(b"500"), ..Properties::default() });
+        let dead = record(&original, &how("work", "expired")).unwrap();
+        let death = &deaths(&dead.message)[0];
+        assert_eq!(death.get("count"), Some(&Value::I64(1)));
+        assert_eq!(death.get("reason").and_then(Value::as_str), Some("expired"));
+        assert_eq!(death.get("queue").and_then(Value::as_str), Some("work"));
+        assert_eq!(death.get("time"), Some(&Value::Timestamp(1_000)));
+        assert_eq!(death.get("exchange").and_then(Value::as_str), Some("orders"));
+        assert_eq!(death.get("routing-keys").and_then(Value::as_array), Some(&[Value::from("new")][..]));
+        assert_eq!(death.get("original-expiration").and_then(Value::as_str), Some("500"));
+        for fact in ["x-first-death-", "x-last-death-"] {
+            let is = |what: &str| header(&dead.message, &format!("{fact}{what}"));
+            assert_eq!((is("reason"), is("queue")), (Some(Value::from("expired")), Some(Value::from("work"))));
+        }
+        assert!(Properties::parse(dead.message.properties()).unwrap().expiration.is_none());
+        assert_eq!((dead.message.exchange(), dead.message.routing_key()), (&b"dlx"[..], &b"new"[..]));
+    }
+
+    #[test]
+    fn a_repeated_death_counts_up_and_moves_to_the_front() {
+        let first = record(&message(Properties::default()), &how("work", "rejected")).unwrap();
+        let second = record(&first.message, &how("wait", "expired")).unwrap();
+        let third = record(&second.message, &Circumstances { time: 2_000, ..how("work", "rejected") }).unwrap();
+        let deaths = deaths(&third.message);
+        let counts: Vec<_> =
+            deaths.iter().map(|d| (d.get("queue").unwrap().as_str().unwrap(), d.get("count").unwrap())).collect();
+        assert_eq!(counts, [("work", &Value::I64(2)), ("wait", &Value::I64(1))]);
+        assert_eq!(deaths[0].get("time"), Some(&Value::Timestamp(1_000)), "the time of the first such death stays");
+        assert_eq!(header(&third.message, "x-first-death-reason"), Some(Value::from("rejected")));
+        assert_eq!(header(&third.message, "x-last-death-queue"), Some(Value::from("work")));
+    }
+
+    #[test]
+    fn only_a_fully_automatic_cycle_is_broken() {
+        let first = record(&message(Properties::default()), &how("a", "expired")).unwrap();
+        assert!(first.cycles_to("a") && !first.cycles_to("b"));
+        let second = record(&first.message, &how("b", "rejected")).unwrap();
+        assert!(!second.cycles_to("a"), "somebody rejected it on the way");
+        let third = record(&second.message, &how("c", "maxlen")).unwrap();
+        assert!(third.cycles_to("c") && !third.cycles_to("b") && !third.cycles_to("a"));
+    }
+
+    #[test]
+    fn what_a_client_sent_is_discarded_at_the_first_real_death_and_nothing_else() {
+        let mut forged = Table::new();
+        forged.insert("x-death", vec![Value::from("nonsense")]);
+        forged.insert("x-first-death-queue", Value::from("nowhere"));
+        forged.insert("mine", Value::U16(7));
+        let mut raw = Vec::new();
+        forged.encode_into(&mut raw);
+        let original = message(Properties { headers: Some(&raw), ..Properties::default() });
+        let dead = record(&original, &how("work", "maxlen")).unwrap();
+        assert_eq!(deaths(&dead.message).len(), 1);
+        assert_eq!(header(&dead.message, "x-first-death-queue"), Some(Value::from("work")));
+        assert_eq!(header(&dead.message, "mine"), Some(Value::U16(7)));
+    }
+
+    #[test]
+    fn the_dead_letter_routing_key_replaces_all_keys() {
+        let mut cc = Table::new();
+        cc.insert("CC", vec![Value::from("copy")]);
+        let mut raw = Vec::new();
+        cc.encode_into(&mut raw);
+        let original = message(Properties { headers: Some(&raw), ..Properties::default() });
+        let kept = record(&original, &how("work", "maxlen")).unwrap();
+        assert_eq!(kept.routing_keys, [b"new".to_vec(), b"copy".to_vec()]);
+        let replaced = Circumstances { to_routing_key: Some("dead"), ..how("work", "maxlen") };
+        let replaced = record(&original, &replaced).unwrap();
+        assert_eq!(replaced.routing_keys, [b"dead".to_vec()]);
+        assert_eq!(replaced.message.routing_key(), b"dead");
+    }
+}

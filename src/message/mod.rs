@@ -25,11 +25,15 @@ pub struct Facts {
     pub priority: u8,
     /// The expiration property in milliseconds, `u64::MAX` when absent.
     pub expiration: u64,
+    /// Its `x-death` headers are the broker's own, not a client's.
+    pub dead_lettered: bool,
+    /// It was handed to a client before it was dead-lettered.
+    pub redelivered: bool,
 }
 
 impl Default for Facts {
     fn default() -> Self {
-        Self { persistent: false, priority: 0, expiration: u64::MAX }
+        Self { persistent: false, priority: 0, expiration: u64::MAX, dead_lettered: false, redelivered: false }
     }
 }
 

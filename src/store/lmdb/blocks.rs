@@ -22,6 +22,8 @@ pub(super) const MAX_OCTETS: usize = 256 << 10;
 const HEADER: usize = 8;
 const RECORD_HEADER: usize = 30;
 const PERSISTENT: u8 = 1;
+const DEAD_LETTERED: u8 = 2;
+const REDELIVERED: u8 = 4;
 
 /// A run of messages about to be written as one block.
 pub(super) struct Draft<'a> {
@@ -86,6 +88,11 @@ impl<'a> Draft<'a> {
     }
 }
 
+fn flags(facts: Facts) -> u8 {
+    let flag = |on: bool, bit: u8| if on { bit } else { 0 };
+    flag(facts.persistent, PERSISTENT) | flag(facts.dead_lettered, DEAD_LETTERED) | flag(facts.redelivered, REDELIVERED)
+}
+
 fn record_header(key: Key, put: &Put) -> io::Result<[u8; RECORD_HEADER]> {
     let message = &put.message;
     let facts = message.facts();
@@ -94,7 +101,7 @@ fn record_header(key: Key, put: &Put) -> io::Result<[u8; RECORD_HEADER]> {
     let properties_len = u32::try_from(message.properties().len()).map_err(io::Error::other)?;
     let mut out = [0; RECORD_HEADER];
     out[..2].copy_from_slice(&offset.to_be_bytes());
-    out[2] = if facts.persistent { PERSISTENT } else { 0 };
+    out[2] = flags(facts);
     out[3] = facts.priority;
     out[4..12].copy_from_slice(&facts.expiration.to_be_bytes());
     out[12..20].copy_from_slice(&put.expires_at.to_be_bytes());
@@ -142,8 +149,14 @@ impl<'a> Records<'a> {
     fn record(&mut self) -> Option<Record<'a>> {
         let rest = &mut self.rest;
         let offset = rest.u16()?;
-        let persistent = rest.u8()? & PERSISTENT != 0;
-        let facts = Facts { persistent, priority: rest.u8()?, expiration: rest.u64()? };
+        let flags = rest.u8()?;
+        let facts = Facts {
+            persistent: flags & PERSISTENT != 0,
+            priority: rest.u8()?,
+            expiration: rest.u64()?,
+            dead_lettered: flags & DEAD_LETTERED != 0,
+            redelivered: flags & REDELIVERED != 0,
+        };
         let expires_at = rest.u64()?;
         let (address_len, properties_len, body_len) = (rest.u16()?, rest.u32()?, rest.u32()?);
         let len = u64::from(address_len).checked_add(properties_len.into())?.checked_add(body_len.into())?;
@@ -189,7 +202,8 @@ mod tests {
     fn records_come_back() {
         let mut with_facts = put(9, 3, b"second");
         with_facts.expires_at = 77;
-        let facts = Facts { persistent: true, priority: 3, expiration: 60_000 };
+        let facts =
+            Facts { persistent: true, priority: 3, expiration: 60_000, dead_lettered: true, ..Facts::default() };
         with_facts.message = with_facts.message.readdressed(b"ex", b"key", &[0, 0], facts).unwrap();
         let written = blocks(&[put(5, 3, b""), with_facts]);
         let [(key, row, value)] = &written[..] else { panic!("one block") };

@@ -1,0 +1,218 @@
+//! Definitions as the store keeps them: JSON values under short binary keys.
+//!
+//! | kind (first octet) | rest of the key | value |
+//! |---|---|---|
+//! | 1 | virtual host id, u32 big-endian | [`VhostRecord`] |
+//! | 2 | virtual host id, exchange name | [`ExchangeRecord`] |
+//! | 3 | virtual host id, queue id, u64 big-endian | [`QueueRecord`] |
+//! | 4 | virtual host id, 128 bits of SHA-256 over the binding's identity | [`BindingRecord`] |
+//! | 5 | user name | [`crate::auth::User`] |
+//!
+//! Names reach 255 octets each and LMDB's keys 511, so a binding cannot be its own key.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::exchange::Kind;
+use super::topology::{Binding, Destination, Exchange, Identity};
+use crate::queue;
+use crate::store::{Define, DefinitionKey, QueueId};
+use crate::wire::table::Table;
+
+const VHOST: u8 = 1;
+const EXCHANGE: u8 = 2;
+const QUEUE: u8 = 3;
+const BINDING: u8 = 4;
+const USER: u8 = 5;
+
+/// A virtual host.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct VhostRecord {
+    /// Number used in the keys of everything inside.
+    pub id: u32,
+    /// Name.
+    pub name: String,
+}
+
+/// A durable exchange.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct ExchangeRecord {
+    /// Name.
+    pub name: String,
+    /// Type.
+    pub kind: Kind,
+    /// See [`Exchange::auto_delete`].
+    #[serde(default)]
+    pub auto_delete: bool,
+    /// See [`Exchange::internal`].
+    #[serde(default)]
+    pub internal: bool,
+    /// Arguments as declared.
+    #[serde(default)]
+    pub arguments: Table,
+}
+
+/// A durable queue.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct QueueRecord {
+    /// Identity in the store.
+    pub id: u64,
+    /// Name.
+    pub name: String,
+    /// Deleted when its last consumer is gone.
+    #[serde(default)]
+    pub auto_delete: bool,
+    /// Arguments as declared.
+    #[serde(default)]
+    pub arguments: Table,
+}
+
+/// A binding with durable ends.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct BindingRecord {
+    /// Source exchange.
+    pub source: String,
+    /// Destination.
+    pub destination: String,
+    /// The destination is an exchange.
+    #[serde(default)]
+    pub to_exchange: bool,
+    /// Binding key.
+    pub routing_key: String,
+    /// Arguments.
+    #[serde(default)]
+    pub arguments: Table,
+}
+
+/// A definition read back.
+#[derive(Clone, Debug)]
+pub(super) enum Record {
+    /// A virtual host.
+    Vhost(VhostRecord),
+    /// An exchange of a virtual host.
+    Exchange(u32, ExchangeRecord),
+    /// A queue of a virtual host.
+    Queue(u32, QueueRecord),
+    /// A binding of a virtual host.
+    Binding(u32, BindingRecord),
+    /// A user.
+    User(crate::auth::User),
+}
+
+/// A definition that cannot be read; the start is refused rather than guessing.
+#[derive(Debug, thiserror::Error)]
+#[error("definition with key {key:02x?} is damaged: {problem}")]
+pub struct DamagedDefinition {
+    /// Its key.
+    pub key: Vec<u8>,
+    /// What is wrong.
+    pub problem: String,
+}
+
+fn key(kind: u8, vhost: u32, rest: &[u8]) -> DefinitionKey {
+    let mut key = Vec::with_capacity(5 + rest.len());
+    key.push(kind);
+    key.extend_from_slice(&vhost.to_be_bytes());
+    key.extend_from_slice(rest);
+    key
+}
+
+fn put(key: DefinitionKey, record: &impl Serialize) -> Define {
+    // The records are plain data with string keys: serialisation to memory cannot fail.
+    let value = serde_json::to_vec(record).unwrap_or_default();
+    Define::Put { key, value }
+}
+
+/// Stores a virtual host.
+pub(super) fn put_vhost(record: &VhostRecord) -> Define {
+    put(key(VHOST, record.id, &[]), record)
+}
+
+/// Stores a user.
+pub(super) fn put_user(user: &crate::auth::User) -> Define {
+    let mut key = vec![USER];
+    key.extend_from_slice(user.name.as_bytes());
+    put(key, user)
+}
+
+/// Stores an exchange.
+pub(super) fn put_exchange(vhost: u32, exchange: &Exchange) -> Define {
+    let record = ExchangeRecord {
+        name: exchange.name.to_string(),
+        kind: exchange.kind,
+        auto_delete: exchange.auto_delete,
+        internal: exchange.internal,
+        arguments: exchange.arguments.clone(),
+    };
+    put(key(EXCHANGE, vhost, exchange.name.as_bytes()), &record)
+}
+
+/// Removes an exchange.
+pub(super) fn delete_exchange(vhost: u32, name: &str) -> Define {
+    Define::Delete { key: key(EXCHANGE, vhost, name.as_bytes()) }
+}
+
+/// Stores a queue.
+pub(super) fn put_queue(vhost: u32, queue: &queue::Definition) -> Define {
+    let record = QueueRecord {
+        id: queue.id.0,
+        name: queue.name.to_string(),
+        auto_delete: queue.auto_delete,
+        arguments: queue.arguments.clone(),
+    };
+    put(key(QUEUE, vhost, &queue.id.0.to_be_bytes()), &record)
+}
+
+/// Removes a queue and everything in it.
+pub(super) fn delete_queue(vhost: u32, id: QueueId) -> [Define; 2] {
+    [Define::Delete { key: key(QUEUE, vhost, &id.0.to_be_bytes()) }, Define::DropQueue { queue: id }]
+}
+
+/// Stores a binding.
+pub(super) fn put_binding(vhost: u32, binding: &Binding) -> Define {
+    let record = BindingRecord {
+        source: binding.source.to_string(),
+        destination: binding.destination.name().to_string(),
+        to_exchange: matches!(binding.destination, Destination::Exchange(_)),
+        routing_key: binding.routing_key.to_string(),
+        arguments: binding.arguments.clone(),
+    };
+    put(binding_key(vhost, &binding.identity()), &record)
+}
+
+/// Removes a binding.
+pub(super) fn delete_binding(vhost: u32, binding: &Binding) -> Define {
+    Define::Delete { key: binding_key(vhost, &binding.identity()) }
+}
+
+fn binding_key(vhost: u32, identity: &Identity) -> DefinitionKey {
+    let mut hash = Sha256::new();
+    let kind = match identity.destination {
+        Destination::Queue(_) => b"q",
+        Destination::Exchange(_) => b"e",
+    };
+    let name = identity.destination.name().as_bytes();
+    for part in [&kind[..], identity.source.as_bytes(), name, identity.routing_key.as_bytes(), &identity.arguments] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    key(BINDING, vhost, &hash.finalize()[..16])
+}
+
+/// Reads a definition back.
+pub(super) fn parse(key: &[u8], value: &[u8]) -> Result<Record, DamagedDefinition> {
+    let damaged = |problem: String| DamagedDefinition { key: key.to_vec(), problem };
+    let json = |e: serde_json::Error| damaged(e.to_string());
+    let vhost = || {
+        let octets = key.get(1..5).and_then(|b| b.try_into().ok());
+        octets.map(u32::from_be_bytes).ok_or_else(|| damaged("the key is too short".to_owned()))
+    };
+    match key.first() {
+        Some(&VHOST) => Ok(Record::Vhost(serde_json::from_slice(value).map_err(json)?)),
+        Some(&EXCHANGE) => Ok(Record::Exchange(vhost()?, serde_json::from_slice(value).map_err(json)?)),
+        Some(&QUEUE) => Ok(Record::Queue(vhost()?, serde_json::from_slice(value).map_err(json)?)),
+        Some(&BINDING) => Ok(Record::Binding(vhost()?, serde_json::from_slice(value).map_err(json)?)),
+        Some(&USER) => Ok(Record::User(serde_json::from_slice(value).map_err(json)?)),
+        _ => Err(damaged("the kind is unknown".to_owned())),
+    }
+}

@@ -1,0 +1,163 @@
+//! The exchange class's verbs: declare, delete, bind, unbind.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::exchange::{Index, Kind};
+use super::topology::{Destination, Exchange, Removed};
+use super::vhost::{VirtualHost, on_default_exchange, precondition, print_exchange};
+use super::{Broker, definitions};
+use crate::store::Epoch;
+use crate::wire::refusal::{Refusal, ReplyCode};
+use crate::wire::table::Table;
+
+/// What exchange.declare asks for.
+#[derive(Clone, Debug)]
+pub struct ExchangeDeclare {
+    /// Name.
+    pub name: String,
+    /// Type, by name.
+    pub kind: String,
+    /// Only ask whether it exists.
+    pub passive: bool,
+    /// Survives a restart.
+    pub durable: bool,
+    /// Deleted when the last binding from it is removed.
+    pub auto_delete: bool,
+    /// Cannot be published to.
+    pub internal: bool,
+    /// Arguments.
+    pub arguments: Table,
+}
+
+fn inequivalent(
+    arg: &str,
+    resource: &str,
+    received: impl std::fmt::Display,
+    current: impl std::fmt::Display,
+) -> Refusal {
+    precondition(format!("inequivalent arg '{arg}' for {resource}: received '{received}' but current is '{current}'"))
+}
+
+impl VirtualHost {
+    /// exchange.declare. The order of checks is RabbitMQ's.
+    pub fn declare_exchange(&self, broker: &Broker, ask: ExchangeDeclare) -> Result<Epoch, Refusal> {
+        let resource = print_exchange(&ask.name, &self.name);
+        if ask.passive {
+            if ask.name.is_empty() {
+                return Err(on_default_exchange());
+            }
+            let topology = self.topology.read();
+            return topology.exchanges.get(&*ask.name).map(|e| e.created).ok_or_else(|| self.no_exchange(&ask.name));
+        }
+        let Some(kind) = Kind::parse(&ask.kind) else {
+            return Err(precondition(format!("unknown exchange type '{}'", ask.kind)));
+        };
+        if ask.name.is_empty() {
+            return Err(on_default_exchange());
+        }
+        let mut topology = self.topology.write();
+        if let Some(exchange) = topology.exchanges.get(&*ask.name) {
+            equivalent(exchange, kind, &ask, &resource)?;
+            return Ok(exchange.created);
+        }
+        if ask.name.starts_with("amq.") {
+            return Err(Refusal::new(
+                ReplyCode::AccessRefused,
+                format!("exchange name '{}' contains reserved prefix 'amq.*'", ask.name),
+            ));
+        }
+        let alternate = match ask.arguments.get("alternate-exchange") {
+            None => None,
+            Some(value) => Some(value.as_str().map(Arc::<str>::from).ok_or_else(|| {
+                precondition(format!("invalid type '{}' for arg 'alternate-exchange' in {resource}", value.type_name()))
+            })?),
+        };
+        let name: Arc<str> = ask.name.into();
+        let mut exchange = Exchange {
+            name: name.clone(),
+            kind,
+            durable: ask.durable,
+            auto_delete: ask.auto_delete,
+            internal: ask.internal,
+            alternate,
+            arguments: ask.arguments,
+            created: 0,
+            index: Index::new(kind),
+            bindings: BTreeMap::new(),
+        };
+        if exchange.durable {
+            exchange.created = broker.intake.define([definitions::put_exchange(self.id, &exchange)]);
+        }
+        let epoch = exchange.created;
+        topology.exchanges.insert(name, exchange);
+        self.changed();
+        Ok(epoch)
+    }
+
+    /// exchange.delete; deleting what does not exist succeeds.
+    pub fn delete_exchange(&self, broker: &Broker, name: &str, if_unused: bool) -> Result<Epoch, Refusal> {
+        if name.is_empty() {
+            return Err(on_default_exchange());
+        }
+        let resource = print_exchange(name, &self.name);
+        if name.starts_with("amq.") {
+            return Err(Refusal::new(ReplyCode::AccessRefused, format!("deletion of system {resource} not allowed")));
+        }
+        let mut topology = self.topology.write();
+        let Some(exchange) = topology.exchanges.get(name) else { return Ok(0) };
+        if if_unused && !exchange.bindings.is_empty() {
+            return Err(precondition(format!("{resource} in use")));
+        }
+        let mut removed = Removed::default();
+        topology.remove_exchange(name, &mut removed);
+        Ok(self.forget(broker, &topology, removed))
+    }
+
+    /// exchange.bind: messages that reach `source` and match go on to `destination`.
+    pub fn bind_exchange(
+        &self,
+        broker: &Broker,
+        destination: &str,
+        source: &str,
+        routing_key: &str,
+        arguments: Table,
+    ) -> Result<Epoch, Refusal> {
+        if destination.is_empty() || source.is_empty() {
+            return Err(on_default_exchange());
+        }
+        self.bind(broker, source, Destination::Exchange(destination.into()), routing_key, arguments)
+    }
+
+    /// exchange.unbind; unbinding what is not bound succeeds.
+    pub fn unbind_exchange(
+        &self,
+        broker: &Broker,
+        destination: &str,
+        source: &str,
+        routing_key: &str,
+        arguments: &Table,
+    ) -> Result<Epoch, Refusal> {
+        if destination.is_empty() || source.is_empty() {
+            return Err(on_default_exchange());
+        }
+        Ok(self.unbind(broker, source, Destination::Exchange(destination.into()), routing_key, arguments))
+    }
+}
+
+/// RabbitMQ compares type, durable, auto_delete, internal and the alternate exchange, in this order.
+fn equivalent(exchange: &Exchange, kind: Kind, ask: &ExchangeDeclare, resource: &str) -> Result<(), Refusal> {
+    if exchange.kind != kind {
+        return Err(inequivalent("type", resource, kind.as_str(), exchange.kind.as_str()));
+    }
+    for (arg, received, current) in [
+        ("durable", ask.durable, exchange.durable),
+        ("auto_delete", ask.auto_delete, exchange.auto_delete),
+        ("internal", ask.internal, exchange.internal),
+    ] {
+        if received != current {
+            return Err(inequivalent(arg, resource, received, current));
+        }
+    }
+    super::queues::same_argument("alternate-exchange", &ask.arguments, &exchange.arguments, resource)
+}

@@ -1,0 +1,254 @@
+//! The broker: virtual hosts and what keeps them going.
+//!
+//! It owns the topology, the registry of connections, and the background workers: the group-commit [`writer`], the
+//! [`loader`], the [`courier`] of dead letters and the [`janitor`] of deadlines. It knows nothing of sockets and
+//! frames: sessions call its verbs and get back epochs to wait for, or refusals.
+//!
+//! [`Broker::finish`] is where every queue operation ends: it does what the operation left as effects, with no lock
+//! held.
+
+mod connection;
+mod courier;
+mod definitions;
+mod exchange;
+mod exchanges;
+mod janitor;
+mod loader;
+mod queues;
+mod recover;
+mod replies;
+mod route;
+mod topology;
+mod vhost;
+mod writer;
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use dashmap::DashMap;
+
+pub use connection::{Connection, ConnectionId};
+pub use definitions::DamagedDefinition;
+pub use exchanges::ExchangeDeclare;
+pub use queues::{Declared, QueueDeclare};
+pub use recover::StartError;
+pub use replies::{REPLY_TO, Replies};
+pub use route::{NoRoute, Route};
+pub use topology::{Binding, Destination, Exchange, Topology};
+pub use vhost::{VirtualHost, print_exchange, print_queue};
+
+use crate::auth::Users;
+use crate::clock::{Clock, NEVER};
+use crate::config::Config;
+use crate::queue::{Effects, Intake, Queue, Watermark};
+use crate::store::{Engine, StoreError};
+use crate::sync::Bell;
+
+/// A running broker, shared by all sessions and workers.
+pub struct Broker {
+    /// Settings.
+    pub config: Arc<Config>,
+    /// Time.
+    pub clock: Clock,
+    /// Who may log in.
+    pub users: Users,
+    /// Announced durable work.
+    pub intake: Arc<Intake>,
+    /// How far the store has got.
+    pub watermark: Watermark,
+    /// Direct reply-to consumers.
+    pub replies: Replies,
+    vhosts: DashMap<Arc<str>, Arc<VirtualHost>>,
+    connections: DashMap<ConnectionId, Arc<Connection>>,
+    engine: Arc<dyn Engine>,
+    loader: loader::Loader,
+    janitor: janitor::Janitor,
+    courier: courier::Courier,
+    next_queue_id: AtomicU64,
+    next_id: AtomicU64,
+    stopping: AtomicBool,
+    failure: OnceLock<String>,
+    failed: tokio::sync::Notify,
+    /// Rung when the last connection has gone.
+    emptied: Bell,
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broker").field("connections", &self.connections.len()).finish_non_exhaustive()
+    }
+}
+
+/// A name nobody else has: `prefix` and 22 URL-safe base64 characters of 16 random octets, as RabbitMQ makes them.
+pub fn generated_name(prefix: &str) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut random = [0u8; 16];
+    // Without entropy the name would still be unique by its counter-free zeros only once: refuse to go on.
+    getrandom::fill(&mut random).expect("the operating system provides random octets");
+    let bits = u128::from_be_bytes(random);
+    let digit = |at: u32| ALPHABET[usize::try_from((bits >> (6 * at)) & 63).unwrap_or(0)];
+    let mut name = String::with_capacity(prefix.len() + 22);
+    name.push_str(prefix);
+    name.extend((0..22).map(|at| char::from(digit(at))));
+    name
+}
+
+impl Broker {
+    /// A number that no connection or consumer of this process has had.
+    pub fn unique(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The virtual host of that name.
+    pub fn vhost(&self, name: &str) -> Option<Arc<VirtualHost>> {
+        self.vhosts.get(name).map(|vhost| vhost.clone())
+    }
+
+    /// All virtual hosts.
+    pub fn vhosts(&self) -> Vec<Arc<VirtualHost>> {
+        self.vhosts.iter().map(|entry| entry.value().clone()).collect()
+    }
+
+    /// Does what an operation on `queue` left to be done, emptying `fx`. No lock may be held.
+    pub fn finish(&self, queue: &Arc<Queue>, fx: &mut Effects) {
+        fx.ring();
+        if fx.deadline != NEVER {
+            self.janitor.schedule(fx.deadline, queue);
+            fx.deadline = NEVER;
+        }
+        if let Some(load) = fx.load.take() {
+            self.loader.request(queue.clone(), load);
+        }
+        if !fx.dead.is_empty() {
+            self.courier.send(queue, fx.dead.drain(..));
+        }
+        if std::mem::take(&mut fx.doomed) {
+            self.doom(queue);
+        }
+        // Resuming a consumer may move messages of its queue, which may return credit to others, and so on: a loop,
+        // not recursion.
+        while let Some(consumer) = fx.resume.pop() {
+            if let Some(queue) = &consumer.queue {
+                let mut after = Effects::default();
+                queue.resume(&consumer, self.clock.now(), &mut after);
+                fx.resume.append(&mut after.resume);
+                self.finish(queue, &mut after);
+            }
+        }
+    }
+
+    /// Deletes a queue that has no reason to live any more, if that is still so under the locks.
+    fn doom(&self, queue: &Arc<Queue>) {
+        if self.stopping() {
+            return;
+        }
+        let Some(vhost) = self.vhost(&queue.definition().vhost) else { return };
+        let now = self.clock.now();
+        let mut fx = Effects::default();
+        let doomed = vhost.remove_queue(self, queue, &mut fx, |state| {
+            if state.unused_auto_delete() || state.idle_expired(now) { Ok(()) } else { Err(()) }
+        });
+        if doomed.is_ok() {
+            tracing::debug!(queue = %crate::telemetry::printable(&**queue.name()), "queue deleted: unused or expired");
+        }
+        fx.ring();
+    }
+
+    /// Whether the broker is shutting down.
+    pub fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// The store can no longer keep its promise: nothing is confirmed from here on, and the process must end.
+    fn fail(&self, why: String) {
+        tracing::error!("the store has failed, nothing more will be confirmed: {why}");
+        let _ = self.failure.set(why);
+        self.failed.notify_waiters();
+        self.failed.notify_one();
+    }
+
+    /// Completes if the store fails, with the reason.
+    pub async fn failed(&self) -> String {
+        loop {
+            let notified = self.failed.notified();
+            if let Some(why) = self.failure.get() {
+                return why.clone();
+            }
+            notified.await;
+        }
+    }
+
+    /// The engine, for reading.
+    pub(crate) fn engine(&self) -> &Arc<dyn Engine> {
+        &self.engine
+    }
+}
+
+/// Everything a broker is started with.
+pub struct Start {
+    /// Settings.
+    pub config: Arc<Config>,
+    /// Time.
+    pub clock: Clock,
+    /// Where messages are kept.
+    pub engine: Arc<dyn Engine>,
+}
+
+/// A broker with its workers.
+#[derive(Debug)]
+pub struct Running {
+    /// The broker.
+    pub broker: Arc<Broker>,
+    writer: std::thread::JoinHandle<Result<(), StoreError>>,
+    loader: std::thread::JoinHandle<()>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Running {
+    /// Recovers what the store kept and starts the workers. Must be called inside a tokio runtime.
+    pub fn start(start: Start) -> Result<Self, StartError> {
+        let recovered = start.engine.recover()?;
+        let (loader, requests) = loader::Loader::new();
+        let broker = Arc::new(Broker {
+            users: Users::seeded(&start.config.users).map_err(StartError::Random)?,
+            clock: start.clock,
+            intake: Arc::new(Intake::default()),
+            watermark: Watermark::default(),
+            replies: Replies::default(),
+            vhosts: DashMap::new(),
+            connections: DashMap::new(),
+            engine: start.engine,
+            loader,
+            janitor: janitor::Janitor::default(),
+            courier: courier::Courier::default(),
+            next_queue_id: AtomicU64::new(recovered.next_queue_id.max(1)),
+            next_id: AtomicU64::new(1),
+            stopping: AtomicBool::new(false),
+            failure: OnceLock::new(),
+            failed: tokio::sync::Notify::new(),
+            emptied: Bell::new(),
+            config: start.config,
+        });
+        recover::recover(&broker, &recovered)?;
+        let tasks = vec![tokio::spawn(janitor::run(broker.clone())), tokio::spawn(courier::run(broker.clone()))];
+        let writer = writer::spawn(broker.clone())?;
+        let loader = loader::spawn(broker.clone(), requests)?;
+        Ok(Self { broker, writer, loader, tasks })
+    }
+
+    /// Ends the workers and makes everything durable. Sessions must have ended. Blocks for the last commit.
+    pub fn stop(self) -> Result<(), StoreError> {
+        self.broker.stopping.store(true, Ordering::Release);
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.broker.loader.stop();
+        let _ = self.loader.join();
+        self.broker.intake.stop();
+        match self.writer.join() {
+            Ok(result) => result,
+            Err(_) => Err(StoreError::Engine("the committing thread has panicked".to_owned())),
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! The queue class's verbs: declare, bind, unbind, purge, delete.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::topology::{Destination, Removed};
+use super::vhost::{VirtualHost, on_default_exchange, precondition, print_queue};
+use super::{Broker, definitions};
+use crate::queue::{Definition, Effects, Kind, Options, Queue, State, options};
+use crate::store::{Define, Epoch, QueueId};
+use crate::wire::refusal::{Refusal, ReplyCode};
+use crate::wire::table::{Table, Value};
+
+/// What queue.declare asks for.
+#[derive(Clone, Debug)]
+pub struct QueueDeclare {
+    /// Name; empty for one of the server's choice.
+    pub name: String,
+    /// Only ask whether it exists.
+    pub passive: bool,
+    /// Survives a restart.
+    pub durable: bool,
+    /// Belongs to the declaring connection and dies with it.
+    pub exclusive: bool,
+    /// Deleted when its last consumer is gone.
+    pub auto_delete: bool,
+    /// Arguments.
+    pub arguments: Table,
+}
+
+/// What queue.declare-ok tells.
+#[derive(Clone, Debug)]
+pub struct Declared {
+    /// The queue.
+    pub queue: Arc<Queue>,
+    /// Ready messages.
+    pub messages: u64,
+    /// Consumers.
+    pub consumers: usize,
+    /// The epoch that makes the declaration durable.
+    pub epoch: Epoch,
+}
+
+/// How a value is printed in texts about arguments.
+fn print_value(value: &Value) -> String {
+    match (value.as_str(), value.as_int(), value) {
+        (Some(text), _, _) => text.to_owned(),
+        (_, Some(n), _) => n.to_string(),
+        (_, _, Value::Bool(b)) => b.to_string(),
+        (_, _, other) => other.type_name().to_owned(),
+    }
+}
+
+/// Refuses a redeclaration whose argument differs, in RabbitMQ's words.
+pub(super) fn same_argument(key: &str, received: &Table, current: &Table, resource: &str) -> Result<(), Refusal> {
+    let the = |value: &Value| format!("the value '{}' of type '{}'", print_value(value), value.type_name());
+    let (received, current) = match (received.get(key), current.get(key)) {
+        (None, None) => return Ok(()),
+        (Some(a), Some(b)) if a.same(b) => return Ok(()),
+        (Some(a), Some(b)) => (format!("'{}'", print_value(a)), format!("'{}'", print_value(b))),
+        (Some(a), None) => (the(a), "none".to_owned()),
+        (None, Some(b)) => ("none".to_owned(), the(b)),
+    };
+    Err(precondition(format!("inequivalent arg '{key}' for {resource}: received {received} but current is {current}")))
+}
+
+impl VirtualHost {
+    /// queue.declare by `connection`. The order of checks is RabbitMQ's.
+    pub fn declare_queue(
+        &self,
+        broker: &Broker,
+        mut ask: QueueDeclare,
+        connection: u64,
+        fx: &mut Effects,
+    ) -> Result<Declared, Refusal> {
+        let now = broker.clock.now();
+        if ask.passive {
+            let queue = self.usable_queue(&ask.name, connection)?;
+            let (messages, consumers) = queue.declared_again(now, fx);
+            return Ok(Declared { messages, consumers, epoch: queue.created(), queue });
+        }
+        let generated = ask.name.is_empty();
+        if generated {
+            if matches!(ask.arguments.get("x-queue-type").and_then(Value::as_str), Some("quorum")) {
+                let text = "Cannot declare a server-named queue for type rabbit_quorum_queue";
+                return Err(precondition(text));
+            }
+            ask.name = super::generated_name("amq.gen-");
+        } else if ask.name.starts_with("amq.") {
+            return Err(Refusal::new(
+                ReplyCode::AccessRefused,
+                format!("queue name '{}' contains reserved prefix 'amq.*'", ask.name),
+            ));
+        }
+        let resource = print_queue(&ask.name, &self.name);
+        // An exclusive queue is never durable, whatever was asked.
+        let durable = ask.durable && !ask.exclusive;
+        let mut topology = self.topology.write();
+        if let Some(queue) = topology.queues.get(&*ask.name) {
+            let queue = queue.clone();
+            drop(topology);
+            self.check_owner(&queue, connection)?;
+            equivalent(&queue, &ask, durable, &resource)?;
+            let (messages, consumers) = queue.declared_again(now, fx);
+            return Ok(Declared { messages, consumers, epoch: queue.created(), queue });
+        }
+        let options = Options::parse(&ask.arguments).map_err(|bad| precondition(bad.explain(&resource)))?;
+        if options.kind == Kind::Quorum {
+            quorum_takes(&ask, &resource)?;
+        }
+        let definition = Definition {
+            id: QueueId(broker.next_queue_id.fetch_add(1, Ordering::Relaxed)),
+            name: ask.name.into(),
+            vhost: self.name.clone(),
+            durable,
+            auto_delete: ask.auto_delete,
+            exclusive_to: ask.exclusive.then_some(connection),
+            arguments: ask.arguments,
+            options: Arc::new(options),
+        };
+        let mut epoch = 0;
+        if durable {
+            let next = Define::NextQueueId(definition.id.0 + 1);
+            epoch = broker.intake.define([next, definitions::put_queue(self.id, &definition)]);
+        }
+        let queue = Queue::new(definition, broker.intake.clone(), now, None);
+        queue.set_created(epoch);
+        topology.queues.insert(queue.name().clone(), queue.clone());
+        self.changed();
+        drop(topology);
+        // Starts the clock of x-expires.
+        queue.declared_again(now, fx);
+        Ok(Declared { queue, messages: 0, consumers: 0, epoch })
+    }
+
+    /// queue.bind by `connection`.
+    pub fn bind_queue(
+        &self,
+        broker: &Broker,
+        queue: &str,
+        exchange: &str,
+        routing_key: &str,
+        arguments: Table,
+        connection: u64,
+    ) -> Result<Epoch, Refusal> {
+        if exchange.is_empty() {
+            return Err(on_default_exchange());
+        }
+        // A missing exchange is reported before a missing queue.
+        if !self.topology.read().exchanges.contains_key(exchange) {
+            return Err(self.no_exchange(exchange));
+        }
+        self.usable_queue(queue, connection)?;
+        self.bind(broker, exchange, Destination::Queue(queue.into()), routing_key, arguments)
+    }
+
+    /// queue.unbind by `connection`; unbinding what is not bound succeeds.
+    pub fn unbind_queue(
+        &self,
+        broker: &Broker,
+        queue: &str,
+        exchange: &str,
+        routing_key: &str,
+        arguments: &Table,
+        connection: u64,
+    ) -> Result<Epoch, Refusal> {
+        if exchange.is_empty() {
+            return Err(on_default_exchange());
+        }
+        if let Some(queue) = self.queue(queue) {
+            self.check_owner(&queue, connection)?;
+        }
+        Ok(self.unbind(broker, exchange, Destination::Queue(queue.into()), routing_key, arguments))
+    }
+
+    /// queue.delete by `connection`. Returns the ready messages dropped with it.
+    pub fn delete_queue(
+        &self,
+        broker: &Broker,
+        name: &str,
+        if_unused: bool,
+        if_empty: bool,
+        connection: u64,
+        fx: &mut Effects,
+    ) -> Result<(u64, Epoch), Refusal> {
+        let Some(queue) = self.queue(name) else { return Ok((0, 0)) };
+        self.check_owner(&queue, connection)?;
+        let resource = print_queue(name, &self.name);
+        if queue.definition().options.kind == Kind::Quorum && (if_unused || if_empty) {
+            let flag = if if_unused { "if-unused" } else { "if-empty" };
+            return Err(Refusal::new(
+                ReplyCode::NotImplemented,
+                format!(
+                    "cannot delete {resource}. queue.delete operations with {flag} flag set are not supported by \
+                     quorum queues"
+                ),
+            ));
+        }
+        self.remove_queue(broker, &queue, fx, |state| {
+            if if_unused && state.consumers() > 0 {
+                return Err(precondition(format!("{resource} in use")));
+            }
+            if if_empty && state.ready() > 0 {
+                return Err(precondition(format!("{resource} not empty")));
+            }
+            Ok(())
+        })
+    }
+
+    /// Deletes a queue if `doom`, asked under the locks, still agrees.
+    pub(super) fn remove_queue<E>(
+        &self,
+        broker: &Broker,
+        queue: &Arc<Queue>,
+        fx: &mut Effects,
+        doom: impl FnOnce(&State) -> Result<(), E>,
+    ) -> Result<(u64, Epoch), E> {
+        let mut topology = self.topology.write();
+        let name = queue.name();
+        if !topology.queues.get(name).is_some_and(|q| Arc::ptr_eq(q, queue)) {
+            return Ok((0, 0));
+        }
+        let count = queue.delete_if(fx, doom)?;
+        topology.queues.remove(name);
+        let mut removed = Removed::default();
+        topology.remove_bindings_to(&Destination::Queue(name.clone()), &mut removed);
+        let mut epoch = self.forget(broker, &topology, removed);
+        self.changed();
+        if queue.definition().durable {
+            epoch = broker.intake.define(definitions::delete_queue(self.id, queue.id()));
+        }
+        Ok((count, epoch))
+    }
+
+    /// Deletes the exclusive queues of a connection that has ended.
+    pub fn delete_exclusive(&self, broker: &Broker, queues: Vec<Arc<Queue>>) {
+        for queue in queues {
+            let mut fx = Effects::default();
+            let _ = self.remove_queue(broker, &queue, &mut fx, |_| Ok::<(), std::convert::Infallible>(()));
+            broker.finish(&queue, &mut fx);
+        }
+    }
+}
+
+/// Properties that quorum queues lack, in the order in which RabbitMQ looks for them.
+fn quorum_takes(ask: &QueueDeclare, resource: &str) -> Result<(), Refusal> {
+    for (bad, property) in
+        [(ask.auto_delete, "auto-delete"), (ask.exclusive, "exclusive-owner"), (!ask.durable, "non-durable")]
+    {
+        if bad {
+            return Err(precondition(format!("invalid property '{property}' for {resource}")));
+        }
+    }
+    Ok(())
+}
+
+/// RabbitMQ compares durable, auto_delete, then the arguments it knows.
+fn equivalent(queue: &Queue, ask: &QueueDeclare, durable: bool, resource: &str) -> Result<(), Refusal> {
+    let current = queue.definition();
+    for (arg, received, current) in
+        [("durable", durable, current.durable), ("auto_delete", ask.auto_delete, current.auto_delete)]
+    {
+        if received != current {
+            let text = format!("received '{received}' but current is '{current}'");
+            return Err(precondition(format!("inequivalent arg '{arg}' for {resource}: {text}")));
+        }
+    }
+    // An exclusive queue declared again without the flag, by its own connection.
+    if ask.exclusive != current.exclusive_to.is_some() {
+        let text = format!(
+            "cannot obtain exclusive access to locked {resource}. It could be originally declared on another \
+             connection or the exclusive property value does not match that of the original declaration."
+        );
+        return Err(Refusal::new(ReplyCode::ResourceLocked, text));
+    }
+    // A queue always has a type: absent and classic are the same.
+    let with_type = |table: &Table| {
+        let mut table = table.clone();
+        if table.get("x-queue-type").is_none() {
+            table.insert("x-queue-type", Value::from("classic"));
+        }
+        table
+    };
+    let (received, current) = (with_type(&ask.arguments), with_type(&current.arguments));
+    options::COMPARED.iter().try_for_each(|key| same_argument(key, &received, &current, resource))
+}

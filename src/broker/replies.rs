@@ -1,0 +1,58 @@
+//! Direct reply-to: consumers that are addressed by a secret name and never stored for.
+//!
+//! Source: RabbitMQ's `amq.rabbitmq.reply-to`. The generated name is the capability: who knows it may publish to it.
+
+use std::sync::Arc;
+
+use dashmap::DashMap;
+
+use crate::clock::NEVER;
+use crate::message::Message;
+use crate::queue::{Consumer, Entry};
+
+/// The pseudo-queue a requester consumes from, and the value of `reply-to` that is replaced by the secret name.
+pub const REPLY_TO: &str = "amq.rabbitmq.reply-to";
+
+/// What every secret name begins with.
+const PREFIX: &str = "amq.rabbitmq.reply-to.";
+
+/// Reply consumers by secret name.
+#[derive(Debug, Default)]
+pub struct Replies {
+    consumers: DashMap<Box<str>, Arc<Consumer>>,
+}
+
+impl Replies {
+    /// Lists a reply consumer; returns its secret name.
+    pub fn register(&self, consumer: Arc<Consumer>) -> Box<str> {
+        let name: Box<str> = super::generated_name(PREFIX).into();
+        self.consumers.insert(name.clone(), consumer);
+        name
+    }
+
+    /// Ends a secret name for good.
+    pub fn forget(&self, name: &str) {
+        self.consumers.remove(name);
+    }
+
+    /// Whether the name could be that of a reply consumer, alive or not.
+    pub fn is_reply(name: &[u8]) -> bool {
+        name.starts_with(PREFIX.as_bytes())
+    }
+
+    /// Whether its consumer is alive.
+    pub fn alive(&self, name: &str) -> bool {
+        self.consumers.contains_key(name)
+    }
+
+    /// Delivers a reply; one whose requester is gone, or does not read, is dropped.
+    pub fn deliver(&self, name: &str, message: Message) {
+        let consumer = self.consumers.get(name).map(|c| c.clone());
+        if let Some(consumer) = consumer {
+            let body_len = message.body_len();
+            let entry =
+                Entry { seq: 0, expires_at: NEVER, message, body_len, lane: 0, durable: false, redelivered: false };
+            consumer.outbox.reply(&consumer, entry);
+        }
+    }
+}

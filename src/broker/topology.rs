@@ -1,0 +1,196 @@
+//! The maps of one virtual host: exchanges, queues, bindings and their reverse index, changed as one.
+//!
+//! Not concurrent maps: deleting a queue, its bindings and the auto-delete exchanges they leave unused must be one step.
+//! Invariants: every binding's source exists and its destination exists; `by_destination` and the exchanges' indexes
+//! hold the same bindings. Deliberately absent: permissions, reply texts (see the verbs in [`super::vhost`]), persistence.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::exchange::{Index, Kind};
+use crate::queue::Queue;
+use crate::wire::table::Table;
+
+/// What a binding leads to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Destination {
+    /// A queue.
+    Queue(Arc<str>),
+    /// An exchange.
+    Exchange(Arc<str>),
+}
+
+impl Destination {
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        match self {
+            Self::Queue(name) | Self::Exchange(name) => name,
+        }
+    }
+}
+
+/// A route from an exchange to a queue or another exchange.
+#[derive(Clone, Debug)]
+pub struct Binding {
+    /// Ascends in the order of creation.
+    pub id: u64,
+    /// The exchange it leads from.
+    pub source: Arc<str>,
+    /// What it leads to.
+    pub destination: Destination,
+    /// The binding key.
+    pub routing_key: Arc<str>,
+    /// Arguments, part of its identity.
+    pub arguments: Table,
+    /// The queue itself, so that routing needs no look-up.
+    pub(super) queue: Option<Arc<Queue>>,
+}
+
+/// What makes two bindings the same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Identity {
+    pub(super) source: Arc<str>,
+    pub(super) destination: Destination,
+    pub(super) routing_key: Arc<str>,
+    /// The arguments, encoded in key order.
+    pub(super) arguments: Vec<u8>,
+}
+
+impl Identity {
+    pub(super) fn new(source: &str, destination: Destination, routing_key: &str, arguments: &Table) -> Self {
+        let mut encoded = Vec::new();
+        arguments.encode_into(&mut encoded);
+        Self { source: source.into(), destination, routing_key: routing_key.into(), arguments: encoded }
+    }
+}
+
+impl Binding {
+    pub(super) fn identity(&self) -> Identity {
+        Identity::new(&self.source, self.destination.clone(), &self.routing_key, &self.arguments)
+    }
+
+    #[cfg(test)]
+    pub(super) fn for_test(id: u64, key: &str) -> Self {
+        let destination = Destination::Queue("q".into());
+        Self { id, source: "x".into(), destination, routing_key: key.into(), arguments: Table::default(), queue: None }
+    }
+}
+
+/// An exchange and the bindings from it.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Name; empty for the default exchange.
+    pub name: Arc<str>,
+    /// Type.
+    pub kind: Kind,
+    /// Survives a restart.
+    pub durable: bool,
+    /// Deleted when the last binding from it is removed.
+    pub auto_delete: bool,
+    /// Cannot be published to.
+    pub internal: bool,
+    /// Where messages go that matched nothing here.
+    pub alternate: Option<Arc<str>>,
+    /// Arguments as declared.
+    pub arguments: Table,
+    /// The epoch that makes the declaration durable.
+    pub created: u64,
+    pub(super) index: Index,
+    /// Bindings from here, by identity.
+    pub(super) bindings: BTreeMap<u64, Arc<Binding>>,
+}
+
+/// What deleting something took with it.
+#[derive(Debug, Default)]
+pub(super) struct Removed {
+    pub(super) bindings: Vec<Arc<Binding>>,
+    /// Auto-delete exchanges left without a binding.
+    pub(super) exchanges: Vec<Exchange>,
+}
+
+/// Everything that exists in a virtual host.
+#[derive(Debug, Default)]
+pub struct Topology {
+    pub(super) exchanges: HashMap<Arc<str>, Exchange>,
+    pub(super) queues: HashMap<Arc<str>, Arc<Queue>>,
+    pub(super) identities: HashMap<Identity, Arc<Binding>>,
+    pub(super) by_destination: HashMap<Destination, BTreeMap<u64, Arc<Binding>>>,
+    next_binding: u64,
+}
+
+impl Topology {
+    /// Adds a binding whose ends exist; `None` if it is there already.
+    pub(super) fn bind(&mut self, identity: Identity, arguments: Table) -> Option<Arc<Binding>> {
+        if self.identities.contains_key(&identity) {
+            return None;
+        }
+        self.next_binding += 1;
+        let queue = match &identity.destination {
+            Destination::Queue(name) => self.queues.get(name).cloned(),
+            Destination::Exchange(_) => None,
+        };
+        let binding = Arc::new(Binding {
+            id: self.next_binding,
+            source: identity.source.clone(),
+            destination: identity.destination.clone(),
+            routing_key: identity.routing_key.clone(),
+            arguments,
+            queue,
+        });
+        if let Some(exchange) = self.exchanges.get_mut(&identity.source) {
+            exchange.index.insert(&binding);
+            exchange.bindings.insert(binding.id, binding.clone());
+        }
+        self.by_destination.entry(identity.destination.clone()).or_default().insert(binding.id, binding.clone());
+        self.identities.insert(identity, binding.clone());
+        Some(binding)
+    }
+
+    /// Removes a binding, and the auto-delete exchanges that this leaves unused.
+    pub(super) fn unbind(&mut self, identity: &Identity, removed: &mut Removed) {
+        let Some(binding) = self.identities.remove(identity) else { return };
+        if let Some(to) = self.by_destination.get_mut(&binding.destination) {
+            to.remove(&binding.id);
+            if to.is_empty() {
+                self.by_destination.remove(&binding.destination);
+            }
+        }
+        let mut unused = false;
+        if let Some(exchange) = self.exchanges.get_mut(&binding.source) {
+            exchange.index.remove(&binding);
+            exchange.bindings.remove(&binding.id);
+            unused = exchange.auto_delete && exchange.bindings.is_empty();
+        }
+        let source = binding.source.clone();
+        removed.bindings.push(binding);
+        if unused {
+            self.remove_exchange(&source, removed);
+        }
+    }
+
+    /// Removes an exchange with its bindings, and what that leaves unused.
+    pub(super) fn remove_exchange(&mut self, name: &str, removed: &mut Removed) {
+        let Some(exchange) = self.exchanges.remove(name) else { return };
+        for binding in exchange.bindings.values() {
+            self.identities.remove(&binding.identity());
+            if let Some(to) = self.by_destination.get_mut(&binding.destination) {
+                to.remove(&binding.id);
+                if to.is_empty() {
+                    self.by_destination.remove(&binding.destination);
+                }
+            }
+            removed.bindings.push(binding.clone());
+        }
+        let destination = Destination::Exchange(exchange.name.clone());
+        removed.exchanges.push(exchange);
+        self.remove_bindings_to(&destination, removed);
+    }
+
+    /// Removes all bindings to a destination, and what that leaves unused.
+    pub(super) fn remove_bindings_to(&mut self, destination: &Destination, removed: &mut Removed) {
+        let Some(bindings) = self.by_destination.remove(destination) else { return };
+        for binding in bindings.into_values() {
+            self.unbind(&binding.identity(), removed);
+        }
+    }
+}

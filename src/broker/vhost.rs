@@ -1,0 +1,217 @@
+//! A virtual host and its verbs as whole operations: each checks in RabbitMQ's order, then changes everything or
+//! nothing, and returns the epoch that makes the change durable (0: nothing to wait for).
+//!
+//! Lock order: topology, then one queue, then the intake. Exchanges are in [`super::exchanges`], queues in
+//! [`super::queues`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::exchange::{Index, Kind};
+use super::topology::{Destination, Exchange, Identity, Removed, Topology};
+use super::{Broker, definitions};
+use crate::queue::Queue;
+use crate::store::{Define, Epoch};
+use crate::sync::{Rank, ReadGuard, RwLock};
+use crate::wire::refusal::{Refusal, ReplyCode};
+use crate::wire::table::Table;
+
+/// A name space of exchanges, queues and bindings.
+#[derive(Debug)]
+pub struct VirtualHost {
+    /// Number in the store's keys.
+    pub id: u32,
+    /// Name, `/` for the default one.
+    pub name: Arc<str>,
+    pub(super) topology: RwLock<Topology>,
+    /// Changes with every change of the topology; what was routed under an older version is routed again.
+    version: AtomicU64,
+}
+
+/// The exchanges present in every virtual host; `amq.rabbitmq.trace` is internal.
+const BUILT_IN: [(&str, Kind, bool); 7] = [
+    ("", Kind::Direct, false),
+    ("amq.direct", Kind::Direct, false),
+    ("amq.fanout", Kind::Fanout, false),
+    ("amq.topic", Kind::Topic, false),
+    ("amq.headers", Kind::Headers, false),
+    ("amq.match", Kind::Headers, false),
+    ("amq.rabbitmq.trace", Kind::Topic, true),
+];
+
+/// The name by which texts call a queue.
+pub fn print_queue(name: &str, vhost: &str) -> String {
+    format!("queue '{name}' in vhost '{vhost}'")
+}
+
+/// The name by which texts call an exchange.
+pub fn print_exchange(name: &str, vhost: &str) -> String {
+    format!("exchange '{name}' in vhost '{vhost}'")
+}
+
+pub(super) fn on_default_exchange() -> Refusal {
+    Refusal::new(ReplyCode::AccessRefused, "operation not permitted on the default exchange")
+}
+
+pub(super) fn precondition(text: impl Into<String>) -> Refusal {
+    Refusal::new(ReplyCode::PreconditionFailed, text)
+}
+
+impl VirtualHost {
+    pub(super) fn new(id: u32, name: Arc<str>) -> Self {
+        let mut topology = Topology::default();
+        for (name, kind, internal) in BUILT_IN {
+            let name: Arc<str> = name.into();
+            let exchange = Exchange {
+                name: name.clone(),
+                kind,
+                durable: true,
+                auto_delete: false,
+                internal,
+                alternate: None,
+                arguments: Table::default(),
+                created: 0,
+                index: Index::new(kind),
+                bindings: std::collections::BTreeMap::new(),
+            };
+            topology.exchanges.insert(name, exchange);
+        }
+        Self { id, name, topology: RwLock::new(Rank::Topology, topology), version: AtomicU64::new(1) }
+    }
+
+    /// The present version of the topology.
+    #[inline]
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Makes every route remembered so far stale; called after a change, under the topology's lock.
+    pub(super) fn changed(&self) {
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Shared access to the topology, for routing and reports.
+    pub fn topology(&self) -> ReadGuard<'_, Topology> {
+        self.topology.read()
+    }
+
+    /// The queue of that name.
+    pub fn queue(&self, name: &str) -> Option<Arc<Queue>> {
+        self.topology.read().queues.get(name).cloned()
+    }
+
+    pub(super) fn no_queue(&self, name: &str) -> Refusal {
+        Refusal::new(ReplyCode::NotFound, format!("no {}", print_queue(name, &self.name)))
+    }
+
+    /// The refusal for an exchange that does not exist.
+    pub fn no_exchange(&self, name: &str) -> Refusal {
+        Refusal::new(ReplyCode::NotFound, format!("no {}", print_exchange(name, &self.name)))
+    }
+
+    /// Whether `connection` may use `queue`: an exclusive queue belongs to one connection.
+    pub fn check_owner(&self, queue: &Queue, connection: u64) -> Result<(), Refusal> {
+        match queue.definition().exclusive_to {
+            Some(owner) if owner != connection => Err(Refusal::new(
+                ReplyCode::ResourceLocked,
+                format!(
+                    "cannot obtain exclusive access to locked {}. It could be originally declared on another \
+                     connection or the exclusive property value does not match that of the original declaration.",
+                    print_queue(queue.name(), &self.name)
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The queue of that name, if it exists and `connection` may use it.
+    pub fn usable_queue(&self, name: &str, connection: u64) -> Result<Arc<Queue>, Refusal> {
+        let queue = self.queue(name).ok_or_else(|| self.no_queue(name))?;
+        self.check_owner(&queue, connection)?;
+        Ok(queue)
+    }
+
+    /// Binds `destination` to `source`; a binding that exists is left as it is.
+    pub(super) fn bind(
+        &self,
+        broker: &Broker,
+        source: &str,
+        destination: Destination,
+        routing_key: &str,
+        arguments: Table,
+    ) -> Result<Epoch, Refusal> {
+        let mut topology = self.topology.write();
+        let exchange = topology.exchanges.get(source).ok_or_else(|| self.no_exchange(source))?;
+        let durable_source = exchange.durable;
+        let mut epoch = exchange.created;
+        let durable_destination = match &destination {
+            Destination::Queue(name) => {
+                let queue = topology.queues.get(name).ok_or_else(|| self.no_queue(name))?;
+                epoch = epoch.max(queue.created());
+                queue.definition().durable
+            }
+            Destination::Exchange(name) => {
+                let to = topology.exchanges.get(name).ok_or_else(|| self.no_exchange(name))?;
+                epoch = epoch.max(to.created);
+                to.durable
+            }
+        };
+        exchange.index.check(routing_key, &arguments).map_err(precondition)?;
+        let identity = Identity::new(source, destination, routing_key, &arguments);
+        if let Some(binding) = topology.bind(identity, arguments) {
+            self.changed();
+            if durable_source && durable_destination {
+                epoch = broker.intake.define([definitions::put_binding(self.id, &binding)]);
+            }
+        } else if durable_source && durable_destination {
+            // Made by somebody else, perhaps not yet committed: this answer must not come before theirs.
+            epoch = broker.intake.define([]);
+        }
+        Ok(epoch)
+    }
+
+    /// Removes a binding; one that does not exist is no error.
+    pub(super) fn unbind(
+        &self,
+        broker: &Broker,
+        source: &str,
+        destination: Destination,
+        routing_key: &str,
+        arguments: &Table,
+    ) -> Epoch {
+        let identity = Identity::new(source, destination, routing_key, arguments);
+        let mut removed = Removed::default();
+        let mut topology = self.topology.write();
+        topology.unbind(&identity, &mut removed);
+        self.forget(broker, &topology, removed)
+    }
+
+    /// Makes the removal of bindings and exchanges durable, where they were.
+    pub(super) fn forget(&self, broker: &Broker, topology: &Topology, removed: Removed) -> Epoch {
+        if removed.bindings.is_empty() && removed.exchanges.is_empty() {
+            return 0;
+        }
+        self.changed();
+        let durable = |name: &str| {
+            topology.exchanges.get(name).map_or_else(
+                || removed.exchanges.iter().any(|e| &*e.name == name && e.durable),
+                |exchange| exchange.durable,
+            )
+        };
+        let mut changes: Vec<Define> = Vec::new();
+        for binding in &removed.bindings {
+            let to = match (&binding.destination, &binding.queue) {
+                (_, Some(queue)) => queue.definition().durable,
+                (Destination::Exchange(name), None) => durable(name),
+                (Destination::Queue(_), None) => false,
+            };
+            if to && durable(&binding.source) {
+                changes.push(definitions::delete_binding(self.id, binding));
+            }
+        }
+        changes.extend(
+            removed.exchanges.iter().filter(|e| e.durable).map(|e| definitions::delete_exchange(self.id, &e.name)),
+        );
+        if changes.is_empty() { 0 } else { broker.intake.define(changes) }
+    }
+}

@@ -1,0 +1,142 @@
+//! A consumer as its queue sees it, and the prefetch limit that a whole channel can share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::{Outbox, Queue};
+use crate::sync::{Mutex, Rank};
+
+/// A subscription of one channel to one queue.
+#[derive(Debug)]
+pub struct Consumer {
+    /// Unique in this process; tells a consumer from a later one with the same channel and tag.
+    pub id: u64,
+    /// The consumer tag.
+    pub tag: Box<[u8]>,
+    /// The channel it belongs to.
+    pub channel: u16,
+    /// Deliveries are settled when handed over.
+    pub no_ack: bool,
+    /// No other consumer may join the queue.
+    pub exclusive: bool,
+    /// Higher ones are served first (`x-priority`).
+    pub priority: i32,
+    /// Most unacknowledged deliveries at a time; 0 is no limit. Ignored with `no_ack`.
+    pub prefetch: u16,
+    /// Where its deliveries go.
+    pub outbox: Arc<Outbox>,
+    /// Where they come from; `None` for a direct reply-to consumer.
+    pub queue: Option<Arc<Queue>>,
+    /// The channel's shared prefetch limit.
+    pub credit: Option<Arc<ChannelCredit>>,
+    /// Place in the queue's roster, known only to the queue.
+    pub(super) slot: AtomicU32,
+}
+
+/// What a consumer is made of.
+pub struct Subscription {
+    /// See [`Consumer::id`].
+    pub id: u64,
+    /// See [`Consumer::tag`].
+    pub tag: Box<[u8]>,
+    /// See [`Consumer::channel`].
+    pub channel: u16,
+    /// See [`Consumer::no_ack`].
+    pub no_ack: bool,
+    /// See [`Consumer::exclusive`].
+    pub exclusive: bool,
+    /// See [`Consumer::priority`].
+    pub priority: i32,
+    /// See [`Consumer::prefetch`].
+    pub prefetch: u16,
+}
+
+impl Subscription {
+    /// Ties the subscription to its ends.
+    pub fn connect(
+        self,
+        outbox: Arc<Outbox>,
+        queue: Option<Arc<Queue>>,
+        credit: Option<Arc<ChannelCredit>>,
+    ) -> Arc<Consumer> {
+        Arc::new(Consumer {
+            id: self.id,
+            tag: self.tag,
+            channel: self.channel,
+            no_ack: self.no_ack,
+            exclusive: self.exclusive,
+            priority: self.priority,
+            prefetch: self.prefetch,
+            outbox,
+            queue,
+            credit,
+            slot: AtomicU32::new(u32::MAX),
+        })
+    }
+}
+
+impl Consumer {
+    pub(super) fn slot(&self) -> usize {
+        self.slot.load(Ordering::Relaxed) as usize
+    }
+}
+
+/// The prefetch limit of a whole channel (`basic.qos` with global=1).
+///
+/// Limit, use and the list of consumers that found it used up stand under one lock: an atomic beside a list would lose
+/// a wake-up. Use is signed, since the limit may be lowered, and `basic.get` may exceed it, while messages are out.
+#[derive(Debug)]
+pub struct ChannelCredit(Mutex<Credit>);
+
+#[derive(Debug)]
+struct Credit {
+    limit: i64,
+    used: i64,
+    starved: Vec<Arc<Consumer>>,
+}
+
+impl ChannelCredit {
+    /// A limit of `limit` unacknowledged deliveries, of which `used` are out already; 0 is no limit.
+    pub fn new(limit: u16, used: usize) -> Self {
+        let used = i64::try_from(used).unwrap_or(i64::MAX);
+        Self(Mutex::new(Rank::Leaf, Credit { limit: i64::from(limit), used, starved: Vec::new() }))
+    }
+
+    /// Takes one delivery's worth, or remembers the consumer as starved.
+    pub(super) fn take(&self, consumer: &Arc<Consumer>) -> bool {
+        let mut credit = self.0.lock();
+        if credit.limit > 0 && credit.used >= credit.limit {
+            if !credit.starved.iter().any(|c| c.id == consumer.id) {
+                credit.starved.push(consumer.clone());
+            }
+            return false;
+        }
+        credit.used += 1;
+        true
+    }
+
+    /// Counts a delivery that no limit held back (`basic.get`).
+    pub fn force(&self) {
+        self.0.lock().used += 1;
+    }
+
+    /// Returns `n` deliveries' worth; the consumers returned may be resumed.
+    pub fn give_back(&self, n: usize) -> Vec<Arc<Consumer>> {
+        let mut credit = self.0.lock();
+        credit.used -= i64::try_from(n).unwrap_or(0);
+        credit.resumable()
+    }
+
+    /// Changes the limit; the consumers returned may be resumed.
+    pub fn set_limit(&self, limit: u16) -> Vec<Arc<Consumer>> {
+        let mut credit = self.0.lock();
+        credit.limit = i64::from(limit);
+        credit.resumable()
+    }
+}
+
+impl Credit {
+    fn resumable(&mut self) -> Vec<Arc<Consumer>> {
+        if self.limit == 0 || self.used < self.limit { std::mem::take(&mut self.starved) } else { Vec::new() }
+    }
+}

@@ -1,0 +1,88 @@
+//! What a queue operation leaves to be done after its lock is released.
+
+use std::sync::Arc;
+
+use super::{Consumer, Entry, Outbox};
+use crate::clock::{Millis, NEVER};
+use crate::store::Seq;
+
+/// Why a message died, in the words of the `x-death` header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Refused by a consumer with requeue=0.
+    Rejected,
+    /// Its time to live ran out.
+    Expired,
+    /// The queue was over its length limit.
+    MaxLen,
+}
+
+impl Reason {
+    /// The word used in `x-death`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::MaxLen => "maxlen",
+        }
+    }
+}
+
+/// A message on its way to the dead-letter exchange; its queue still answers for it until it is settled there.
+#[derive(Debug)]
+pub struct DeadLetter {
+    /// The message.
+    pub entry: Entry,
+    /// Why it died.
+    pub reason: Reason,
+}
+
+/// A request to read kept messages back into memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Lane to read.
+    pub lane: u8,
+    /// First position to read.
+    pub from: Seq,
+    /// Position before which to stop.
+    pub until: Seq,
+}
+
+/// Everything an operation asks of its caller. Bells ring even if the value is dropped early.
+#[derive(Debug)]
+pub struct Effects {
+    /// Outboxes that have become non-empty.
+    pub outboxes: Vec<Arc<Outbox>>,
+    /// Messages for the courier.
+    pub dead: Vec<DeadLetter>,
+    /// A read for the loader.
+    pub load: Option<Load>,
+    /// The queue wants to be looked at by then; [`NEVER`] if nothing changed.
+    pub deadline: Millis,
+    /// Consumers of any queue that may take part again, since channel credit has returned.
+    pub resume: Vec<Arc<Consumer>>,
+    /// The queue has reason to be deleted (auto-delete, expiry); to be checked again under the topology lock.
+    pub doomed: bool,
+}
+
+impl Default for Effects {
+    fn default() -> Self {
+        Self { outboxes: Vec::new(), dead: Vec::new(), load: None, deadline: NEVER, resume: Vec::new(), doomed: false }
+    }
+}
+
+impl Effects {
+    /// Rings every bell collected so far.
+    #[inline]
+    pub fn ring(&mut self) {
+        for outbox in self.outboxes.drain(..) {
+            outbox.bell().ring();
+        }
+    }
+}
+
+impl Drop for Effects {
+    fn drop(&mut self) {
+        self.ring();
+    }
+}

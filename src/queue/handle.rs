@@ -1,0 +1,271 @@
+//! A queue as others hold it: its name and definition, its state under a lock, its journal tied to the intake.
+//!
+//! Each verb takes the lock once, applies one operation, registers new durable work with the intake while still holding
+//! the lock, and leaves the rest in [`Effects`]. Nothing here re-enters: two queues are never locked together.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::journal::Taken;
+use super::{Consumer, Effects, Entry, Got, Intake, Lease, Load, Options, State, Subscribed};
+use crate::clock::Millis;
+use crate::message::Message;
+use crate::store::{Epoch, Page, QueueId, RecoveredQueue, Seq};
+use crate::sync::{Mutex, Rank};
+use crate::wire::table::Table;
+
+/// What a queue was declared as.
+#[derive(Clone, Debug)]
+pub struct Definition {
+    /// Identity in the store.
+    pub id: QueueId,
+    /// Name, at most 255 octets.
+    pub name: Arc<str>,
+    /// Virtual host.
+    pub vhost: Arc<str>,
+    /// Survives a restart.
+    pub durable: bool,
+    /// Deleted when its last consumer is gone.
+    pub auto_delete: bool,
+    /// The connection it belongs to and dies with.
+    pub exclusive_to: Option<u64>,
+    /// Arguments as declared.
+    pub arguments: Table,
+    /// The arguments' meaning.
+    pub options: Arc<Options>,
+}
+
+/// A queue.
+#[derive(Debug)]
+pub struct Queue {
+    definition: Definition,
+    state: Mutex<State>,
+    intake: Arc<Intake>,
+    /// The epoch that makes the declaration durable.
+    created: AtomicU64,
+    /// Messages whose leases were dropped without being settled.
+    abandoned: Mutex<Vec<Entry>>,
+    has_abandoned: AtomicBool,
+}
+
+/// Answer to [`Queue::push`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Push {
+    /// Taken; durable once this epoch is committed (0: nothing to wait for).
+    Taken(Epoch),
+    /// The queue is deleted: as if it had not been routed to.
+    Gone,
+}
+
+impl Queue {
+    /// A new, empty queue, or one with what the store kept (`recovered`, and whether the last run ended in order).
+    pub fn new(
+        definition: Definition,
+        intake: Arc<Intake>,
+        now: Millis,
+        recovered: Option<(&RecoveredQueue, bool)>,
+    ) -> Arc<Self> {
+        let mut state = State::new(definition.options.clone(), definition.durable, definition.auto_delete, now);
+        if let Some((kept, clean)) = recovered {
+            state.recover(kept, clean);
+        }
+        Arc::new(Self {
+            definition,
+            state: Mutex::new(Rank::Queue, state),
+            intake,
+            created: AtomicU64::new(0),
+            abandoned: Mutex::new(Rank::Leaf, Vec::new()),
+            has_abandoned: AtomicBool::new(false),
+        })
+    }
+
+    /// What it was declared as.
+    pub fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
+    /// Identity in the store.
+    #[inline]
+    pub fn id(&self) -> QueueId {
+        self.definition.id
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.definition.name
+    }
+
+    /// The epoch that makes the declaration durable; 0 if it needs none.
+    pub fn created(&self) -> Epoch {
+        self.created.load(Ordering::Relaxed)
+    }
+
+    /// Notes the epoch of the declaration.
+    pub fn set_created(&self, epoch: Epoch) {
+        self.created.store(epoch, Ordering::Relaxed);
+    }
+
+    /// Locks, takes back abandoned leases, applies `f`, and registers the durable work that resulted.
+    fn with<R>(self: &Arc<Self>, urgent: bool, f: impl FnOnce(&mut State) -> R) -> (R, Epoch) {
+        let recovered = if self.has_abandoned.load(Ordering::Relaxed) { self.take_abandoned() } else { Vec::new() };
+        let mut state = self.state.lock();
+        if !recovered.is_empty() {
+            state.take_back(recovered);
+        }
+        let result = f(&mut state);
+        let epoch = self.register(&mut state, urgent);
+        (result, epoch)
+    }
+
+    fn register(self: &Arc<Self>, state: &mut State, urgent: bool) -> Epoch {
+        let journal = &mut state.journal;
+        let grown = journal.growth();
+        if grown != 0 {
+            self.intake.charge(grown);
+        }
+        if journal.is_empty() {
+            return 0;
+        }
+        match journal.epoch() {
+            Some(epoch) => {
+                if urgent && journal.urge() {
+                    self.intake.urge();
+                }
+                epoch
+            }
+            None => {
+                if urgent {
+                    journal.urge();
+                }
+                let epoch = self.intake.register(self.clone(), urgent);
+                journal.registered(epoch);
+                epoch
+            }
+        }
+    }
+
+    /// Appends messages in order. `confirm` tells whether somebody waits for them to be durable. Positions of those
+    /// refused for lack of room are added to `refused`.
+    pub fn push(
+        self: &Arc<Self>,
+        messages: impl Iterator<Item = Message>,
+        confirm: bool,
+        now: Millis,
+        refused: &mut Vec<usize>,
+        fx: &mut Effects,
+    ) -> Push {
+        match self.with(confirm, |state| state.push(messages, now, refused, fx)) {
+            (true, epoch) => Push::Taken(epoch),
+            (false, _) => Push::Gone,
+        }
+    }
+
+    /// Takes one message for `basic.get`.
+    pub fn get(self: &Arc<Self>, no_ack: bool, now: Millis, fx: &mut Effects) -> Got {
+        self.with(false, |state| state.get(no_ack, now, fx)).0
+    }
+
+    /// Settles leases of one consumer of this queue, emptying them.
+    pub fn settle(self: &Arc<Self>, leases: &mut [Lease], now: Millis, fx: &mut Effects) {
+        self.with(false, |state| state.settle(leases, now, fx));
+    }
+
+    /// Settles a message whose dead letter has arrived.
+    pub fn settle_entry(self: &Arc<Self>, entry: &Entry) {
+        self.with(false, |state| state.settle_entry(entry));
+    }
+
+    /// Refuses leases of one consumer for good.
+    pub fn reject(self: &Arc<Self>, leases: Vec<Lease>, now: Millis, fx: &mut Effects) {
+        self.with(false, |state| state.reject(leases, now, fx));
+    }
+
+    /// Returns leases of one consumer to their original positions.
+    pub fn requeue(self: &Arc<Self>, leases: Vec<Lease>, now: Millis, fx: &mut Effects) {
+        self.with(false, |state| state.requeue(leases, now, fx));
+    }
+
+    /// Returns messages that were pumped for a session but never written to its client.
+    pub fn unsend(self: &Arc<Self>, entries: Vec<Entry>, now: Millis, fx: &mut Effects) {
+        self.with(false, |state| state.unsend(entries, now, fx));
+    }
+
+    /// Adds a consumer.
+    pub fn subscribe(self: &Arc<Self>, consumer: Arc<Consumer>, now: Millis, fx: &mut Effects) -> Subscribed {
+        self.with(false, |state| state.subscribe(consumer, now, fx)).0
+    }
+
+    /// Removes a consumer; its leases stay with its channel.
+    pub fn unsubscribe(self: &Arc<Self>, consumer: &Consumer, now: Millis, fx: &mut Effects) {
+        self.with(false, |state| state.unsubscribe(consumer, now, fx));
+    }
+
+    /// Lets a consumer take part again.
+    pub fn resume(self: &Arc<Self>, consumer: &Consumer, now: Millis, fx: &mut Effects) {
+        self.with(false, |state| state.resume(consumer, now, fx));
+    }
+
+    /// Ready messages and consumers, and a sign of use, for a declaration of an existing queue.
+    pub fn declared_again(self: &Arc<Self>, now: Millis, fx: &mut Effects) -> (u64, usize) {
+        self.with(false, |state| {
+            state.touch(now, fx);
+            (state.ready(), state.consumers())
+        })
+        .0
+    }
+
+    /// Looks after deadlines.
+    pub fn tick(self: &Arc<Self>, now: Millis, fx: &mut Effects) {
+        self.with(false, |state| state.tick(now, fx));
+    }
+
+    /// Takes in a page that was loaded. Returns how many messages turned out to be damaged or missing.
+    pub fn loaded(self: &Arc<Self>, asked: Load, page: Page, now: Millis, fx: &mut Effects) -> u64 {
+        self.with(false, |state| state.loaded(asked, page, now, fx)).0
+    }
+
+    /// Removes all ready messages. Returns their number and the epoch that makes it so for good.
+    pub fn purge(self: &Arc<Self>, fx: &mut Effects) -> (u64, Epoch) {
+        self.with(true, |state| state.purge(fx))
+    }
+
+    /// Ends the queue if `doom` agrees under the lock. Returns the ready messages dropped.
+    pub fn delete_if<E>(
+        self: &Arc<Self>,
+        fx: &mut Effects,
+        doom: impl FnOnce(&State) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        let mut state = self.state.lock();
+        doom(&state)?;
+        let dropped = state.delete(fx);
+        self.intake.charge(state.journal.growth());
+        Ok(dropped)
+    }
+
+    /// Looks at the state, for reports and checks.
+    pub fn inspect<R>(&self, look: impl FnOnce(&State) -> R) -> R {
+        look(&self.state.lock())
+    }
+
+    /// Hands the journal to the writer.
+    pub fn take_journal(&self) -> Taken {
+        self.state.lock().journal.take()
+    }
+
+    /// Positions to be marked as redelivered by a clean shutdown; see [`State::redelivered`].
+    pub fn redelivered(&self) -> Option<Vec<Seq>> {
+        self.state.lock().redelivered()
+    }
+
+    /// Keeps a message whose lease was dropped by accident until the next operation returns it. Never locks the queue:
+    /// the lease may be dropped while the queue is locked.
+    pub(super) fn abandon(&self, entry: Entry) {
+        self.abandoned.lock().push(entry);
+        self.has_abandoned.store(true, Ordering::Relaxed);
+    }
+
+    fn take_abandoned(&self) -> Vec<Entry> {
+        self.has_abandoned.store(false, Ordering::Relaxed);
+        std::mem::take(&mut *self.abandoned.lock())
+    }
+}

@@ -1,0 +1,238 @@
+//! Where durable work is announced to the group commit, and where waiting for it is told.
+//!
+//! The intake holds the number of the open epoch, the queues that became dirty in it, and its topology changes. A queue
+//! registers under its own lock and remembers the epoch; the writer closes the epoch in one critical section and then
+//! visits each queue. Therefore everything appended to a journal before the visit belongs exactly to the epoch the
+//! queue remembers.
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, Ordering};
+use std::thread::Thread;
+
+use super::Queue;
+use crate::store::{Define, Epoch};
+use crate::sync::{Bell, Mutex, Rank};
+
+/// Durable work announced and not yet taken.
+#[derive(Debug)]
+pub struct Intake {
+    open: Mutex<Open>,
+    /// Octets of journals, from the append to the end of the commit.
+    bytes: AtomicIsize,
+    writer: OnceLock<Thread>,
+    stopping: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Open {
+    epoch: Epoch,
+    dirty: Vec<Arc<Queue>>,
+    definitions: Vec<Define>,
+    urgent: bool,
+}
+
+/// An epoch closed by the writer.
+#[derive(Debug)]
+pub struct Closed {
+    /// Its number.
+    pub epoch: Epoch,
+    /// Queues whose journals belong to it.
+    pub dirty: Vec<Arc<Queue>>,
+    /// Topology changes, in order.
+    pub definitions: Vec<Define>,
+}
+
+/// What the intake has for the writer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pressure {
+    /// Nothing.
+    Idle,
+    /// Work that nobody waits for: it may wait for company, not for long.
+    Lazy,
+    /// Work that somebody waits for.
+    Urgent,
+}
+
+impl Default for Intake {
+    fn default() -> Self {
+        let open = Open { epoch: 1, dirty: Vec::new(), definitions: Vec::new(), urgent: false };
+        Self {
+            open: Mutex::new(Rank::Leaf, open),
+            bytes: AtomicIsize::new(0),
+            writer: OnceLock::new(),
+            stopping: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Intake {
+    /// Registers a queue that has become dirty; called under the queue's lock. Returns its epoch.
+    pub(super) fn register(&self, queue: Arc<Queue>, urgent: bool) -> Epoch {
+        let (epoch, wake) = {
+            let mut open = self.open.lock();
+            let wake = open.dirty.is_empty() || (urgent && !open.urgent);
+            open.dirty.push(queue);
+            open.urgent |= urgent;
+            (open.epoch, wake)
+        };
+        if wake {
+            self.wake();
+        }
+        epoch
+    }
+
+    /// Somebody waits for work that was announced as lazy.
+    pub fn urge(&self) {
+        let first = !std::mem::replace(&mut self.open.lock().urgent, true);
+        if first {
+            self.wake();
+        }
+    }
+
+    /// Adds topology changes; called under the topology's lock, so that they are committed in the order made.
+    pub fn define(&self, changes: impl IntoIterator<Item = Define>) -> Epoch {
+        let epoch = {
+            let mut open = self.open.lock();
+            open.definitions.extend(changes);
+            open.urgent = true;
+            open.epoch
+        };
+        self.wake();
+        epoch
+    }
+
+    /// Octets of durable work between its journal and the disk.
+    pub fn bytes(&self) -> usize {
+        usize::try_from(self.bytes.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    pub(super) fn charge(&self, bytes: isize) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Takes committed (or cancelled) octets off the gauge.
+    pub fn discharge(&self, bytes: usize) {
+        self.bytes.fetch_sub(isize::try_from(bytes).unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Names the thread to be woken.
+    pub fn attach(&self, writer: Thread) {
+        let _ = self.writer.set(writer);
+    }
+
+    /// Asks the writer to commit what there is and end.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Whether [`Intake::stop`] was called.
+    pub fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// What there is to do.
+    pub fn pressure(&self) -> Pressure {
+        let open = self.open.lock();
+        match (open.urgent, open.dirty.is_empty() && open.definitions.is_empty()) {
+            (_, true) => Pressure::Idle,
+            (true, false) => Pressure::Urgent,
+            (false, false) => Pressure::Lazy,
+        }
+    }
+
+    /// Closes the open epoch and opens the next.
+    pub fn close(&self) -> Closed {
+        let mut open = self.open.lock();
+        let epoch = open.epoch;
+        open.epoch += 1;
+        open.urgent = false;
+        Closed { epoch, dirty: std::mem::take(&mut open.dirty), definitions: std::mem::take(&mut open.definitions) }
+    }
+
+    fn wake(&self) {
+        if let Some(writer) = self.writer.get() {
+            writer.unpark();
+        }
+    }
+}
+
+/// How far the store has got: every epoch up to the mark would survive a power cut.
+#[derive(Debug)]
+pub struct Watermark {
+    committed: AtomicU64,
+    waiting: Mutex<Vec<(Epoch, Arc<Bell>)>>,
+}
+
+impl Default for Watermark {
+    fn default() -> Self {
+        Self { committed: AtomicU64::new(0), waiting: Mutex::new(Rank::Leaf, Vec::new()) }
+    }
+}
+
+impl Watermark {
+    /// The highest committed epoch.
+    #[inline]
+    pub fn get(&self) -> Epoch {
+        self.committed.load(Ordering::Acquire)
+    }
+
+    /// Rings `bell` once `epoch` is committed; returns `true`, without ringing, if it is already.
+    #[must_use]
+    pub fn await_epoch(&self, epoch: Epoch, bell: &Arc<Bell>) -> bool {
+        if self.get() >= epoch {
+            return true;
+        }
+        let mut waiting = self.waiting.lock();
+        // The writer publishes the mark before it takes this lock: either it is seen here, or the bell is seen there.
+        if self.get() >= epoch {
+            return true;
+        }
+        waiting.push((epoch, bell.clone()));
+        false
+    }
+
+    /// Moves the mark and rings whoever waited for it. Called by the writer only.
+    pub fn advance(&self, epoch: Epoch) {
+        self.committed.store(epoch, Ordering::Release);
+        let due: Vec<Arc<Bell>> = {
+            let mut waiting = self.waiting.lock();
+            let (due, rest) = std::mem::take(&mut *waiting).into_iter().partition(|(wanted, _)| *wanted <= epoch);
+            *waiting = rest;
+            let due: Vec<(Epoch, Arc<Bell>)> = due;
+            due.into_iter().map(|(_, bell)| bell).collect()
+        };
+        for bell in due {
+            bell.ring();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_bell_rings_for_its_epoch_and_not_before() {
+        let mark = Watermark::default();
+        let bell = Arc::new(Bell::new());
+        assert!(!mark.await_epoch(2, &bell));
+        mark.advance(1);
+        assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(bell.poll(cx).is_pending())).await);
+        mark.advance(2);
+        bell.rung().await;
+        assert!(mark.await_epoch(2, &bell), "what is committed is not waited for");
+    }
+
+    #[test]
+    fn closing_an_epoch_takes_its_definitions() {
+        let intake = Intake::default();
+        assert_eq!(intake.pressure(), Pressure::Idle);
+        assert_eq!(intake.define([Define::NextQueueId(7)]), 1);
+        assert_eq!(intake.pressure(), Pressure::Urgent);
+        let closed = intake.close();
+        assert_eq!((closed.epoch, closed.definitions.len()), (1, 1));
+        assert_eq!(intake.define([]), 2);
+    }
+}

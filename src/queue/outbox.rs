@@ -1,0 +1,157 @@
+//! The one part of a session that others may touch: deliveries wait here until the session writes them.
+//!
+//! The order of an outbox is the order in which queues pumped into it. Its byte budget bounds what a slow client can
+//! make the broker hold: a full outbox refuses, the refused consumers are remembered as *starved* in the same critical
+//! section, and the session resumes them after it has drained.
+
+use std::sync::Arc;
+
+use super::{Consumer, Entry};
+use crate::sync::{Bell, Mutex, MutexGuard, Rank};
+
+/// What a delivery costs of the budget beside its body, in octets: entry, method and header frames.
+const OVERHEAD: usize = 128;
+
+/// Something to be written to the client.
+#[derive(Debug)]
+pub enum Item {
+    /// The next `count` entries go to this consumer.
+    Deliver {
+        /// Receiver.
+        consumer: Arc<Consumer>,
+        /// How many of the drained entries are its.
+        count: u32,
+    },
+    /// The consumer's queue is gone.
+    Cancelled(Arc<Consumer>),
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    items: Vec<Item>,
+    entries: Vec<Entry>,
+    bytes: usize,
+    starved: Vec<Arc<Consumer>>,
+    closed: bool,
+}
+
+/// Deliveries on their way to one session.
+#[derive(Debug)]
+pub struct Outbox {
+    inner: Mutex<Inner>,
+    bell: Arc<Bell>,
+    budget: usize,
+}
+
+/// What [`Outbox::drain`] took out; its vectors are reused by the next drain.
+#[derive(Debug, Default)]
+pub struct Drained {
+    /// Items in order.
+    pub items: Vec<Item>,
+    /// The entries of all [`Item::Deliver`], in order.
+    pub entries: Vec<Entry>,
+    /// Consumers to be resumed once the drained deliveries are written.
+    pub starved: Vec<Arc<Consumer>>,
+}
+
+impl Outbox {
+    /// An empty outbox; `budget` is in octets of bodies and overhead. One delivery always fits an empty outbox.
+    pub fn new(budget: usize) -> Self {
+        Self { inner: Mutex::new(Rank::Leaf, Inner::default()), bell: Arc::new(Bell::new()), budget }
+    }
+
+    /// Wakes the session.
+    pub fn bell(&self) -> &Arc<Bell> {
+        &self.bell
+    }
+
+    /// Opens the outbox for a series of offers.
+    #[inline]
+    pub(super) fn open(&self) -> Opened<'_> {
+        let inner = self.inner.lock();
+        Opened { first: inner.items.is_empty(), inner, budget: self.budget }
+    }
+
+    /// Tells the session that the consumer's queue is gone. Returns whether the bell must be rung.
+    pub(super) fn cancelled(&self, consumer: Arc<Consumer>) -> bool {
+        let mut inner = self.inner.lock();
+        let first = inner.items.is_empty() && !inner.closed;
+        if !inner.closed {
+            inner.items.push(Item::Cancelled(consumer));
+        }
+        first
+    }
+
+    /// Delivers a message that no queue answers for (direct reply-to). Returns `false` if the session is gone or its
+    /// budget is used up: such a message is dropped, as RabbitMQ drops it for a requester that does not read.
+    pub fn reply(&self, consumer: &Arc<Consumer>, entry: Entry) -> bool {
+        let mut opened = self.open();
+        let accepted = opened.room(consumer);
+        if accepted {
+            opened.push(consumer, entry);
+        }
+        let first = opened.close();
+        if first {
+            self.bell.ring();
+        }
+        accepted
+    }
+
+    /// Takes everything out, exchanging vectors with `into` (which must be empty).
+    pub fn drain(&self, into: &mut Drained) {
+        debug_assert!(into.items.is_empty() && into.entries.is_empty() && into.starved.is_empty());
+        let mut inner = self.inner.lock();
+        std::mem::swap(&mut inner.items, &mut into.items);
+        std::mem::swap(&mut inner.entries, &mut into.entries);
+        std::mem::swap(&mut inner.starved, &mut into.starved);
+        inner.bytes = 0;
+    }
+
+    /// Refuses every further offer; called when the session ends.
+    pub fn close(&self) {
+        self.inner.lock().closed = true;
+    }
+}
+
+/// An outbox that is open for offers.
+pub(super) struct Opened<'a> {
+    inner: MutexGuard<'a, Inner>,
+    budget: usize,
+    first: bool,
+}
+
+impl Opened<'_> {
+    /// Whether one more delivery may be pushed; if not, the consumer is remembered as starved.
+    #[inline]
+    pub(super) fn room(&mut self, consumer: &Arc<Consumer>) -> bool {
+        if self.inner.closed {
+            return false;
+        }
+        if self.inner.bytes >= self.budget {
+            self.inner.starved.push(consumer.clone());
+            return false;
+        }
+        true
+    }
+
+    /// Appends a delivery.
+    #[inline]
+    pub(super) fn push(&mut self, consumer: &Arc<Consumer>, entry: Entry) {
+        let inner = &mut *self.inner;
+        inner.bytes += entry.body_len as usize + OVERHEAD;
+        inner.entries.push(entry);
+        if let Some(Item::Deliver { consumer: last, count }) = inner.items.last_mut()
+            && Arc::ptr_eq(last, consumer)
+        {
+            *count += 1;
+            return;
+        }
+        inner.items.push(Item::Deliver { consumer: consumer.clone(), count: 1 });
+    }
+
+    /// Ends the series; `true` if the outbox was empty before and is not now, so that its bell must be rung.
+    #[inline]
+    pub(super) fn close(self) -> bool {
+        self.first && !(self.inner.items.is_empty() && self.inner.starved.is_empty())
+    }
+}

@@ -1,0 +1,581 @@
+//! The queue as a state machine: push, pump, get, settle, requeue, expire, purge, delete.
+//!
+//! Every operation leaves the queue pumped: no consumer with credit and room stands beside a ready message. Time is an
+//! argument; what reaches beyond the queue is left in [`Effects`].
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::lanes::{Front, Lanes, Middle};
+use super::options::{Options, Overflow};
+use super::roster::Roster;
+use super::{Consumer, DeadLetter, Effects, Entry, Journal, Lease, Load, Reason};
+use crate::clock::{Millis, NEVER};
+use crate::message::Message;
+use crate::store::{DropRange, Page, Put, RecoveredQueue, Seq};
+
+/// Messages expired in one look at the queue; a longer row is continued at once by the next look.
+const EXPIRE_BUDGET: usize = 1_000;
+
+/// Messages dead-lettered by one overflow; the same rule.
+const OVERFLOW_BUDGET: usize = 10_000;
+
+/// Answer to [`State::get`].
+#[derive(Debug)]
+pub enum Got {
+    /// A message, and how many ready ones remain.
+    Message(Entry, u64),
+    /// There is none.
+    Empty,
+    /// The next one is on disk; a load was asked for, to be tried again after it.
+    Paged,
+}
+
+/// Answer to [`State::subscribe`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subscribed {
+    /// The consumer takes part.
+    Joined,
+    /// An exclusive consumer has the queue, or an exclusive one came while others have it.
+    InUse,
+    /// The queue is deleted.
+    Gone,
+}
+
+/// Which recovered messages count as handed out before.
+#[derive(Debug)]
+enum Redelivered {
+    /// After a crash: all of them, since it is not known which were.
+    Below(Seq),
+    /// After an orderly stop: exactly these.
+    These(BTreeSet<Seq>),
+}
+
+/// What a queue is made of, apart from its name.
+#[derive(Debug)]
+pub struct State {
+    options: Arc<Options>,
+    durable: bool,
+    auto_delete: bool,
+    lanes: Lanes,
+    roster: Roster,
+    /// Work for the next commit.
+    pub journal: Journal,
+    next_seq: Seq,
+    /// Messages leased to channels or to the courier.
+    leased: u64,
+    loading: bool,
+    redelivered: Redelivered,
+    /// The earliest deadline the janitor knows of.
+    reported: Millis,
+    last_used: Millis,
+    had_consumer: bool,
+    deleted: bool,
+}
+
+impl State {
+    /// An empty queue, used last at `now`.
+    pub fn new(options: Arc<Options>, durable: bool, auto_delete: bool, now: Millis) -> Self {
+        Self {
+            lanes: Lanes::new(options.max_priority),
+            roster: Roster::new(options.single_active),
+            options,
+            durable,
+            auto_delete,
+            journal: Journal::default(),
+            next_seq: 1,
+            leased: 0,
+            loading: false,
+            redelivered: Redelivered::These(BTreeSet::new()),
+            reported: NEVER,
+            last_used: now,
+            had_consumer: false,
+            deleted: false,
+        }
+    }
+
+    /// Takes up what the store kept. `clean` tells whether the last run ended in order.
+    pub fn recover(&mut self, kept: &RecoveredQueue, clean: bool) {
+        for lane in &kept.lanes {
+            let middle = Middle {
+                from: lane.first,
+                until: lane.last + 1,
+                count: lane.count,
+                bytes: lane.bytes,
+                head_expiry: lane.head_expiry,
+            };
+            self.lanes.recover(lane.lane, middle);
+        }
+        self.next_seq = kept.next_seq.max(1);
+        self.redelivered = if clean {
+            Redelivered::These(kept.redelivered.iter().copied().collect())
+        } else {
+            Redelivered::Below(self.next_seq)
+        };
+    }
+
+    /// Ready messages.
+    pub fn ready(&self) -> u64 {
+        self.lanes.count()
+    }
+
+    /// Octets of the bodies of ready messages.
+    pub fn ready_bytes(&self) -> u64 {
+        self.lanes.bytes()
+    }
+
+    /// Messages leased out.
+    pub fn leased(&self) -> u64 {
+        self.leased
+    }
+
+    /// Consumers.
+    pub fn consumers(&self) -> usize {
+        self.roster.len()
+    }
+
+    /// Whether the queue has been deleted; everything done to it since is without effect.
+    pub fn is_deleted(&self) -> bool {
+        self.deleted
+    }
+
+    /// Appends messages in order and pumps. Positions (in `messages`) of those refused for lack of room are added to
+    /// `refused`. Returns `false`, consuming nothing, if the queue is deleted.
+    pub fn push(
+        &mut self,
+        messages: impl Iterator<Item = Message>,
+        now: Millis,
+        refused: &mut Vec<usize>,
+        fx: &mut Effects,
+    ) -> bool {
+        if self.deleted {
+            return false;
+        }
+        for (at, message) in messages.enumerate() {
+            if self.options.overflow != Overflow::DropHead && self.full() {
+                refused.push(at);
+                if self.options.overflow == Overflow::RejectPublishDlx {
+                    self.refuse_to_dead_letters(message, now, fx);
+                }
+                continue;
+            }
+            let entry = self.admit(message, now);
+            let immediate = entry.expires_at <= now;
+            self.lanes.push(entry);
+            // With a refusing limit each message must have had its chance to leave before the next is judged; one
+            // with a time to live of 0 must be taken now or never.
+            if immediate || self.options.overflow != Overflow::DropHead {
+                self.pump(now, fx);
+                self.expire(now, fx);
+            }
+        }
+        self.pump(now, fx);
+        self.drop_head(fx);
+        self.report(fx);
+        true
+    }
+
+    fn admit(&mut self, message: Message, now: Millis) -> Entry {
+        let entry = self.stamp(message, now, self.durable);
+        if entry.durable {
+            let message = entry.message.clone();
+            self.journal.put(Put { seq: entry.seq, lane: entry.lane, expires_at: entry.expires_at, message });
+        }
+        entry
+    }
+
+    fn stamp(&mut self, message: Message, now: Millis, durable: bool) -> Entry {
+        let facts = message.facts();
+        let ttl = self.options.message_ttl.unwrap_or(u64::MAX).min(facts.expiration);
+        let entry = Entry {
+            seq: self.next_seq,
+            expires_at: now.saturating_add(ttl),
+            body_len: message.body_len(),
+            lane: self.lanes.lane_of(facts.priority),
+            durable: durable && facts.persistent,
+            redelivered: facts.redelivered,
+            message,
+        };
+        self.next_seq += 1;
+        entry
+    }
+
+    fn full(&self) -> bool {
+        self.options.max_length.is_some_and(|max| self.lanes.count() >= max)
+            || self.options.max_length_bytes.is_some_and(|max| self.lanes.bytes() >= max)
+    }
+
+    fn over(&self) -> bool {
+        self.options.max_length.is_some_and(|max| self.lanes.count() > max)
+            || self.options.max_length_bytes.is_some_and(|max| self.lanes.bytes() > max)
+    }
+
+    /// The refused message never was in the queue: it dies as a transient lease, so that nothing is settled in the
+    /// store for it.
+    fn refuse_to_dead_letters(&mut self, message: Message, now: Millis, fx: &mut Effects) {
+        let entry = self.stamp(message, now, false);
+        self.discard(entry, Reason::MaxLen, fx);
+    }
+
+    fn drop_head(&mut self, fx: &mut Effects) {
+        for _ in 0..OVERFLOW_BUDGET {
+            if self.options.overflow != Overflow::DropHead || !self.over() {
+                return;
+            }
+            match self.lanes.pop() {
+                Some(entry) => self.discard(entry, Reason::MaxLen, fx),
+                None => return self.ask_load(fx),
+            }
+        }
+    }
+
+    /// Lets go of a message that nobody will get: to the courier if there is a dead-letter exchange.
+    fn discard(&mut self, entry: Entry, reason: Reason, fx: &mut Effects) {
+        if self.options.dead_letter_exchange.is_some() {
+            self.leased += 1;
+            fx.dead.push(DeadLetter { entry, reason });
+        } else {
+            self.forget(&entry);
+        }
+    }
+
+    fn forget(&mut self, entry: &Entry) {
+        if entry.durable {
+            self.journal.settle(entry.settle());
+        }
+    }
+
+    /// Moves ready messages to consumers until one or the other runs out.
+    pub fn pump(&mut self, now: Millis, fx: &mut Effects) {
+        while let Some(slot) = self.roster.turn() {
+            match self.lanes.front() {
+                Front::Empty => return,
+                Front::Paged(..) => return self.ask_load(fx),
+                Front::Resident(entry) if entry.expires_at < now => {
+                    if let Some(entry) = self.lanes.pop() {
+                        self.discard(entry, Reason::Expired, fx);
+                    }
+                }
+                Front::Resident(_) => self.serve(slot, now, fx),
+            }
+        }
+    }
+
+    /// Gives the consumer in `slot` its turn: one message, or as many as it can take if nobody else could.
+    fn serve(&mut self, slot: usize, now: Millis, fx: &mut Effects) {
+        let Some(consumer) = self.roster.consumer(slot).cloned() else { return };
+        let sole = self.roster.sole() && consumer.credit.is_none();
+        if let Some(credit) = &consumer.credit
+            && !consumer.no_ack
+            && !credit.take(&consumer)
+        {
+            return self.roster.rotate(slot, false);
+        }
+        let mut outbox = consumer.outbox.open();
+        let (mut more, mut refused) = (true, false);
+        loop {
+            if !outbox.room(&consumer) {
+                more = false;
+                refused = true;
+                break;
+            }
+            let Some(entry) = self.lanes.pop() else { break };
+            if consumer.no_ack {
+                if entry.durable {
+                    self.journal.settle(entry.settle());
+                }
+            } else {
+                self.leased += 1;
+            }
+            outbox.push(&consumer, entry);
+            more = self.roster.delivered(slot);
+            let next_is_due = matches!(self.lanes.front(), Front::Resident(e) if e.expires_at >= now);
+            if !(sole && more && next_is_due) {
+                break;
+            }
+        }
+        if outbox.close() {
+            fx.outboxes.push(consumer.outbox.clone());
+        }
+        if refused && let (Some(credit), false) = (&consumer.credit, consumer.no_ack) {
+            fx.resume.extend(credit.give_back(1));
+        }
+        self.roster.rotate(slot, more);
+    }
+
+    /// Takes one message for `basic.get`.
+    pub fn get(&mut self, no_ack: bool, now: Millis, fx: &mut Effects) -> Got {
+        self.last_used = now;
+        self.expire(now, fx);
+        let got = match self.lanes.front() {
+            Front::Empty => Got::Empty,
+            Front::Paged(..) => {
+                self.ask_load(fx);
+                Got::Paged
+            }
+            Front::Resident(_) => match self.lanes.pop() {
+                Some(entry) => {
+                    if no_ack {
+                        self.forget(&entry);
+                    } else {
+                        self.leased += 1;
+                    }
+                    Got::Message(entry, self.lanes.count())
+                }
+                None => Got::Empty,
+            },
+        };
+        self.report(fx);
+        got
+    }
+
+    /// Settles leases of one consumer: acknowledged, or dropped after dead-lettering.
+    pub fn settle(&mut self, leases: &mut [Lease], now: Millis, fx: &mut Effects) {
+        let Some(consumer) = leases.first().map(|l| l.consumer().clone()) else { return };
+        let count = leases.len();
+        for entry in leases.iter_mut().filter_map(Lease::take) {
+            self.settle_entry(&entry);
+        }
+        self.roster.settled(&consumer, count);
+        self.pump(now, fx);
+        self.report(fx);
+    }
+
+    /// Settles a message whose dead letter has arrived.
+    pub fn settle_entry(&mut self, entry: &Entry) {
+        if self.deleted {
+            return;
+        }
+        self.leased = self.leased.saturating_sub(1);
+        self.forget(entry);
+    }
+
+    /// Refuses leases of one consumer for good: to the dead letters, or nowhere.
+    pub fn reject(&mut self, leases: Vec<Lease>, now: Millis, fx: &mut Effects) {
+        let Some(consumer) = leases.first().map(|l| l.consumer().clone()) else { return };
+        let count = leases.len();
+        for lease in leases {
+            if let (_, Some(entry)) = lease.into_entry()
+                && !self.deleted
+            {
+                self.leased = self.leased.saturating_sub(1);
+                self.discard(entry, Reason::Rejected, fx);
+            }
+        }
+        self.roster.settled(&consumer, count);
+        self.pump(now, fx);
+        self.report(fx);
+    }
+
+    /// Returns leases of one consumer to their original positions.
+    pub fn requeue(&mut self, leases: Vec<Lease>, now: Millis, fx: &mut Effects) {
+        let Some(consumer) = leases.first().map(|l| l.consumer().clone()) else { return };
+        let count = leases.len();
+        let entries = leases.into_iter().filter_map(|l| l.into_entry().1);
+        self.put_back(entries, true);
+        self.roster.settled(&consumer, count);
+        self.settle_down(now, fx);
+    }
+
+    /// Returns messages that were pumped for a session but never written to its client.
+    pub fn unsend(&mut self, entries: Vec<Entry>, now: Millis, fx: &mut Effects) {
+        self.put_back(entries.into_iter(), false);
+        self.settle_down(now, fx);
+    }
+
+    /// Returns abandoned messages to their places; whatever is done next pumps them.
+    pub fn take_back(&mut self, entries: Vec<Entry>) {
+        self.put_back(entries.into_iter(), true);
+    }
+
+    fn put_back(&mut self, entries: impl Iterator<Item = Entry>, handed_out: bool) {
+        for mut entry in entries {
+            if self.deleted {
+                continue;
+            }
+            self.leased = self.leased.saturating_sub(1);
+            entry.redelivered |= handed_out;
+            self.lanes.put_back(entry);
+        }
+    }
+
+    fn settle_down(&mut self, now: Millis, fx: &mut Effects) {
+        self.pump(now, fx);
+        self.drop_head(fx);
+        self.report(fx);
+    }
+
+    /// Adds a consumer.
+    pub fn subscribe(&mut self, consumer: Arc<Consumer>, now: Millis, fx: &mut Effects) -> Subscribed {
+        if self.deleted {
+            return Subscribed::Gone;
+        }
+        let exclusive_wanted = consumer.exclusive && (!self.roster.is_empty() || self.options.single_active);
+        if self.roster.exclusive() || exclusive_wanted {
+            return Subscribed::InUse;
+        }
+        self.had_consumer = true;
+        self.roster.join(consumer);
+        self.expire(now, fx);
+        self.pump(now, fx);
+        self.report(fx);
+        Subscribed::Joined
+    }
+
+    /// Removes a consumer; its leases stay with its channel.
+    pub fn unsubscribe(&mut self, consumer: &Consumer, now: Millis, fx: &mut Effects) {
+        if !self.roster.leave(consumer) {
+            return;
+        }
+        self.last_used = now;
+        fx.doomed |= self.unused_auto_delete();
+        self.pump(now, fx);
+        self.report(fx);
+    }
+
+    /// Whether the queue is to be deleted because its last consumer is gone.
+    pub fn unused_auto_delete(&self) -> bool {
+        self.auto_delete && self.had_consumer && self.roster.is_empty() && !self.deleted
+    }
+
+    /// Whether nobody has used the queue for as long as it was declared to wait (`x-expires`).
+    pub fn idle_expired(&self, now: Millis) -> bool {
+        !self.deleted && self.idle_deadline() <= now
+    }
+
+    fn idle_deadline(&self) -> Millis {
+        match self.options.expires {
+            Some(expires) if self.roster.is_empty() => self.last_used.saturating_add(expires),
+            _ => NEVER,
+        }
+    }
+
+    /// Lets a consumer take part again whose outbox, or whose channel, had been full.
+    pub fn resume(&mut self, consumer: &Consumer, now: Millis, fx: &mut Effects) {
+        self.roster.resume_consumer(consumer);
+        self.pump(now, fx);
+        self.report(fx);
+    }
+
+    /// The queue was declared again: it is in use.
+    pub fn touch(&mut self, now: Millis, fx: &mut Effects) {
+        self.last_used = now;
+        self.report(fx);
+    }
+
+    /// What the janitor does when a deadline has come.
+    pub fn tick(&mut self, now: Millis, fx: &mut Effects) {
+        self.reported = NEVER;
+        self.expire(now, fx);
+        fx.doomed |= self.idle_expired(now);
+        self.pump(now, fx);
+        self.report(fx);
+    }
+
+    fn expire(&mut self, now: Millis, fx: &mut Effects) {
+        for _ in 0..EXPIRE_BUDGET {
+            match self.lanes.pop_expired(now) {
+                Some(entry) => self.discard(entry, Reason::Expired, fx),
+                None => break,
+            }
+        }
+        if let Some((lane, middle)) = self.lanes.paged_due(now) {
+            self.load(lane, middle, fx);
+        }
+    }
+
+    /// Tells the janitor if it has to look earlier than it knows.
+    fn report(&mut self, fx: &mut Effects) {
+        let deadline = self.lanes.deadline().min(self.idle_deadline());
+        if deadline < self.reported && !self.deleted {
+            self.reported = deadline;
+            fx.deadline = deadline;
+        }
+    }
+
+    fn ask_load(&mut self, fx: &mut Effects) {
+        if let Front::Paged(lane, middle) = self.lanes.front() {
+            self.load(lane, middle, fx);
+        }
+    }
+
+    fn load(&mut self, lane: u8, middle: Middle, fx: &mut Effects) {
+        if !std::mem::replace(&mut self.loading, true) {
+            fx.load = Some(Load { lane, from: middle.from, until: middle.until });
+        }
+    }
+
+    /// Takes in what was loaded for `asked`. Returns how many messages turned out to be damaged or missing.
+    pub fn loaded(&mut self, asked: Load, page: Page, now: Millis, fx: &mut Effects) -> u64 {
+        self.loading = false;
+        // A purge or delete may have come first; then the page is of no interest.
+        let stands = self.lanes.middle(asked.lane).is_some_and(|m| m.from == asked.from && m.until == asked.until);
+        let before = self.lanes.count();
+        if stands {
+            let entries = page.messages.into_iter().map(|stored| Entry {
+                seq: stored.seq,
+                expires_at: stored.expires_at,
+                body_len: stored.message.body_len(),
+                lane: asked.lane,
+                durable: true,
+                redelivered: match &self.redelivered {
+                    Redelivered::Below(seq) => stored.seq < *seq,
+                    Redelivered::These(seqs) => seqs.contains(&stored.seq),
+                },
+                message: stored.message,
+            });
+            let entries = entries.collect();
+            self.lanes.load(asked.lane, entries, page.next);
+        }
+        let missing = before - self.lanes.count();
+        self.expire(now, fx);
+        self.settle_down(now, fx);
+        missing
+    }
+
+    /// Removes all ready messages; they are not dead-lettered. Returns how many there were.
+    pub fn purge(&mut self, fx: &mut Effects) -> u64 {
+        let count = self.lanes.count();
+        let (entries, middles) = self.lanes.clear();
+        for entry in &entries {
+            self.forget(entry);
+        }
+        for (lane, middle) in middles {
+            self.journal.drop_range(DropRange { lane, from: middle.from, until: middle.until });
+        }
+        self.report(fx);
+        count
+    }
+
+    /// Ends the queue: everything ready is dropped, leases become inert, consumers are told. Returns how many ready
+    /// messages there were.
+    pub fn delete(&mut self, fx: &mut Effects) -> u64 {
+        let count = self.lanes.count();
+        self.deleted = true;
+        self.lanes.clear();
+        self.journal.clear();
+        self.leased = 0;
+        for consumer in self.roster.clear() {
+            let outbox = consumer.outbox.clone();
+            if outbox.cancelled(consumer) {
+                fx.outboxes.push(outbox);
+            }
+        }
+        count
+    }
+
+    /// Positions of kept ready messages that were handed to a client before, ascending; `None` if that is not known
+    /// one by one (messages from before a crash are still on disk).
+    pub fn redelivered(&self) -> Option<Vec<Seq>> {
+        let mut seqs: Vec<Seq> = self.lanes.redelivered().filter(|e| e.durable).map(|e| e.seq).collect();
+        let paged = |seq: Seq| self.lanes.middles().any(|m| (m.from..m.until).contains(&seq));
+        match &self.redelivered {
+            Redelivered::These(marked) => seqs.extend(marked.iter().copied().filter(|seq| paged(*seq))),
+            Redelivered::Below(until) if self.lanes.middles().any(|m| m.from < *until) => return None,
+            Redelivered::Below(_) => {}
+        }
+        seqs.sort_unstable();
+        seqs.dedup();
+        Some(seqs)
+    }
+}
