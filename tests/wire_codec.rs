@@ -220,11 +220,15 @@ proptest! {
                     prop_assert_eq!(Some(publish.address), address.as_deref());
                     prop_assert_eq!((publish.mandatory, publish.immediate), (a, b));
                 }
-                (1, Method::Ack { delivery_tag: tag, multiple }) => prop_assert_eq!((tag, multiple), (delivery_tag, a)),
+                (1, Method::Ack { delivery_tag: tag, multiple }) => {
+                    prop_assert_eq!((tag, multiple), (delivery_tag, a));
+                }
                 (2, Method::Nack { delivery_tag: tag, multiple, requeue }) => {
                     prop_assert_eq!((tag, multiple, requeue), (delivery_tag, a, b));
                 }
-                (3, Method::Reject { delivery_tag: tag, requeue }) => prop_assert_eq!((tag, requeue), (delivery_tag, a)),
+                (3, Method::Reject { delivery_tag: tag, requeue }) => {
+                    prop_assert_eq!((tag, requeue), (delivery_tag, a));
+                }
                 (_, other) => prop_assert!(false, "{:?}", other),
             }
         }
@@ -300,7 +304,8 @@ proptest! {
         out.clear();
         encode::close_connection(&mut out, &refusal);
         let close = connection::Close { reply_code, reply_text, class_id: ids.0, method_id: ids.1 };
-        prop_assert_eq!(theirs(&out), AMQPFrame::Method(0, AMQPClass::Connection(connection::AMQPMethod::Close(close))));
+        let close = AMQPClass::Connection(connection::AMQPMethod::Close(close));
+        prop_assert_eq!(theirs(&out), AMQPFrame::Method(0, close));
     }
 
     #[test]
