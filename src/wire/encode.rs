@@ -38,8 +38,7 @@ pub fn deliver(
 ) {
     let consumer_tag = consumer_tag.get(..short::MAX_LEN).unwrap_or(consumer_tag);
     let len = consumer_tag.len().saturating_add(address.len()).saturating_add(14);
-    open(out, FrameKind::Method, channel, len);
-    out.extend_from_slice(&[0, 60, 0, 60]);
+    open_basic(out, channel, len, 60);
     short::put(out, consumer_tag);
     put_tag(out, delivery_tag, redelivered);
     out.extend_from_slice(address);
@@ -56,8 +55,7 @@ pub fn get_ok(
     address: &[u8],
     message_count: u32,
 ) {
-    open(out, FrameKind::Method, channel, address.len().saturating_add(17));
-    out.extend_from_slice(&[0, 60, 0, 71]);
+    open_basic(out, channel, address.len().saturating_add(17), 71);
     put_tag(out, delivery_tag, redelivered);
     out.extend_from_slice(address);
     out.extend_from_slice(&message_count.to_be_bytes());
@@ -67,8 +65,7 @@ pub fn get_ok(
 /// Appends basic.return (60,50); `text` is cut to a short string.
 pub fn basic_return(out: &mut Vec<u8>, channel: u16, code: u16, text: &str, address: &[u8]) {
     let text = short::cut(text, short::MAX_LEN);
-    open(out, FrameKind::Method, channel, text.len().saturating_add(address.len()).saturating_add(7));
-    out.extend_from_slice(&[0, 60, 0, 50]);
+    open_basic(out, channel, text.len().saturating_add(address.len()).saturating_add(7), 50);
     out.extend_from_slice(&code.to_be_bytes());
     short::put(out, text.as_bytes());
     out.extend_from_slice(address);
@@ -143,6 +140,15 @@ fn close(out: &mut Vec<u8>, channel: u16, ids: [u8; 4], refusal: &Refusal) {
     out.push(FRAME_END);
 }
 
+/// Appends all that precedes the arguments of a method of class basic, whose payload is `len` octets, ids included.
+#[inline]
+fn open_basic(out: &mut Vec<u8>, channel: u16, len: usize, method_id: u8) {
+    out.reserve(len.saturating_add(FRAME_OVERHEAD));
+    let len = u32::try_from(len).unwrap_or(u32::MAX);
+    let [kind, c1, c0, s3, s2, s1, s0] = prefix(FrameKind::Method, channel, len);
+    out.extend_from_slice(&[kind, c1, c0, s3, s2, s1, s0, 0, 60, 0, method_id]);
+}
+
 /// Appends all that precedes a payload of `len` octets and reserves memory for the whole frame.
 #[inline]
 fn open(out: &mut Vec<u8>, kind: FrameKind, channel: u16, len: usize) {
@@ -159,16 +165,19 @@ fn prefix(kind: FrameKind, channel: u16, len: u32) -> [u8; 7] {
 /// Delivery tag and one octet of bits, of which only the first is used.
 #[inline]
 fn put_tag(out: &mut Vec<u8>, delivery_tag: u64, bit: bool) {
-    out.extend_from_slice(&delivery_tag.to_be_bytes());
-    out.push(u8::from(bit));
+    let [t7, t6, t5, t4, t3, t2, t1, t0] = delivery_tag.to_be_bytes();
+    out.extend_from_slice(&[t7, t6, t5, t4, t3, t2, t1, t0, u8::from(bit)]);
 }
 
+/// A whole frame of 21 octets, 13 of them payload, in one write: confirms come in long runs.
 #[inline]
 fn confirm(out: &mut Vec<u8>, channel: u16, method_id: u8, delivery_tag: u64, multiple: bool) {
-    open(out, FrameKind::Method, channel, 13);
-    out.extend_from_slice(&[0, 60, 0, method_id]);
-    put_tag(out, delivery_tag, multiple);
-    out.push(FRAME_END);
+    let (kind, [c1, c0]) = (FrameKind::Method.octet(), channel.to_be_bytes());
+    let [t7, t6, t5, t4, t3, t2, t1, t0] = delivery_tag.to_be_bytes();
+    let bits = u8::from(multiple);
+    out.extend_from_slice(&[
+        kind, c1, c0, 0, 0, 0, 13, 0, 60, 0, method_id, t7, t6, t5, t4, t3, t2, t1, t0, bits, FRAME_END,
+    ]);
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Methods: the payload of a method frame, and content headers.
 //!
 //! The methods of the hot path are borrowed views decoded in one pass; every other method is owned and comes from
-//! `amq-protocol` behind the guard of [`super::signature`]. Names are given as received: removing CR and LF from them
+//! `amq-protocol` behind a guard that knows their signatures. Names are given as received: removing CR and LF from them
 //! is the session's work, as is refusing methods that only a server sends.
 
 use amq_protocol::protocol::{AMQPClass, parse_class};
