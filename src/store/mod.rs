@@ -13,6 +13,8 @@ pub mod lmdb;
 pub mod memory;
 
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod fixture;
 
 use crate::message::Message;
