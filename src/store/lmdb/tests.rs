@@ -286,7 +286,7 @@ fn readers_beside_the_writer_see_what_is_done() {
                     // Commit n leaves the positions 10 (n - 1) + 1 to 10 n; one more may be on its way.
                     let done = found.last().map_or(0, |last| last / 10);
                     assert!((before..=after + 1).contains(&done), "{done} not in {before}..={after} + 1");
-                    assert!(found.is_empty() || (found.len() == 10 && found[9] % 10 == 0));
+                    assert!(found.is_empty() || (found.len() == 10 && found[9].is_multiple_of(10)));
                     if before == COMMITS {
                         break;
                     }
