@@ -213,6 +213,19 @@ fn a_purged_range_keeps_its_positions_while_it_is_swept() {
 }
 
 #[test]
+fn a_queue_that_is_being_removed_takes_no_work() {
+    let dir = TempDir::new().unwrap();
+    let engine = open(dir.path()).with_removals(1);
+    for seq in 1..=5 {
+        done(&engine, &work([puts(1, [seq], 1)]));
+    }
+    done(&engine, &define([Define::DropQueue { queue: QueueId(1) }]));
+    done(&engine, &work([puts(1, 6..=7, 1), puts(2, [1], 1)]));
+    assert_eq!(rows(&engine, engine.tables.index), 4 + 1);
+    assert_eq!((positions(&engine, 1), positions(&engine, 2)), (vec![], vec![1]));
+}
+
+#[test]
 fn settled_blocks_leave_no_rows() {
     let dir = TempDir::new().unwrap();
     let engine = open(dir.path());
