@@ -2,8 +2,8 @@
 //!
 //! [`FaultyEngine`] passes everything to another engine, [`Faults`] steers it from outside. Invariant: after an
 //! injected failure nothing reaches the inner engine any more, as after a crash; a new `FaultyEngine` around the same
-//! inner engine is the restart. Deliberately absent: failures of single reads, torn writes (the engines have no state in
-//! which one would show).
+//! inner engine is the restart. Deliberately absent: failures of single reads; torn writes (the engines have no state
+//! in which one would show).
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -13,6 +13,8 @@ pub mod lmdb;
 pub mod memory;
 
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod fixture;
 
 use crate::message::Message;
@@ -62,7 +64,8 @@ pub struct DropRange {
     pub until: Seq,
 }
 
-/// The work of one queue in one commit. Puts and settles never name the same message.
+/// The work of one queue in one commit. Puts and settles never name the same message; drops are applied last, so that
+/// a range covers what the same batch puts into it.
 #[derive(Clone, Debug)]
 pub struct QueueBatch {
     /// The queue.
@@ -105,7 +108,8 @@ pub enum Define {
         /// Its key.
         key: DefinitionKey,
     },
-    /// A queue is gone with everything in it; the engine may remove the messages later, in pieces.
+    /// A queue is gone with everything in it; the engine may remove the messages later, in pieces. Work for the queue
+    /// in the same batch is ignored; later batches must not name it.
     DropQueue {
         /// The queue.
         queue: QueueId,
@@ -196,7 +200,8 @@ pub struct RecoveredQueue {
 pub struct Recovered {
     /// All definitions, ascending by key.
     pub definitions: Vec<(DefinitionKey, Vec<u8>)>,
-    /// Queues that hold messages (also such whose definition is gone: their messages are swept by the engine).
+    /// Queues that hold messages, also such whose definition is gone: it is the caller's to drop them. A queue without
+    /// lanes is reported where positions are taken by what is damaged or still to be removed.
     pub queues: std::collections::BTreeMap<QueueId, RecoveredQueue>,
     /// Lowest queue id that may be handed out.
     pub next_queue_id: u64,

@@ -134,7 +134,6 @@ impl Record<'_> {
 }
 
 /// The records of a block whose checksum was found right.
-#[derive(Clone, Copy)]
 pub(super) struct Records<'a> {
     left: u16,
     rest: Octets<'a>,
@@ -176,6 +175,7 @@ impl<'a> Iterator for Records<'a> {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 mod tests {
     use std::io::Cursor;
 

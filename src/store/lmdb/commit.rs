@@ -10,13 +10,13 @@ use heed::RwTxn;
 
 use super::blocks::Draft;
 use super::schema;
-use super::sweep::{self, REMOVALS};
+use super::sweep;
 use super::tables::Tables;
 use crate::store::{Batch, Define, Put, QueueBatch, QueueId, Settle};
 
-/// Applies a batch; `true` if there may be holes to sweep now.
-pub(super) fn apply(tables: &Tables, txn: &mut RwTxn<'_>, batch: &Batch) -> heed::Result<bool> {
-    let mut removals = REMOVALS;
+/// Applies a batch, removing at most `removals` blocks for dropped ranges and queues; `true` if there are holes to
+/// sweep now.
+pub(super) fn apply(tables: &Tables, txn: &mut RwTxn<'_>, batch: &Batch, mut removals: usize) -> heed::Result<bool> {
     let mut dropped = BTreeSet::new();
     for define in &batch.definitions {
         match define {

@@ -131,6 +131,7 @@ impl IndexRow {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 mod tests {
     use super::super::super::QueueId;
     use super::*;

@@ -74,6 +74,8 @@ pub struct LmdbEngine {
     sweeping: AtomicBool,
     /// The outcome of an earlier commit is not known; see [`Commit::Unknown`].
     failed: AtomicBool,
+    /// Most blocks removed in one transaction.
+    removals: usize,
     _lock: File,
 }
 
@@ -91,7 +93,14 @@ impl LmdbEngine {
         let tables = Tables::open(&env)?;
         sync_names(dir)?;
         let dir = dir.to_path_buf();
-        Ok(Self { env, tables, dir, sweeping: true.into(), failed: false.into(), _lock: lock })
+        let (sweeping, failed) = (true.into(), false.into());
+        Ok(Self { env, tables, dir, sweeping, failed, removals: sweep::REMOVALS, _lock: lock })
+    }
+
+    /// Makes few blocks enough to defer their removal.
+    #[cfg(test)]
+    pub(super) fn with_removals(self, removals: usize) -> Self {
+        Self { removals, ..self }
     }
 
     /// Whether an error means that there was no room, and everything is as before.
@@ -133,7 +142,7 @@ impl Engine for LmdbEngine {
             return Commit::Unknown(error);
         }
         let applied = self.env.write_txn().and_then(|mut txn| {
-            let holes = commit::apply(&self.tables, &mut txn, batch)?;
+            let holes = commit::apply(&self.tables, &mut txn, batch, self.removals)?;
             txn.commit()?;
             Ok(holes)
         });
@@ -164,7 +173,7 @@ impl Engine for LmdbEngine {
             return Err(error);
         }
         let swept = self.env.write_txn().and_then(|mut txn| {
-            let left = sweep::piece(&self.tables, &mut txn)?;
+            let left = sweep::piece(&self.tables, &mut txn, self.removals)?;
             txn.commit()?;
             Ok(left)
         });
@@ -243,10 +252,12 @@ fn check_flags(env: &Env<WithoutTls>, options: LmdbOptions) -> Result<(), StoreE
 fn sync_names(dir: &Path) -> Result<(), StoreError> {
     let dir = dir.canonicalize()?;
     File::open(&dir)?.sync_all()?;
-    match dir.parent() {
-        // A parent that may not be read is not ours to create in, so our name in it is not new.
-        Some(parent) => File::open(parent).or_else(|_| File::open(&dir))?.sync_all()?,
-        None => (),
+    if let Some(parent) = dir.parent() {
+        match File::open(parent) {
+            // A parent that may not be read is not one we created the directory in.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+            parent => parent?.sync_all()?,
+        }
     }
     Ok(())
 }

@@ -55,9 +55,8 @@ pub(super) fn drop_range(
     Ok(())
 }
 
-/// Sweeps one piece of the first hole; `true` if holes are left.
-pub(super) fn piece(tables: &Tables, txn: &mut RwTxn<'_>) -> heed::Result<bool> {
-    let mut removals = REMOVALS;
+/// Removes at most `removals` blocks that holes cover; `true` if holes are left.
+pub(super) fn piece(tables: &Tables, txn: &mut RwTxn<'_>, mut removals: usize) -> heed::Result<bool> {
     while removals > 0 {
         let Some((key, hole)) = first_hole(tables, txn)? else { return Ok(false) };
         match hole {
@@ -173,19 +172,15 @@ fn trim(
         return Ok(());
     }
     let block = tables.blocks.get(txn, &key.encode())?;
-    match block.map(|value| Records::open(key, value)) {
-        Some(Ok(records)) => {
-            for record in records.filter(|record| gone.contains(&record.offset)) {
-                row.remove(record.offset, record.body_len);
-            }
+    if let Some(records) = block.and_then(|value| Records::open(key, value).ok()) {
+        for record in records.filter(|record| gone.contains(&record.offset)) {
+            row.remove(record.offset, record.body_len);
         }
-        // The lengths are lost with the block: take an equal share for each message.
-        _ => {
-            let share = u32::try_from(row.octets() / u64::from(row.live()).max(1)).unwrap_or(u32::MAX);
-            for offset in &gone {
-                row.remove(*offset, share);
-            }
-        }
+    }
+    // What is missing in a damaged block has lost its length with it: an equal share for each message.
+    let share = u32::try_from(row.octets() / u64::from(row.live()).max(1)).unwrap_or(u32::MAX);
+    for offset in gone {
+        row.remove(offset, share);
     }
     tables.update_row(txn, key, &row)
 }
