@@ -6,6 +6,8 @@ pub mod clock;
 pub mod config;
 pub mod message;
 pub mod queue;
+pub mod server;
+pub mod session;
 pub mod store;
 pub mod sync;
 pub mod telemetry;

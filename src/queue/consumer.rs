@@ -1,7 +1,7 @@
 //! A consumer as its queue sees it, and the prefetch limit that a whole channel can share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::{Outbox, Queue};
 use crate::sync::{Mutex, Rank};
@@ -27,7 +27,7 @@ pub struct Consumer {
     pub outbox: Arc<Outbox>,
     /// Where they come from; `None` for a direct reply-to consumer.
     pub queue: Option<Arc<Queue>>,
-    /// The channel's shared prefetch limit.
+    /// The channel's shared prefetch limit; none for a direct reply-to consumer.
     pub credit: Option<Arc<ChannelCredit>>,
     /// Place in the queue's roster, known only to the queue.
     pub(super) slot: AtomicU32,
@@ -85,8 +85,12 @@ impl Consumer {
 ///
 /// Limit, use and the list of consumers that found it used up stand under one lock: an atomic beside a list would lose
 /// a wake-up. Use is signed, since the limit may be lowered, and `basic.get` may exceed it, while messages are out.
+/// Without a limit, which is the rule, nothing is counted and the lock is not taken.
 #[derive(Debug)]
-pub struct ChannelCredit(Mutex<Credit>);
+pub struct ChannelCredit {
+    limited: AtomicBool,
+    credit: Mutex<Credit>,
+}
 
 #[derive(Debug)]
 struct Credit {
@@ -95,17 +99,24 @@ struct Credit {
     starved: Vec<Arc<Consumer>>,
 }
 
+impl Default for ChannelCredit {
+    fn default() -> Self {
+        let credit = Credit { limit: 0, used: 0, starved: Vec::new() };
+        Self { limited: AtomicBool::new(false), credit: Mutex::new(Rank::Leaf, credit) }
+    }
+}
+
 impl ChannelCredit {
-    /// A limit of `limit` unacknowledged deliveries, of which `used` are out already; 0 is no limit.
-    pub fn new(limit: u16, used: usize) -> Self {
-        let used = i64::try_from(used).unwrap_or(i64::MAX);
-        Self(Mutex::new(Rank::Leaf, Credit { limit: i64::from(limit), used, starved: Vec::new() }))
+    /// Whether there is a limit.
+    #[inline]
+    pub fn limited(&self) -> bool {
+        self.limited.load(Ordering::Relaxed)
     }
 
     /// Takes one delivery's worth, or remembers the consumer as starved.
     pub(super) fn take(&self, consumer: &Arc<Consumer>) -> bool {
-        let mut credit = self.0.lock();
-        if credit.limit > 0 && credit.used >= credit.limit {
+        let mut credit = self.credit.lock();
+        if credit.exhausted() {
             if !credit.starved.iter().any(|c| c.id == consumer.id) {
                 credit.starved.push(consumer.clone());
             }
@@ -117,26 +128,38 @@ impl ChannelCredit {
 
     /// Counts a delivery that no limit held back (`basic.get`).
     pub fn force(&self) {
-        self.0.lock().used += 1;
+        if self.limited() {
+            self.credit.lock().used += 1;
+        }
     }
 
     /// Returns `n` deliveries' worth; the consumers returned may be resumed.
     pub fn give_back(&self, n: usize) -> Vec<Arc<Consumer>> {
-        let mut credit = self.0.lock();
+        if !self.limited() {
+            return Vec::new();
+        }
+        let mut credit = self.credit.lock();
         credit.used -= i64::try_from(n).unwrap_or(0);
         credit.resumable()
     }
 
-    /// Changes the limit; the consumers returned may be resumed.
-    pub fn set_limit(&self, limit: u16) -> Vec<Arc<Consumer>> {
-        let mut credit = self.0.lock();
+    /// Sets the limit (0 is none), with `used` deliveries out on the channel; the consumers returned may be resumed.
+    pub fn set_limit(&self, limit: u16, used: usize) -> Vec<Arc<Consumer>> {
+        let mut credit = self.credit.lock();
+        if !self.limited.swap(limit > 0, Ordering::Relaxed) {
+            credit.used = i64::try_from(used).unwrap_or(i64::MAX);
+        }
         credit.limit = i64::from(limit);
         credit.resumable()
     }
 }
 
 impl Credit {
+    fn exhausted(&self) -> bool {
+        self.limit > 0 && self.used >= self.limit
+    }
+
     fn resumable(&mut self) -> Vec<Arc<Consumer>> {
-        if self.limit == 0 || self.used < self.limit { std::mem::take(&mut self.starved) } else { Vec::new() }
+        if self.exhausted() { Vec::new() } else { std::mem::take(&mut self.starved) }
     }
 }

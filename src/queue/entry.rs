@@ -52,12 +52,6 @@ impl Lease {
         &self.consumer
     }
 
-    /// Hands the responsibility on.
-    pub fn into_entry(mut self) -> (Arc<Consumer>, Option<Entry>) {
-        let entry = self.entry.take();
-        (self.consumer.clone(), entry)
-    }
-
     /// Gives up the entry, leaving the consumer behind for grouping.
     pub(super) fn take(&mut self) -> Option<Entry> {
         self.entry.take()

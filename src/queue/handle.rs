@@ -11,7 +11,7 @@ use super::{Consumer, Effects, Entry, Got, Intake, Lease, Load, Options, State, 
 use crate::clock::Millis;
 use crate::message::Message;
 use crate::store::{Epoch, Page, QueueId, RecoveredQueue, Seq};
-use crate::sync::{Mutex, Rank};
+use crate::sync::{Bell, Mutex, Rank};
 use crate::wire::table::Table;
 
 /// What a queue was declared as.
@@ -46,6 +46,8 @@ pub struct Queue {
     /// Messages whose leases were dropped without being settled.
     abandoned: Mutex<Vec<Entry>>,
     has_abandoned: AtomicBool,
+    /// Sessions that wait for a load.
+    waiting: Mutex<Vec<Arc<Bell>>>,
 }
 
 /// Answer to [`Queue::push`].
@@ -76,6 +78,7 @@ impl Queue {
             created: AtomicU64::new(0),
             abandoned: Mutex::new(Rank::Leaf, Vec::new()),
             has_abandoned: AtomicBool::new(false),
+            waiting: Mutex::new(Rank::Leaf, Vec::new()),
         })
     }
 
@@ -165,7 +168,7 @@ impl Queue {
         self.with(false, |state| state.get(no_ack, now, fx)).0
     }
 
-    /// Settles leases of one consumer of this queue, emptying them.
+    /// Settles leases of this queue, emptying them.
     pub fn settle(self: &Arc<Self>, leases: &mut [Lease], now: Millis, fx: &mut Effects) {
         self.with(false, |state| state.settle(leases, now, fx));
     }
@@ -175,13 +178,13 @@ impl Queue {
         self.with(false, |state| state.settle_entry(entry));
     }
 
-    /// Refuses leases of one consumer for good.
-    pub fn reject(self: &Arc<Self>, leases: Vec<Lease>, now: Millis, fx: &mut Effects) {
+    /// Refuses leases of this queue for good, emptying them.
+    pub fn reject(self: &Arc<Self>, leases: &mut [Lease], now: Millis, fx: &mut Effects) {
         self.with(false, |state| state.reject(leases, now, fx));
     }
 
-    /// Returns leases of one consumer to their original positions.
-    pub fn requeue(self: &Arc<Self>, leases: Vec<Lease>, now: Millis, fx: &mut Effects) {
+    /// Returns leases of this queue, emptying them, to their original positions.
+    pub fn requeue(self: &Arc<Self>, leases: &mut [Lease], now: Millis, fx: &mut Effects) {
         self.with(false, |state| state.requeue(leases, now, fx));
     }
 
@@ -221,7 +224,16 @@ impl Queue {
 
     /// Takes in a page that was loaded. Returns how many messages turned out to be damaged or missing.
     pub fn loaded(self: &Arc<Self>, asked: Load, page: Page, now: Millis, fx: &mut Effects) -> u64 {
-        self.with(false, |state| state.loaded(asked, page, now, fx)).0
+        let missing = self.with(false, |state| state.loaded(asked, page, now, fx)).0;
+        for bell in std::mem::take(&mut *self.waiting.lock()) {
+            bell.ring();
+        }
+        missing
+    }
+
+    /// Rings when the next load has arrived. To be asked for before the queue is found to need one.
+    pub fn ring_when_loaded(&self, bell: &Arc<Bell>) {
+        self.waiting.lock().push(bell.clone());
     }
 
     /// Removes all ready messages. Returns their number and the epoch that makes it so for good.

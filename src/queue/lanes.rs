@@ -13,7 +13,7 @@ use crate::store::Seq;
 
 /// Kept messages of one lane that are not in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Middle {
+pub(super) struct Middle {
     /// First position that may hold one.
     pub from: Seq,
     /// Position before which all of them lie.
@@ -28,7 +28,7 @@ pub struct Middle {
 
 /// What is at the front of the queue.
 #[derive(Debug)]
-pub enum Front<'a> {
+pub(super) enum Front<'a> {
     /// A message in memory.
     Resident(&'a Entry),
     /// A message that has to be loaded; the lane it is in.
@@ -61,7 +61,7 @@ impl Lane {
 
 /// All ready messages of a queue.
 #[derive(Debug)]
-pub struct Lanes {
+pub(super) struct Lanes {
     lanes: Vec<Lane>,
     count: u64,
     bytes: u64,
@@ -69,31 +69,31 @@ pub struct Lanes {
 
 impl Lanes {
     /// Lanes for priorities 0 to `max_priority`.
-    pub fn new(max_priority: u8) -> Self {
+    pub(super) fn new(max_priority: u8) -> Self {
         Self { lanes: (0..=max_priority).map(|_| Lane::default()).collect(), count: 0, bytes: 0 }
     }
 
     /// Number of ready messages.
     #[inline]
-    pub fn count(&self) -> u64 {
+    pub(super) fn count(&self) -> u64 {
         self.count
     }
 
     /// Octets of their bodies.
     #[inline]
-    pub fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// The lane for a message of this priority.
     #[inline]
-    pub fn lane_of(&self, priority: u8) -> u8 {
+    pub(super) fn lane_of(&self, priority: u8) -> u8 {
         if self.lanes.len() == 1 { 0 } else { priority.min(u8::try_from(self.lanes.len() - 1).unwrap_or(u8::MAX)) }
     }
 
     /// Appends a new message behind all others of its lane.
     #[inline]
-    pub fn push(&mut self, entry: Entry) {
+    pub(super) fn push(&mut self, entry: Entry) {
         self.count += 1;
         self.bytes += u64::from(entry.body_len);
         let lane = usize::from(entry.lane);
@@ -101,7 +101,7 @@ impl Lanes {
     }
 
     /// Returns a message that had been taken to its original position.
-    pub fn put_back(&mut self, entry: Entry) {
+    pub(super) fn put_back(&mut self, entry: Entry) {
         self.count += 1;
         self.bytes += u64::from(entry.body_len);
         let lane = usize::from(entry.lane);
@@ -110,7 +110,7 @@ impl Lanes {
 
     /// The next message to go out: of the highest non-empty lane, the oldest.
     #[inline]
-    pub fn front(&self) -> Front<'_> {
+    pub(super) fn front(&self) -> Front<'_> {
         for (at, lane) in self.lanes.iter().enumerate().rev() {
             if lane.is_empty() {
                 continue;
@@ -127,7 +127,7 @@ impl Lanes {
 
     /// Takes the front message, if it is resident.
     #[inline]
-    pub fn pop(&mut self) -> Option<Entry> {
+    pub(super) fn pop(&mut self) -> Option<Entry> {
         let lane = self.lanes.iter_mut().rev().find(|lane| !lane.is_empty())?;
         let entry = match lane.returned.pop_first() {
             Some((_, entry)) => entry,
@@ -139,7 +139,7 @@ impl Lanes {
     }
 
     /// The earliest moment at which a lane's front message expires (only fronts do).
-    pub fn deadline(&self) -> Millis {
+    pub(super) fn deadline(&self) -> Millis {
         let of = |lane: &Lane| {
             let resident = lane.returned.values().next().or_else(|| lane.head.front()).map(|e| e.expires_at);
             resident.or(lane.middle.map(|m| m.head_expiry)).unwrap_or(NEVER)
@@ -148,7 +148,7 @@ impl Lanes {
     }
 
     /// Takes one message that has expired by `now` from the front of any lane.
-    pub fn pop_expired(&mut self, now: Millis) -> Option<Entry> {
+    pub(super) fn pop_expired(&mut self, now: Millis) -> Option<Entry> {
         for lane in &mut self.lanes {
             let due = |e: &Entry| e.expires_at <= now;
             let entry = if let Some(first) = lane.returned.first_entry() {
@@ -168,7 +168,7 @@ impl Lanes {
     }
 
     /// A lane whose front is on disk and may have expired by `now`.
-    pub fn paged_due(&self, now: Millis) -> Option<(u8, Middle)> {
+    pub(super) fn paged_due(&self, now: Millis) -> Option<(u8, Middle)> {
         self.lanes.iter().enumerate().find_map(|(at, lane)| {
             let middle = lane.middle?;
             let bare = lane.returned.is_empty() && lane.head.is_empty();
@@ -177,7 +177,7 @@ impl Lanes {
     }
 
     /// At recovery: everything in this lane is on disk.
-    pub fn recover(&mut self, lane: u8, middle: Middle) {
+    pub(super) fn recover(&mut self, lane: u8, middle: Middle) {
         // A queue whose priorities were fewer at its last declaration still holds what it held.
         while self.lanes.len() <= usize::from(lane) {
             self.lanes.push(Lane::default());
@@ -188,18 +188,18 @@ impl Lanes {
     }
 
     /// The range still on disk in this lane.
-    pub fn middle(&self, lane: u8) -> Option<Middle> {
+    pub(super) fn middle(&self, lane: u8) -> Option<Middle> {
         self.lanes.get(usize::from(lane)).and_then(|l| l.middle)
     }
 
     /// All ranges still on disk.
-    pub fn middles(&self) -> impl Iterator<Item = Middle> {
+    pub(super) fn middles(&self) -> impl Iterator<Item = Middle> {
         self.lanes.iter().filter_map(|lane| lane.middle)
     }
 
     /// Brings loaded messages in behind the head; `next` is where the rest of the middle starts, if there is a rest.
     /// Totals are corrected by what turned out to be missing.
-    pub fn load(&mut self, lane: u8, entries: Vec<Entry>, next: Option<Seq>) {
+    pub(super) fn load(&mut self, lane: u8, entries: Vec<Entry>, next: Option<Seq>) {
         let Some(slot) = self.lanes.get_mut(usize::from(lane)) else { return };
         let Some(mut middle) = slot.middle.take() else { return };
         let loaded = entries.len() as u64;
@@ -218,7 +218,7 @@ impl Lanes {
     }
 
     /// Takes everything out: the resident messages, and the ranges on disk by lane.
-    pub fn clear(&mut self) -> (Vec<Entry>, Vec<(u8, Middle)>) {
+    pub(super) fn clear(&mut self) -> (Vec<Entry>, Vec<(u8, Middle)>) {
         let (mut entries, mut middles) = (Vec::new(), Vec::new());
         for (at, lane) in self.lanes.iter_mut().enumerate() {
             let lane = std::mem::take(lane);
@@ -233,7 +233,7 @@ impl Lanes {
     }
 
     /// Every resident message that was handed to a client before.
-    pub fn redelivered(&self) -> impl Iterator<Item = &Entry> {
+    pub(super) fn redelivered(&self) -> impl Iterator<Item = &Entry> {
         self.lanes
             .iter()
             .flat_map(|lane| lane.returned.values().chain(&lane.head).chain(&lane.tail))

@@ -27,7 +27,7 @@ impl Member {
 
 /// Consumers by slot and by turn.
 #[derive(Debug, Default)]
-pub struct Roster {
+pub(super) struct Roster {
     members: Vec<Option<Member>>,
     /// Slots in order of subscription (single active consumer: who is next).
     order: Vec<usize>,
@@ -40,27 +40,27 @@ pub struct Roster {
 
 impl Roster {
     /// An empty roster; with `single_active`, only one consumer is served at a time.
-    pub fn new(single_active: bool) -> Self {
+    pub(super) fn new(single_active: bool) -> Self {
         Self { single_active, ..Self::default() }
     }
 
     /// Number of consumers.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.order.len()
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
 
     /// Whether an exclusive consumer has the queue for itself.
-    pub fn exclusive(&self) -> bool {
+    pub(super) fn exclusive(&self) -> bool {
         self.exclusive
     }
 
     /// Adds a consumer; it takes part at once.
-    pub fn join(&mut self, consumer: Arc<Consumer>) {
+    pub(super) fn join(&mut self, consumer: Arc<Consumer>) {
         let slot = self.members.iter().position(Option::is_none).unwrap_or_else(|| {
             self.members.push(None);
             self.members.len() - 1
@@ -76,7 +76,7 @@ impl Roster {
     }
 
     /// Removes a consumer; `false` if it was not there.
-    pub fn leave(&mut self, consumer: &Consumer) -> bool {
+    pub(super) fn leave(&mut self, consumer: &Consumer) -> bool {
         let Some(slot) = self.slot_of(consumer) else { return false };
         self.drop_from_ring(slot);
         self.members[slot] = None;
@@ -95,7 +95,7 @@ impl Roster {
     }
 
     /// Removes and returns all consumers.
-    pub fn clear(&mut self) -> Vec<Arc<Consumer>> {
+    pub(super) fn clear(&mut self) -> Vec<Arc<Consumer>> {
         self.rings.clear();
         self.active = None;
         self.exclusive = false;
@@ -105,25 +105,25 @@ impl Roster {
 
     /// The slot whose turn it is, if any consumer can take a message.
     #[inline]
-    pub fn turn(&self) -> Option<usize> {
+    pub(super) fn turn(&self) -> Option<usize> {
         self.rings.iter().find_map(|(_, ring)| ring.front().copied())
     }
 
     /// Whether the consumer whose turn it is is the only one that could be served.
     #[inline]
-    pub fn sole(&self) -> bool {
+    pub(super) fn sole(&self) -> bool {
         self.rings.iter().find(|(_, ring)| !ring.is_empty()).is_some_and(|(_, ring)| ring.len() == 1)
     }
 
     /// The consumer in a slot.
     #[inline]
-    pub fn consumer(&self, slot: usize) -> Option<&Arc<Consumer>> {
+    pub(super) fn consumer(&self, slot: usize) -> Option<&Arc<Consumer>> {
         self.members.get(slot)?.as_ref().map(|m| &m.consumer)
     }
 
     /// Counts a delivery to `slot`; `false` once its prefetch is used up.
     #[inline]
-    pub fn delivered(&mut self, slot: usize) -> bool {
+    pub(super) fn delivered(&mut self, slot: usize) -> bool {
         match self.members.get_mut(slot) {
             Some(Some(member)) => {
                 if !member.consumer.no_ack {
@@ -137,7 +137,7 @@ impl Roster {
 
     /// Ends the turn of `slot`: to the back of its ring if it can take more, else out of it.
     #[inline]
-    pub fn rotate(&mut self, slot: usize, more: bool) {
+    pub(super) fn rotate(&mut self, slot: usize, more: bool) {
         let Some(Some(member)) = self.members.get_mut(slot) else { return };
         let priority = member.consumer.priority;
         member.in_ring = more;
@@ -152,7 +152,7 @@ impl Roster {
 
     /// Gives back `n` deliveries' worth of credit to a consumer that may be gone.
     #[inline]
-    pub fn settled(&mut self, consumer: &Consumer, n: usize) {
+    pub(super) fn settled(&mut self, consumer: &Consumer, n: usize) {
         let Some(slot) = self.slot_of(consumer) else { return };
         if let Some(Some(member)) = self.members.get_mut(slot) {
             member.outstanding = member.outstanding.saturating_sub(u32::try_from(n).unwrap_or(u32::MAX));
@@ -163,7 +163,7 @@ impl Roster {
     }
 
     /// Lets a consumer that had been held back take part again.
-    pub fn resume_consumer(&mut self, consumer: &Consumer) {
+    pub(super) fn resume_consumer(&mut self, consumer: &Consumer) {
         if let Some(slot) = self.slot_of(consumer) {
             self.resume(slot);
         }

@@ -264,11 +264,9 @@ impl State {
     /// Gives the consumer in `slot` its turn: one message, or as many as it can take if nobody else could.
     fn serve(&mut self, slot: usize, now: Millis, fx: &mut Effects) {
         let Some(consumer) = self.roster.consumer(slot).cloned() else { return };
-        let sole = self.roster.sole() && consumer.credit.is_none();
-        if let Some(credit) = &consumer.credit
-            && !consumer.no_ack
-            && !credit.take(&consumer)
-        {
+        let credit = consumer.credit.as_ref().filter(|credit| !consumer.no_ack && credit.limited());
+        let sole = self.roster.sole() && credit.is_none();
+        if credit.is_some_and(|credit| !credit.take(&consumer)) {
             return self.roster.rotate(slot, false);
         }
         let mut outbox = consumer.outbox.open();
@@ -297,7 +295,7 @@ impl State {
         if outbox.close() {
             fx.outboxes.push(consumer.outbox.clone());
         }
-        if refused && let (Some(credit), false) = (&consumer.credit, consumer.no_ack) {
+        if let (true, Some(credit)) = (refused, credit) {
             fx.resume.extend(credit.give_back(1));
         }
         self.roster.rotate(slot, more);
@@ -329,16 +327,23 @@ impl State {
         got
     }
 
-    /// Settles leases of one consumer: acknowledged, or dropped after dead-lettering.
+    /// Settles leases of this queue, emptying them: acknowledged.
     pub fn settle(&mut self, leases: &mut [Lease], now: Millis, fx: &mut Effects) {
-        let Some(consumer) = leases.first().map(|l| l.consumer().clone()) else { return };
-        let count = leases.len();
         for entry in leases.iter_mut().filter_map(Lease::take) {
             self.settle_entry(&entry);
         }
-        self.roster.settled(&consumer, count);
+        self.credit(leases);
         self.pump(now, fx);
         self.report(fx);
+    }
+
+    /// Gives the consumers of these leases their prefetch back.
+    fn credit(&mut self, leases: &[Lease]) {
+        for run in leases.chunk_by(|a, b| Arc::ptr_eq(a.consumer(), b.consumer())) {
+            if let Some(lease) = run.first() {
+                self.roster.settled(lease.consumer(), run.len());
+            }
+        }
     }
 
     /// Settles a message whose dead letter has arrived.
@@ -350,30 +355,23 @@ impl State {
         self.forget(entry);
     }
 
-    /// Refuses leases of one consumer for good: to the dead letters, or nowhere.
-    pub fn reject(&mut self, leases: Vec<Lease>, now: Millis, fx: &mut Effects) {
-        let Some(consumer) = leases.first().map(|l| l.consumer().clone()) else { return };
-        let count = leases.len();
-        for lease in leases {
-            if let (_, Some(entry)) = lease.into_entry()
-                && !self.deleted
-            {
+    /// Refuses leases of this queue for good, emptying them: to the dead letters, or nowhere.
+    pub fn reject(&mut self, leases: &mut [Lease], now: Millis, fx: &mut Effects) {
+        for entry in leases.iter_mut().filter_map(Lease::take) {
+            if !self.deleted {
                 self.leased = self.leased.saturating_sub(1);
                 self.discard(entry, Reason::Rejected, fx);
             }
         }
-        self.roster.settled(&consumer, count);
+        self.credit(leases);
         self.pump(now, fx);
         self.report(fx);
     }
 
-    /// Returns leases of one consumer to their original positions.
-    pub fn requeue(&mut self, leases: Vec<Lease>, now: Millis, fx: &mut Effects) {
-        let Some(consumer) = leases.first().map(|l| l.consumer().clone()) else { return };
-        let count = leases.len();
-        let entries = leases.into_iter().filter_map(|l| l.into_entry().1);
-        self.put_back(entries, true);
-        self.roster.settled(&consumer, count);
+    /// Returns leases of this queue, emptying them, to their original positions.
+    pub fn requeue(&mut self, leases: &mut [Lease], now: Millis, fx: &mut Effects) {
+        self.put_back(leases.iter_mut().filter_map(Lease::take), true);
+        self.credit(leases);
         self.settle_down(now, fx);
     }
 

@@ -193,12 +193,11 @@ mod tests {
 
     /// The definition, word by word.
     fn naive(pattern: &[&[u8]], key: &[&[u8]]) -> bool {
-        match (pattern.split_first(), key.split_first()) {
-            (None, None) => true,
-            (Some((b"#", rest)), None) => naive(rest, key),
-            (Some((b"#", rest)), Some((_, tail))) => naive(rest, key) || naive(pattern, tail),
-            (Some((word, rest)), Some((head, tail))) => (*word == b"*" || word == head) && naive(rest, tail),
-            _ => false,
+        let Some((word, rest)) = pattern.split_first() else { return key.is_empty() };
+        match key.split_first() {
+            None => *word == b"#" && naive(rest, key),
+            Some((_, tail)) if *word == b"#" => naive(rest, key) || naive(pattern, tail),
+            Some((head, tail)) => (*word == b"*" || word == head) && naive(rest, tail),
         }
     }
 

@@ -1,0 +1,88 @@
+//! The `leveret` command: settings, runtime, exit status. Nothing else.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use leveret::config::{self, Args};
+use leveret::server::{Builder, ServerError};
+use leveret::telemetry;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Exit status for settings that cannot be used (`EX_USAGE`).
+const BAD_SETTINGS: u8 = 64;
+/// Exit status when the broker cannot start or its store fails.
+const FAILED: u8 = 1;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let config = match config::load(&args) {
+        Ok(config) => config,
+        Err(problems) => {
+            for problem in problems {
+                eprintln!("{problem}");
+            }
+            return ExitCode::from(BAD_SETTINGS);
+        }
+    };
+    if let Err(error) = telemetry::start(config.log_format, &config.log_level) {
+        eprintln!("{error}");
+        return ExitCode::from(BAD_SETTINGS);
+    }
+    raise_file_limit();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("cannot start: {error}");
+            return ExitCode::from(FAILED);
+        }
+    };
+    match runtime.block_on(serve(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+async fn serve(config: config::Config) -> Result<(), ServerError> {
+    // Caught before anything is opened: a signal during the start is not lost.
+    let signals = signal(SignalKind::terminate()).and_then(|t| Ok((t, signal(SignalKind::interrupt())?)));
+    let (mut terminate, mut interrupt) = signals.map_err(|error| ServerError::Failed(error.to_string()))?;
+    let data_dir = config.data_dir.clone();
+    let server = Builder::new(config).start()?;
+    for address in server.addresses() {
+        tracing::info!("listening for AMQP 0-9-1 on {address}");
+    }
+    tracing::info!("messages are kept in {}", data_dir.display());
+    announce();
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: shutting down"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: shutting down"),
+        why = server.failed() => {
+            // Clients must not take silence for patience: end at once, the next start recovers.
+            return Err(ServerError::Failed(why));
+        }
+    }
+    server.stop().await?;
+    tracing::info!("stopped, everything confirmed is on disk");
+    Ok(())
+}
+
+/// The line that Testcontainers modules and scripts wait for.
+#[allow(clippy::print_stdout)]
+fn announce() {
+    println!("Server startup complete");
+}
+
+/// Every connection is a descriptor: take as many as the system allows.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, raised)
+    {
+        tracing::warn!("cannot raise the limit of open files above {:?}: {error}", limit.current);
+    }
+}

@@ -1,0 +1,244 @@
+//! Class basic, but for publishing and delivering: qos, consume, cancel, get, ack, nack, reject, recover.
+
+use amq_protocol::protocol::{AMQPClass, basic};
+
+use super::channel::Channel;
+use super::context::{Cancelled, Context, Park};
+use super::dispatch::Flow;
+use super::names::queue_meant;
+use crate::broker::{REPLY_TO, print_queue};
+use crate::queue::{Got, Lease, Subscribed, Subscription};
+use crate::wire::encode;
+use crate::wire::refusal::{Refusal, ReplyCode};
+use crate::wire::short::short_string;
+use crate::wire::table::{Table, Value};
+
+pub(super) fn handle(context: &mut Context, channel: &mut Channel, method: basic::AMQPMethod) -> Result<(), Refusal> {
+    match method {
+        basic::AMQPMethod::Qos(ask) => qos(context, channel, &ask),
+        basic::AMQPMethod::Consume(ask) => consume(context, channel, &ask),
+        basic::AMQPMethod::Cancel(ask) => {
+            cancel(context, channel, &ask);
+            Ok(())
+        }
+        basic::AMQPMethod::Recover(ask) => {
+            recover(context, channel, ask.requeue)?;
+            context.send(channel.number, AMQPClass::Basic(basic::AMQPMethod::RecoverOk(basic::RecoverOk {})));
+            Ok(())
+        }
+        basic::AMQPMethod::RecoverAsync(ask) => recover(context, channel, ask.requeue),
+        // The answer to a cancel of ours; nobody waits for it.
+        basic::AMQPMethod::CancelOk(_) => Ok(()),
+        _ => Err(Refusal::new(ReplyCode::CommandInvalid, "unimplemented method")),
+    }
+}
+
+/// The prefetch size, which amq-protocol skips, is checked where the octets are: see [`super::dispatch`].
+fn qos(context: &mut Context, channel: &mut Channel, ask: &basic::Qos) -> Result<(), Refusal> {
+    if ask.global {
+        let credit = channel.credit.get_or_insert_default();
+        for consumer in credit.set_limit(ask.prefetch_count, channel.unacked.len()) {
+            if let Some(queue) = &consumer.queue {
+                queue.resume(&consumer, context.now, &mut context.fx);
+                context.finish(queue);
+            }
+        }
+    } else {
+        channel.prefetch = ask.prefetch_count;
+    }
+    context.send(channel.number, AMQPClass::Basic(basic::AMQPMethod::QosOk(basic::QosOk {})));
+    Ok(())
+}
+
+fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -> Result<(), Refusal> {
+    let tag = if ask.consumer_tag.as_str().is_empty() {
+        crate::broker::generated_name("amq.ctag-")
+    } else {
+        ask.consumer_tag.to_string()
+    };
+    let octets: Box<[u8]> = tag.as_bytes().into();
+    if channel.consumers.contains_key(&octets) || channel.reply.as_ref().is_some_and(|(_, c)| c.tag == octets) {
+        return Err(Refusal::new(ReplyCode::NotAllowed, format!("attempt to reuse consumer tag '{tag}'")));
+    }
+    let mut subscription = Subscription {
+        id: context.broker.unique(),
+        tag: octets.clone(),
+        channel: channel.number,
+        no_ack: ask.no_ack,
+        exclusive: ask.exclusive,
+        priority: 0,
+        prefetch: channel.prefetch,
+    };
+    let consume_ok = basic::ConsumeOk { consumer_tag: short_string(&tag) };
+    let consume_ok = AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(consume_ok));
+    if ask.queue.as_str() == REPLY_TO {
+        if !ask.no_ack {
+            return Err(Refusal::new(ReplyCode::PreconditionFailed, "reply consumer cannot acknowledge"));
+        }
+        if channel.reply.is_some() {
+            return Err(Refusal::new(ReplyCode::PreconditionFailed, "reply consumer already set"));
+        }
+        let consumer = subscription.connect(context.outbox.clone(), None, None);
+        channel.reply = Some((context.broker.replies.register(consumer.clone()), consumer));
+        context.reply(0, ask.nowait, channel.number, consume_ok);
+        return Ok(());
+    }
+    let name = queue_meant(channel, &ask.queue)?;
+    let queue = context.vhost.usable_queue(&name, context.id())?;
+    subscription.priority = priority(&Table::from(&ask.arguments), &print_queue(&name, &context.vhost.name))?;
+    let credit = channel.credit.get_or_insert_default().clone();
+    let consumer = subscription.connect(context.outbox.clone(), Some(queue.clone()), Some(credit));
+    // The answer stands in the output before the consumer can be given anything.
+    let before = context.output.buffer().len();
+    context.reply(0, ask.nowait, channel.number, consume_ok);
+    match queue.subscribe(consumer.clone(), context.now, &mut context.fx) {
+        Subscribed::Joined => {
+            channel.consumers.insert(octets, consumer);
+            context.finish(&queue);
+            Ok(())
+        }
+        refused => {
+            context.output.buffer().truncate(before);
+            Err(match refused {
+                Subscribed::InUse => {
+                    let queue = print_queue(&name, &context.vhost.name);
+                    Refusal::new(ReplyCode::AccessRefused, format!("{queue} in exclusive use"))
+                }
+                _ => Refusal::new(ReplyCode::NotFound, format!("no {}", print_queue(&name, &context.vhost.name))),
+            })
+        }
+    }
+}
+
+/// Reads `x-priority`.
+fn priority(arguments: &Table, queue: &str) -> Result<i32, Refusal> {
+    let Some(value) = arguments.get("x-priority") else { return Ok(0) };
+    match value.as_int() {
+        Some(n) => Ok(i32::try_from(n).unwrap_or(if n < 0 { i32::MIN } else { i32::MAX })),
+        None => {
+            let found = Value::type_name(value);
+            let text = format!("invalid arg 'x-priority' for {queue}: \"expected integer, got {found}\"");
+            Err(Refusal::new(ReplyCode::PreconditionFailed, text))
+        }
+    }
+}
+
+fn cancel(context: &mut Context, channel: &mut Channel, ask: &basic::Cancel) {
+    let tag = ask.consumer_tag.as_str().as_bytes();
+    if let Some(consumer) = channel.consumers.get(tag).cloned() {
+        if let Some(queue) = &consumer.queue {
+            queue.unsubscribe(&consumer, context.now, &mut context.fx);
+            context.finish(queue);
+        }
+    } else if let Some((name, _)) = channel.reply.take_if(|(_, consumer)| *consumer.tag == *tag) {
+        context.broker.replies.forget(&name);
+    }
+    // What was pumped before is delivered before the answer; nothing follows it.
+    context.cancelled.push(Cancelled { channel: channel.number, tag: ask.consumer_tag.clone(), nowait: ask.nowait });
+}
+
+/// basic.get; asks to be called again if the message has to be loaded first.
+pub(super) fn get(context: &mut Context, channel: &mut Channel, ask: &basic::Get) -> Result<Flow, Refusal> {
+    let name = queue_meant(channel, &ask.queue)?;
+    let queue = context.vhost.usable_queue(&name, context.id())?;
+    let mut got = queue.get(ask.no_ack, context.now, &mut context.fx);
+    if matches!(got, Got::Paged) {
+        // The load may arrive before the bell hangs: look again once it does.
+        queue.ring_when_loaded(context.outbox.bell());
+        got = queue.get(ask.no_ack, context.now, &mut context.fx);
+    }
+    context.finish(&queue);
+    match got {
+        Got::Empty => {
+            context.send(channel.number, AMQPClass::Basic(basic::AMQPMethod::GetEmpty(basic::GetEmpty {})));
+        }
+        Got::Paged => {
+            context.park = Some(Park::Load);
+            return Ok(Flow::Again);
+        }
+        Got::Message(entry, remaining) => {
+            let tag = channel.next_tag();
+            let remaining = u32::try_from(remaining).unwrap_or(u32::MAX);
+            let message = entry.message.clone();
+            let (out, redelivered) = (context.output.buffer(), entry.redelivered);
+            encode::get_ok(out, channel.number, tag, redelivered, message.address(), remaining);
+            context.output.content(channel.number, &message, context.frame_max);
+            if ask.no_ack {
+                channel.unacked.skip(tag);
+            } else {
+                let getter = Subscription {
+                    id: context.broker.unique(),
+                    tag: Box::default(),
+                    channel: channel.number,
+                    no_ack: false,
+                    exclusive: false,
+                    priority: 0,
+                    prefetch: 0,
+                };
+                if let Some(credit) = &channel.credit {
+                    credit.force();
+                }
+                let getter = getter.connect(context.outbox.clone(), Some(queue), channel.credit.clone());
+                channel.unacked.hold(tag, Lease::new(getter, entry));
+            }
+        }
+    }
+    Ok(Flow::Done)
+}
+
+fn unknown_tag(tag: u64) -> Refusal {
+    Refusal::new(ReplyCode::PreconditionFailed, format!("unknown delivery tag {tag}"))
+}
+
+/// basic.ack: settled with the rest of this turn's.
+pub(super) fn ack(context: &mut Context, channel: &mut Channel, tag: u64, multiple: bool) -> Result<(), Refusal> {
+    if channel.unacked.take(tag, multiple, &mut context.settled) { Ok(()) } else { Err(unknown_tag(tag)) }
+}
+
+/// basic.nack and basic.reject.
+pub(super) fn nack(
+    context: &mut Context,
+    channel: &mut Channel,
+    tag: u64,
+    multiple: bool,
+    requeue: bool,
+) -> Result<(), Refusal> {
+    context.flush();
+    let mut leases = Vec::new();
+    if !channel.unacked.take(tag, multiple, &mut leases) {
+        return Err(unknown_tag(tag));
+    }
+    if requeue {
+        context.for_each_queue(&mut leases, |queue, leases, now, fx| queue.requeue(leases, now, fx));
+    } else {
+        context.for_each_queue(&mut leases, |queue, leases, now, fx| queue.reject(leases, now, fx));
+    }
+    Ok(())
+}
+
+fn recover(context: &mut Context, channel: &mut Channel, requeue: bool) -> Result<(), Refusal> {
+    if !requeue {
+        return Err(Refusal::new(ReplyCode::NotImplemented, "requeue=false"));
+    }
+    let mut leases = Vec::new();
+    channel.unacked.take_all(&mut leases);
+    context.for_each_queue(&mut leases, |queue, leases, now, fx| queue.requeue(leases, now, fx));
+    Ok(())
+}
+
+/// The prefetch size of basic.qos, which RabbitMQ refuses unless it is 0.
+pub(super) fn check_prefetch_size(payload: &[u8]) -> Result<(), Refusal> {
+    let size = payload.get(4..8).and_then(|b| b.try_into().ok()).map_or(0, u32::from_be_bytes);
+    if size == 0 {
+        return Ok(());
+    }
+    Err(Refusal::new(ReplyCode::NotImplemented, format!("prefetch_size!=0 ({size})")))
+}
+
+/// Answers a cancel whose consumer is gone.
+pub(super) fn answer_cancel(context: &mut Context, cancel: Cancelled) {
+    if !cancel.nowait {
+        let cancel_ok = basic::CancelOk { consumer_tag: cancel.tag };
+        context.send(cancel.channel, AMQPClass::Basic(basic::AMQPMethod::CancelOk(cancel_ok)));
+    }
+}

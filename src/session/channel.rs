@@ -1,0 +1,90 @@
+//! A channel: its consumers, its unacknowledged deliveries, its publish under assembly.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::context::Context;
+use super::gate::Gate;
+use super::publish::Assembly;
+use super::unacked::Unacked;
+use crate::queue::{ChannelCredit, Consumer};
+
+/// What state a channel number is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// In use.
+    Open,
+    /// The broker has closed it and discards everything until the client agrees.
+    Closing,
+}
+
+/// One channel of a session.
+#[derive(Debug)]
+pub(super) struct Channel {
+    pub(super) number: u16,
+    pub(super) phase: Phase,
+    pub(super) assembly: Option<Assembly>,
+    /// Present once confirms are selected.
+    pub(super) gate: Option<Gate>,
+    pub(super) unacked: Unacked,
+    pub(super) last_tag: u64,
+    pub(super) consumers: HashMap<Box<[u8]>, Arc<Consumer>>,
+    /// Prefetch of consumers to come.
+    pub(super) prefetch: u16,
+    /// The prefetch of the whole channel.
+    pub(super) credit: Option<Arc<ChannelCredit>>,
+    /// The queue declared last, meant by an empty name.
+    pub(super) last_queue: Option<Arc<str>>,
+    /// The direct reply-to consumer: its secret name and itself.
+    pub(super) reply: Option<(Box<str>, Arc<Consumer>)>,
+}
+
+impl Channel {
+    pub(super) fn new(number: u16) -> Self {
+        Self {
+            number,
+            phase: Phase::Open,
+            assembly: None,
+            gate: None,
+            unacked: Unacked::default(),
+            last_tag: 0,
+            consumers: HashMap::new(),
+            prefetch: 0,
+            credit: None,
+            last_queue: None,
+            reply: None,
+        }
+    }
+
+    /// The tag of the next delivery.
+    #[inline]
+    pub(super) fn next_tag(&mut self) -> u64 {
+        self.last_tag += 1;
+        self.last_tag
+    }
+
+    /// Whether this very consumer still exists here (not only its tag).
+    #[inline]
+    pub(super) fn has(&self, consumer: &Consumer) -> bool {
+        let is = |known: Option<&Arc<Consumer>>| known.is_some_and(|known| known.id == consumer.id);
+        is(self.consumers.get(&consumer.tag)) || is(self.reply.as_ref().map(|(_, reply)| reply))
+    }
+
+    /// Ends everything the channel has: consumers first, then its deliveries return to their queues.
+    pub(super) fn release(&mut self, context: &mut Context) {
+        self.assembly = None;
+        self.gate = None;
+        if let Some((name, _)) = self.reply.take() {
+            context.broker.replies.forget(&name);
+        }
+        for consumer in std::mem::take(&mut self.consumers).into_values() {
+            if let Some(queue) = &consumer.queue {
+                queue.unsubscribe(&consumer, context.now, &mut context.fx);
+                context.finish(queue);
+            }
+        }
+        let mut leases = Vec::new();
+        self.unacked.take_all(&mut leases);
+        context.for_each_queue(&mut leases, |queue, leases, now, fx| queue.requeue(leases, now, fx));
+    }
+}

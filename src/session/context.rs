@@ -1,0 +1,138 @@
+//! What the handlers of a session share: the broker, who the client is, the output, and the work gathered in this turn.
+//!
+//! Publishes and acknowledgements of one turn are gathered per queue and done under one lock each; whatever else a
+//! client asks for is done after what it asked before ([`Context::flush`]). An answer that must not come before a commit
+//! parks the session: nothing further is read from this client until the answer is out, so the order of its answers
+//! needs no other care.
+
+use std::sync::Arc;
+
+use amq_protocol::protocol::AMQPClass;
+use amq_protocol::types::ShortString;
+
+use super::memo::Memo;
+use super::publish::Publisher;
+use super::write::Output;
+use crate::auth::User;
+use crate::broker::{Broker, Connection, VirtualHost};
+use crate::clock::Millis;
+use crate::queue::{Effects, Lease, Outbox, Queue};
+use crate::store::Epoch;
+use crate::wire::encode;
+
+/// What the client said it understands, of what changes the broker's behaviour.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Capabilities {
+    pub(super) consumer_cancel_notify: bool,
+    pub(super) authentication_failure_close: bool,
+}
+
+/// An answer that waits.
+#[derive(Debug)]
+pub(super) enum Park {
+    /// These octets are written once the epoch is committed.
+    Reply(Epoch, Vec<u8>),
+    /// The frame is looked at again after the next bell: a message is being loaded.
+    Load,
+}
+
+/// A consumer that its client has cancelled, until the answer is out.
+#[derive(Debug)]
+pub(super) struct Cancelled {
+    pub(super) channel: u16,
+    pub(super) tag: ShortString,
+    pub(super) nowait: bool,
+}
+
+/// A session without its socket and channels.
+pub(super) struct Context {
+    pub(super) broker: Arc<Broker>,
+    pub(super) connection: Arc<Connection>,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) vhost: Arc<VirtualHost>,
+    pub(super) user: Arc<User>,
+    pub(super) capabilities: Capabilities,
+    pub(super) frame_max: u32,
+    pub(super) output: Output,
+    pub(super) memo: Memo,
+    pub(super) publisher: Publisher,
+    pub(super) park: Option<Park>,
+    pub(super) fx: Effects,
+    pub(super) cancelled: Vec<Cancelled>,
+    /// Exclusive queues declared here.
+    pub(super) exclusive: Vec<Arc<Queue>>,
+    /// Acknowledged leases, settled at the next flush.
+    pub(super) settled: Vec<Lease>,
+    /// The time of this turn.
+    pub(super) now: Millis,
+    /// The highest epoch any publish waits for without a confirm (for slowing publishers down).
+    pub(super) pressing: Epoch,
+}
+
+impl Context {
+    /// The number that owns this connection's exclusive queues.
+    pub(super) fn id(&self) -> u64 {
+        self.connection.id
+    }
+
+    /// Writes a method to the client.
+    pub(super) fn send(&mut self, channel: u16, method: AMQPClass) {
+        encode::method(self.output.buffer(), channel, method);
+    }
+
+    /// Answers a method, unless the client does not want to know, once `epoch` is committed.
+    pub(super) fn reply(&mut self, epoch: Epoch, nowait: bool, channel: u16, method: AMQPClass) {
+        if nowait {
+            return;
+        }
+        if epoch <= self.broker.watermark.get() {
+            return self.send(channel, method);
+        }
+        let mut octets = Vec::new();
+        encode::method(&mut octets, channel, method);
+        self.park = Some(Park::Reply(epoch, octets));
+    }
+
+    /// Does everything gathered so far: publishes first, then acknowledgements.
+    pub(super) fn flush(&mut self) {
+        if !self.publisher.is_empty() {
+            self.flush_publishes();
+        }
+        if !self.settled.is_empty() {
+            let mut leases = std::mem::take(&mut self.settled);
+            self.for_each_queue(&mut leases, |queue, leases, now, fx| queue.settle(leases, now, fx));
+            leases.clear();
+            self.settled = leases;
+        }
+    }
+
+    /// Applies `f` to the leases of each queue, one lock a queue, and gives channel credit back.
+    pub(super) fn for_each_queue(
+        &mut self,
+        leases: &mut [Lease],
+        f: impl Fn(&Arc<Queue>, &mut [Lease], Millis, &mut Effects),
+    ) {
+        let queue_of = |lease: &Lease| lease.consumer().queue.as_ref().map(|q| q.id());
+        if !leases.is_sorted_by_key(queue_of) {
+            // Stable: what was delivered first stays first.
+            leases.sort_by_key(queue_of);
+        }
+        for run in leases.chunk_by_mut(|a, b| queue_of(a) == queue_of(b)) {
+            let Some(queue) = run.first().and_then(|lease| lease.consumer().queue.clone()) else { continue };
+            f(&queue, run, self.now, &mut self.fx);
+            self.broker.finish(&queue, &mut self.fx);
+        }
+        for run in leases.chunk_by(|a, b| Arc::ptr_eq(a.consumer(), b.consumer())) {
+            let Some(consumer) = run.first().map(Lease::consumer) else { continue };
+            if let (Some(credit), Some(queue)) = (&consumer.credit, &consumer.queue) {
+                self.fx.resume.extend(credit.give_back(run.len()));
+                self.broker.finish(queue, &mut self.fx);
+            }
+        }
+    }
+
+    /// Ends an operation on `queue` that left effects in this context.
+    pub(super) fn finish(&mut self, queue: &Arc<Queue>) {
+        self.broker.finish(queue, &mut self.fx);
+    }
+}

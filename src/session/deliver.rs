@@ -1,0 +1,115 @@
+//! Deliveries: from the outbox onto the wire.
+//!
+//! Delivery tags are assigned here, so that they ascend on the wire whatever queue a message came from. What belongs to
+//! a consumer that is gone returns to its queue unseen.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use amq_protocol::protocol::{AMQPClass, basic};
+
+use super::channel::{Channel, Phase};
+use super::context::Context;
+use crate::queue::{Consumer, Drained, Effects, Entry, Item, Lease};
+use crate::wire::encode;
+
+/// Unwritten output above which nothing more is drained, in octets.
+const ENOUGH: usize = 512 * 1024;
+
+/// Writes what the outbox holds, as long as the client keeps up. Returns whether anything was there.
+pub(super) fn drain(context: &mut Context, channels: &mut HashMap<u16, Channel>, drained: &mut Drained) -> bool {
+    let mut any = false;
+    while context.output.pending() < ENOUGH {
+        context.outbox.drain(drained);
+        if drained.items.is_empty() && drained.starved.is_empty() {
+            break;
+        }
+        any = true;
+        let mut entries = drained.entries.drain(..);
+        for item in drained.items.drain(..) {
+            match item {
+                Item::Deliver { consumer, count } => {
+                    let entries = entries.by_ref().take(count as usize);
+                    match channels.get_mut(&consumer.channel) {
+                        Some(channel) if channel.phase == Phase::Open && channel.has(&consumer) => {
+                            deliver(context, channel, &consumer, entries);
+                        }
+                        _ => unsend(context, &consumer, entries.collect()),
+                    }
+                }
+                Item::Cancelled(consumer) => cancelled(context, channels, &consumer),
+            }
+        }
+        drop(entries);
+        for consumer in drained.starved.drain(..) {
+            if let Some(queue) = &consumer.queue {
+                queue.resume(&consumer, context.now, &mut context.fx);
+                context.finish(queue);
+            }
+        }
+    }
+    any
+}
+
+fn deliver(
+    context: &mut Context,
+    channel: &mut Channel,
+    consumer: &Arc<Consumer>,
+    entries: impl Iterator<Item = Entry>,
+) {
+    for entry in entries {
+        let tag = channel.next_tag();
+        let message = &entry.message;
+        let out = context.output.buffer();
+        encode::deliver(out, channel.number, &consumer.tag, tag, entry.redelivered, message.address());
+        context.output.content(channel.number, message, context.frame_max);
+        if consumer.no_ack {
+            channel.unacked.skip(tag);
+        } else {
+            channel.unacked.hold(tag, Lease::new(consumer.clone(), entry));
+        }
+    }
+}
+
+/// Returns what was pumped for a consumer that is gone. Messages for a consumer without acknowledgements are settled
+/// when they are pumped, as RabbitMQ settles them when it sends them; they are lost with it.
+pub(super) fn unsend(context: &mut Context, consumer: &Consumer, entries: Vec<Entry>) {
+    if let (Some(queue), false) = (&consumer.queue, consumer.no_ack) {
+        let count = entries.len();
+        queue.unsend(entries, context.now, &mut context.fx);
+        if let Some(credit) = &consumer.credit {
+            context.fx.resume.extend(credit.give_back(count));
+        }
+        context.finish(queue);
+    }
+}
+
+fn cancelled(context: &mut Context, channels: &mut HashMap<u16, Channel>, consumer: &Consumer) {
+    let Some(channel) = channels.get_mut(&consumer.channel).filter(|channel| channel.has(consumer)) else { return };
+    channel.consumers.remove(&consumer.tag);
+    if context.capabilities.consumer_cancel_notify && channel.phase == Phase::Open {
+        let tag = String::from_utf8_lossy(&consumer.tag);
+        let cancel = basic::Cancel { consumer_tag: crate::wire::short::short_string(&tag), nowait: true };
+        context.send(channel.number, AMQPClass::Basic(basic::AMQPMethod::Cancel(cancel)));
+    }
+}
+
+/// Returns everything undelivered when the session ends.
+pub(super) fn abandon(context: &mut Context, drained: &mut Drained) {
+    context.outbox.close();
+    loop {
+        let mut entries = std::mem::take(&mut drained.entries).into_iter();
+        let items = std::mem::take(&mut drained.items);
+        drained.starved.clear();
+        for item in items {
+            if let Item::Deliver { consumer, count } = item {
+                unsend(context, &consumer, entries.by_ref().take(count as usize).collect());
+            }
+        }
+        context.outbox.drain(drained);
+        if drained.items.is_empty() {
+            break;
+        }
+    }
+    context.fx = Effects::default();
+}

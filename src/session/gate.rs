@@ -1,0 +1,126 @@
+//! Publisher confirms of one channel, released in tag order as the store's watermark rises.
+//!
+//! Publishes of one turn share the highest epoch among them, so the gate holds one pair a turn, not one entry a
+//! message. A transient publish behind a durable one waits at most one commit; in exchange confirms are in order and
+//! come out as few `multiple` ones as possible.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use crate::store::Epoch;
+use crate::wire::encode;
+
+/// The confirm state of a channel.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    /// Tag of the latest publish.
+    published: u64,
+    /// Publishes up to the tag are released once the epoch is committed; both ascend.
+    waiting: VecDeque<(Epoch, u64)>,
+    refused: BTreeSet<u64>,
+    /// Publishes up to this tag are confirmed.
+    released: u64,
+    /// Publishes up to this tag are in `waiting`.
+    sealed: u64,
+}
+
+impl Gate {
+    /// Counts a publish; returns its tag.
+    #[inline]
+    pub(super) fn publish(&mut self) -> u64 {
+        self.published += 1;
+        self.published
+    }
+
+    /// The publish with this tag was refused by a queue.
+    pub(super) fn refuse(&mut self, tag: u64) {
+        self.refused.insert(tag);
+    }
+
+    /// All publishes so far are durable once `epoch` is committed.
+    #[inline]
+    pub(super) fn seal(&mut self, epoch: Epoch) {
+        if self.sealed == self.published {
+            return;
+        }
+        self.sealed = self.published;
+        match self.waiting.back_mut() {
+            // An earlier publish waits for at least as long: this one goes with it.
+            Some((last, up_to)) if *last >= epoch => *up_to = self.published,
+            _ => self.waiting.push_back((epoch, self.published)),
+        }
+    }
+
+    /// The epoch the next release waits for.
+    #[inline]
+    pub(super) fn next(&self) -> Option<Epoch> {
+        self.waiting.front().map(|(epoch, _)| *epoch)
+    }
+
+    /// Writes the confirms that `committed` releases.
+    pub(super) fn release(&mut self, committed: Epoch, channel: u16, out: &mut Vec<u8>) {
+        let mut up_to = self.released;
+        while let Some((epoch, tag)) = self.waiting.front()
+            && *epoch <= committed
+        {
+            up_to = *tag;
+            self.waiting.pop_front();
+        }
+        while let Some(refused) = self.refused.first().copied().filter(|tag| *tag <= up_to) {
+            self.refused.pop_first();
+            self.ack(refused - 1, channel, out);
+            encode::nack(out, channel, refused, false);
+            self.released = refused;
+        }
+        self.ack(up_to, channel, out);
+    }
+
+    fn ack(&mut self, up_to: u64, channel: u16, out: &mut Vec<u8>) {
+        if up_to > self.released {
+            encode::ack(out, channel, up_to, up_to - self.released > 1);
+            self.released = up_to;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expected(confirms: &[(bool, u64, bool)]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (ack, tag, multiple) in confirms {
+            if *ack { encode::ack(&mut out, 1, *tag, *multiple) } else { encode::nack(&mut out, 1, *tag, *multiple) }
+        }
+        out
+    }
+
+    #[test]
+    fn nothing_is_confirmed_before_its_commit_and_everything_in_order() {
+        let mut gate = Gate::default();
+        for _ in 0..3 {
+            gate.publish();
+        }
+        gate.seal(5);
+        gate.publish();
+        gate.seal(0);
+        let mut out = Vec::new();
+        gate.release(4, 1, &mut out);
+        assert!(out.is_empty(), "the transient publish waits for the durable ones before it");
+        gate.release(5, 1, &mut out);
+        assert_eq!(out, expected(&[(true, 4, true)]));
+    }
+
+    #[test]
+    fn a_refused_publish_breaks_the_run_of_confirms() {
+        let mut gate = Gate::default();
+        for tag in 1..=6 {
+            assert_eq!(gate.publish(), tag);
+        }
+        gate.refuse(1);
+        gate.refuse(4);
+        gate.seal(1);
+        let mut out = Vec::new();
+        gate.release(1, 1, &mut out);
+        assert_eq!(out, expected(&[(false, 1, false), (true, 3, true), (false, 4, false), (true, 6, true)]));
+    }
+}

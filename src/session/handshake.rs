@@ -1,0 +1,269 @@
+//! From the protocol header to connection.open: who the client is, and what both sides agree on.
+//!
+//! Until the client is known it may send frames of 8,192 octets and nothing else, and has the handshake timeout for all
+//! of it. Failures before tune are silent, as with RabbitMQ, except a refused login told to a client that asked to be
+//! told. Source: classes connection and SASL PLAIN/AMQPLAIN; RabbitMQ's order of checks.
+
+use std::sync::Arc;
+
+use amq_protocol::protocol::{AMQPClass, connection};
+use amq_protocol::types::{FieldTable, LongString};
+
+use super::context::{Capabilities, Context};
+use super::{Session, Stage};
+use crate::auth::{User, sasl};
+use crate::queue::Effects;
+use crate::telemetry::printable;
+use crate::wire::encode;
+use crate::wire::frame::{Frame, FrameKind};
+use crate::wire::method::{self, Method};
+use crate::wire::refusal::{Refusal, ReplyCode};
+use crate::wire::table::{Table, Value};
+
+/// What clients are told the broker is. They look at `product` and `version` to decide what it can do.
+const PRODUCT: &str = "RabbitMQ";
+/// The version of RabbitMQ whose behaviour is offered.
+const VERSION: &str = "4.2.0";
+
+/// What RabbitMQ offers, in its order.
+const CAPABILITIES: [&str; 9] = [
+    "publisher_confirms",
+    "exchange_exchange_bindings",
+    "basic.nack",
+    "consumer_cancel_notify",
+    "connection.blocked",
+    "consumer_priorities",
+    "authentication_failure_close",
+    "per_consumer_qos",
+    "direct_reply_to",
+];
+
+/// The header of AMQP 0-9-1, and of the older 0-9, which is answered alike.
+const HEADERS: [&[u8; 8]; 2] = [b"AMQP\x00\x00\x09\x01", b"AMQP\x01\x01\x00\x09"];
+
+/// Smallest frame size a client may ask for, in octets.
+const MIN_FRAME_MAX: u32 = 4_096;
+
+/// Why a handshake ends without an open connection.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Nothing is said; the socket is closed after a moment.
+    Silent(String),
+    /// The client is told.
+    Refused(Refusal),
+}
+
+/// Limits both sides agreed on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tuned {
+    pub(super) frame_max: u32,
+    pub(super) channel_max: u16,
+    /// Seconds; 0 is none.
+    pub(super) heartbeat: u16,
+}
+
+fn server_properties() -> FieldTable {
+    let mut capabilities = Table::new();
+    for name in CAPABILITIES {
+        capabilities.insert(name, true);
+    }
+    let mut table = Table::new();
+    table.insert("capabilities", capabilities);
+    table.insert("cluster_name", "leveret@localhost");
+    table.insert("copyright", "The Leveret authors");
+    table.insert("information", "Leveret, an AMQP 0-9-1 broker");
+    table.insert("platform", concat!("Leveret ", env!("CARGO_PKG_VERSION")));
+    table.insert("product", PRODUCT);
+    table.insert("version", VERSION);
+    FieldTable::from(&table)
+}
+
+impl<S> Session<S> {
+    /// Looks at the protocol header. Returns the octets it took, 0 if it is not complete.
+    pub(super) fn on_header(&mut self, input: &[u8]) -> usize {
+        let Some(header) = input.get(..8) else {
+            // A wrong beginning is not waited for: it may be a client of another protocol that waits for us.
+            if !HEADERS.iter().any(|known| known.starts_with(input))
+                && !b"AMQP".starts_with(&input[..input.len().min(4)])
+            {
+                self.wrong_header(input);
+            }
+            return 0;
+        };
+        if !HEADERS.iter().any(|known| known[..] == *header) {
+            self.wrong_header(header);
+            return 8;
+        }
+        let start = connection::Start {
+            version_major: 0,
+            version_minor: 9,
+            server_properties: server_properties(),
+            mechanisms: LongString::from("PLAIN AMQPLAIN"),
+            locales: LongString::from("en_US"),
+        };
+        let start = AMQPClass::Connection(connection::AMQPMethod::Start(start));
+        encode::method(self.early.buffer(), 0, start);
+        self.stage = Stage::StartOk;
+        8
+    }
+
+    fn wrong_header(&mut self, input: &[u8]) {
+        tracing::warn!(connection = self.name(), "closed: not AMQP 0-9-1 but {}", printable(input));
+        self.early.buffer().extend_from_slice(HEADERS[0]);
+        self.end_after_output();
+    }
+
+    /// Deals with a frame before the connection is open.
+    pub(super) fn on_handshake(&mut self, frame: Frame<'_>) -> Result<(), Failure> {
+        if matches!(frame.kind, FrameKind::Heartbeat) && frame.channel == 0 {
+            return Ok(());
+        }
+        let silent = |text: &str| Failure::Silent(text.to_owned());
+        if frame.kind != FrameKind::Method || frame.channel != 0 {
+            return Err(self.failure(Refusal::new(ReplyCode::UnexpectedFrame, "unexpected frame")));
+        }
+        let decoded = method::decode(frame.payload).map_err(|refusal| self.failure(refusal))?;
+        let (class, id) = method::ids(frame.payload);
+        let Method::Other(AMQPClass::Connection(method)) = decoded else {
+            return Err(self.failure(unexpected().at(class, id)));
+        };
+        match (&self.stage, method) {
+            (Stage::StartOk, connection::AMQPMethod::StartOk(ok)) => self.start_ok(&ok),
+            (Stage::TuneOk { .. }, connection::AMQPMethod::TuneOk(ok)) => self.tune_ok(&ok),
+            (Stage::OpenDue { .. }, connection::AMQPMethod::Open(open)) => {
+                self.open(open.virtual_host.as_str()).map_err(|refusal| Failure::Refused(refusal.at(10, 40)))
+            }
+            (_, connection::AMQPMethod::Close(_)) => Err(silent("the client gave up")),
+            _ => Err(self.failure(unexpected().at(class, id))),
+        }
+    }
+
+    /// Before the client is known, failures are silent; between tune-ok and open it is told.
+    fn failure(&self, refusal: Refusal) -> Failure {
+        match self.stage {
+            Stage::OpenDue { .. } => Failure::Refused(refusal),
+            _ => Failure::Silent(refusal.to_string()),
+        }
+    }
+
+    fn start_ok(&mut self, ok: &connection::StartOk) -> Result<(), Failure> {
+        let properties = Table::from(&ok.client_properties);
+        let capable = |name: &str| {
+            let table = properties.get("capabilities").and_then(Value::as_table);
+            table.and_then(|table| table.get(name)).and_then(Value::as_bool).unwrap_or(false)
+        };
+        let capabilities = Capabilities {
+            consumer_cancel_notify: capable("consumer_cancel_notify"),
+            authentication_failure_close: capable("authentication_failure_close"),
+        };
+        let mechanism = ok.mechanism.as_str();
+        let response = ok.response.as_bytes();
+        let credentials = match mechanism {
+            "PLAIN" => sasl::parse_plain(response),
+            "AMQPLAIN" => sasl::parse_amqplain(response),
+            _ => return Err(Failure::Silent(format!("unknown authentication mechanism '{}'", printable(mechanism)))),
+        };
+        let Some((name, password)) = credentials else {
+            return Err(Failure::Silent("the login cannot be read".to_owned()));
+        };
+        let user = match self.broker.users.authenticate(name, password, self.peer.ip()) {
+            Ok(user) => user,
+            Err(denied) => {
+                tracing::warn!(connection = self.name(), user = %printable(name), "login refused: {denied}");
+                let text = format!(
+                    "Login was refused using authentication mechanism {mechanism}. For details see the broker logfile."
+                );
+                let refusal = Refusal::new(ReplyCode::AccessRefused, text);
+                return Err(if capabilities.authentication_failure_close {
+                    Failure::Refused(refusal)
+                } else {
+                    Failure::Silent("login refused".to_owned())
+                });
+            }
+        };
+        if let Some(name) = properties.get("connection_name").and_then(Value::as_str) {
+            self.given_name = Some(name.to_owned());
+        }
+        let config = &self.broker.config;
+        let tune = connection::Tune {
+            channel_max: config.channel_max,
+            frame_max: config.frame_max,
+            heartbeat: config.heartbeat,
+        };
+        encode::method(self.early.buffer(), 0, AMQPClass::Connection(connection::AMQPMethod::Tune(tune)));
+        self.stage = Stage::TuneOk { user, capabilities };
+        Ok(())
+    }
+
+    fn tune_ok(&mut self, ok: &connection::TuneOk) -> Result<(), Failure> {
+        let config = &self.broker.config;
+        let judge = |what: &str, client: u32, server: u32, least: u32, no_limit: &str| {
+            let bound = if client != 0 && client < least {
+                Some(format!("{client} is lower than the minimum allowed value ({least})"))
+            } else if server != 0 && client == 0 {
+                Some(format!("0{no_limit} is higher than the maximum allowed value ({server})"))
+            } else if server != 0 && client > server {
+                Some(format!("{client} is higher than the maximum allowed value ({server})"))
+            } else {
+                None
+            };
+            match bound {
+                // RabbitMQ says this to its log only; telling the client harms nobody.
+                Some(text) => Err(Failure::Refused(
+                    Refusal::new(ReplyCode::NotAllowed, format!("negotiated {what} = {text}")).at(10, 30),
+                )),
+                None => Ok(()),
+            }
+        };
+        judge("frame_max", ok.frame_max, config.frame_max, MIN_FRAME_MAX, "")?;
+        judge("channel_max", ok.channel_max.into(), config.channel_max.into(), 1, " (no limit)")?;
+        self.tuned = Tuned { frame_max: ok.frame_max, channel_max: ok.channel_max, heartbeat: ok.heartbeat };
+        let Stage::TuneOk { user, capabilities } = std::mem::replace(&mut self.stage, Stage::StartOk) else {
+            return Ok(());
+        };
+        self.stage = Stage::OpenDue { user, capabilities };
+        Ok(())
+    }
+
+    fn open(&mut self, name: &str) -> Result<(), Refusal> {
+        let Stage::OpenDue { user, capabilities } = &self.stage else { return Ok(()) };
+        let (user, capabilities): (Arc<User>, Capabilities) = (user.clone(), *capabilities);
+        let vhost = self
+            .broker
+            .vhost(name)
+            .ok_or_else(|| Refusal::new(ReplyCode::NotAllowed, format!("vhost {name} not found")))?;
+        self.broker.register(self.connection.clone())?;
+        let mut context = Context {
+            broker: self.broker.clone(),
+            connection: self.connection.clone(),
+            outbox: self.outbox.clone(),
+            vhost,
+            user,
+            capabilities,
+            frame_max: self.tuned.frame_max,
+            output: std::mem::take(&mut self.early),
+            memo: super::memo::Memo::default(),
+            publisher: super::publish::Publisher::default(),
+            park: None,
+            fx: Effects::default(),
+            cancelled: Vec::new(),
+            exclusive: Vec::new(),
+            settled: Vec::new(),
+            now: self.broker.clock.now(),
+            pressing: 0,
+        };
+        let open_ok = connection::AMQPMethod::OpenOk(connection::OpenOk {});
+        context.send(0, AMQPClass::Connection(open_ok));
+        let given = self.given_name.as_deref().unwrap_or("");
+        tracing::info!(connection = self.name(), user = %printable(&*context.user.name), vhost = %printable(name),
+            client = %printable(given), "connection open");
+        self.context = Some(context);
+        self.stage = Stage::Open;
+        self.start_heartbeats();
+        Ok(())
+    }
+}
+
+fn unexpected() -> Refusal {
+    Refusal::new(ReplyCode::ChannelError, "unexpected method in connection state opening")
+}

@@ -1,0 +1,431 @@
+//! One client connection: a task that owns its socket, its channels and everything they hold.
+//!
+//! The session is a future written by hand: each time it is polled it answers its bell, reads once, deals with what it
+//! read, does the gathered work, and writes, all without blocking and without another task. Reading never waits for
+//! writing or the reverse, so a client that publishes without reading its confirms freezes neither itself nor others.
+//!
+//! Invariants: nobody else touches a session but through its [`Outbox`](crate::queue::Outbox) and its
+//! [`Connection`](crate::broker::Connection); what a session holds returns to its queues when it ends, also by panic.
+//! An idle session owns no read buffer (the thread lends one) and next to no write buffer.
+//! Deliberately absent: locks held across a wait, topology internals, queue state.
+
+mod basic;
+mod channel;
+mod close;
+mod context;
+mod deliver;
+mod dispatch;
+mod exchange;
+mod gate;
+mod handshake;
+mod heartbeat;
+mod memo;
+mod names;
+mod publish;
+mod queue;
+mod unacked;
+mod write;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Cx, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+use crate::auth::User;
+use crate::broker::{Broker, Connection};
+use crate::queue::{Drained, Outbox};
+use crate::wire::frame::{self, INITIAL_FRAME_MAX};
+use channel::Channel;
+use context::{Capabilities, Context, Park};
+use dispatch::Flow;
+use handshake::{Failure, Tuned};
+use write::Output;
+
+/// Octets read from a socket at once.
+const READ: usize = 128 * 1024;
+
+/// Passes of the loop before other tasks get their turn.
+const PASSES: usize = 16;
+
+thread_local! {
+    /// The read buffer of whichever session this thread is polling.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// How far a connection has come.
+#[derive(Debug)]
+enum Stage {
+    /// The protocol header is due.
+    Header,
+    /// connection.start-ok is due.
+    StartOk,
+    /// connection.tune-ok is due.
+    TuneOk { user: Arc<User>, capabilities: Capabilities },
+    /// connection.open is due.
+    OpenDue { user: Arc<User>, capabilities: Capabilities },
+    /// In use.
+    Open,
+    /// The broker has closed the connection and waits for the client to agree.
+    Closing,
+    /// Nothing is said any more; the socket is closed after a moment.
+    Silent,
+    /// What is left is written, then the socket is closed.
+    Leaving { shut: bool },
+    /// Over.
+    Ended,
+}
+
+/// A client connection.
+pub struct Session<S> {
+    stream: S,
+    broker: Arc<Broker>,
+    connection: Arc<Connection>,
+    outbox: Arc<Outbox>,
+    peer: SocketAddr,
+    stage: Stage,
+    tuned: Tuned,
+    given_name: Option<String>,
+    /// Output before the connection is open.
+    early: Output,
+    context: Option<Context>,
+    channels: HashMap<u16, Channel>,
+    drained: Drained,
+    /// Channels whose confirms wait for a commit.
+    gated: Vec<u16>,
+    /// The outbox may hold something.
+    deliverable: bool,
+    /// Input that waits to be dealt with: the beginning of a frame, or frames behind one that waits.
+    rest: Vec<u8>,
+    timer: Pin<Box<Sleep>>,
+    beats: heartbeat::Beats,
+    /// The epoch the bell has been hung up for.
+    awaiting: u64,
+    /// No input is read until this epoch is committed: the disk is behind.
+    throttled: u64,
+    released: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// A session on an accepted socket.
+    pub fn new(stream: S, broker: Arc<Broker>, peer: SocketAddr, local: SocketAddr) -> Self {
+        let outbox = Arc::new(Outbox::new(broker.config.outbox_bytes));
+        let connection = Arc::new(Connection::new(broker.unique(), peer, local, outbox.bell().clone()));
+        let timer = Box::pin(tokio::time::sleep(broker.config.handshake_timeout));
+        Self {
+            stream,
+            connection,
+            outbox,
+            peer,
+            stage: Stage::Header,
+            tuned: Tuned { frame_max: INITIAL_FRAME_MAX, channel_max: 0, heartbeat: 0 },
+            given_name: None,
+            early: Output::default(),
+            context: None,
+            channels: HashMap::new(),
+            drained: Drained::default(),
+            gated: Vec::new(),
+            deliverable: false,
+            rest: Vec::new(),
+            timer,
+            beats: heartbeat::Beats::default(),
+            awaiting: 0,
+            throttled: 0,
+            released: false,
+            broker,
+        }
+    }
+
+    /// Serves the client until the connection is over.
+    pub async fn run(mut self) {
+        std::future::poll_fn(|cx| self.poll(cx)).await;
+        tracing::debug!(connection = self.name(), "connection over");
+    }
+
+    fn poll(&mut self, cx: &mut Cx<'_>) -> Poll<()> {
+        for _ in 0..PASSES {
+            let mut progress = false;
+            self.look_at_clock();
+            if self.outbox.bell().poll(cx).is_ready() {
+                progress = true;
+                self.on_bell();
+            }
+            while std::future::Future::poll(self.timer.as_mut(), cx).is_ready() {
+                progress = true;
+                self.on_timer();
+            }
+            if self.wants_input() {
+                match self.poll_input(cx) {
+                    Poll::Ready(Ok(0)) => self.on_eof(),
+                    Poll::Ready(Ok(_)) => progress = true,
+                    Poll::Ready(Err(error)) => self.on_io_error(&error),
+                    Poll::Pending => {}
+                }
+            }
+            self.finish_turn();
+            match self.poll_output(cx) {
+                Poll::Ready(Ok(wrote)) => progress |= wrote && self.deliverable,
+                Poll::Ready(Err(error)) => self.on_io_error(&error),
+                Poll::Pending => {}
+            }
+            if matches!(self.stage, Stage::Ended) {
+                return Poll::Ready(());
+            }
+            if !progress {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Reads once, into the thread's buffer, and deals with what came.
+    fn poll_input(&mut self, cx: &mut Cx<'_>) -> Poll<io::Result<usize>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let begun = self.rest.len();
+            let room = begun + READ;
+            if scratch.len() < room {
+                scratch.resize(room, 0);
+            }
+            let (old, fresh) = scratch.split_at_mut(begun);
+            let mut buffer = ReadBuf::new(&mut fresh[..READ]);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            let n = buffer.filled().len();
+            if n > 0 {
+                old.copy_from_slice(&self.rest);
+                self.beats.heard();
+                let input = &scratch[..begun + n];
+                let used = self.take_input(input);
+                self.rest.clear();
+                self.rest.extend_from_slice(&input[used..]);
+            }
+            Poll::Ready(Ok(n))
+        })
+    }
+
+    /// Writes what there is. Ready with whether anything was written once nothing is left.
+    fn poll_output(&mut self, cx: &mut Cx<'_>) -> Poll<io::Result<bool>> {
+        let output = match &mut self.context {
+            Some(context) => &mut context.output,
+            None => &mut self.early,
+        };
+        let mut wrote = false;
+        while output.pending() > 0 {
+            let stream = Pin::new(&mut self.stream);
+            let written = match output.plain() {
+                Some(octets) => stream.poll_write(cx, octets),
+                None => {
+                    let mut pieces = Vec::new();
+                    output.pieces(&mut pieces);
+                    stream.poll_write_vectored(cx, &pieces)
+                }
+            };
+            match written {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(n)) => {
+                    output.advance(n);
+                    self.beats.said();
+                    wrote = true;
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending if wrote => return Poll::Ready(Ok(true)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        if let Stage::Leaving { shut } = &mut self.stage
+            && !*shut
+        {
+            *shut = true;
+            // An error here means that the peer is gone, which the next read will tell.
+            let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
+        }
+        Poll::Ready(Ok(wrote))
+    }
+}
+
+impl<S> Session<S> {
+    fn name(&self) -> &str {
+        &self.connection.name
+    }
+
+    fn look_at_clock(&mut self) {
+        if let Some(context) = &mut self.context {
+            context.now = self.broker.clock.now();
+        }
+    }
+
+    fn wants_input(&self) -> bool {
+        !self.parked() && self.throttled <= self.broker.watermark.get() && !matches!(self.stage, Stage::Ended)
+    }
+
+    fn parked(&self) -> bool {
+        self.context.as_ref().is_some_and(|context| context.park.is_some())
+    }
+
+    /// Deals with as much input as can be dealt with now; returns how many octets.
+    fn take_input(&mut self, input: &[u8]) -> usize {
+        let mut at = 0;
+        while at < input.len() && !self.parked() {
+            let pending = &input[at..];
+            match self.stage {
+                Stage::Silent | Stage::Leaving { .. } | Stage::Ended => return input.len(),
+                Stage::Header => match self.on_header(pending) {
+                    0 => break,
+                    used => at += used,
+                },
+                _ => match frame::decode(pending, self.tuned.frame_max) {
+                    Ok(None) => break,
+                    Ok(Some((frame, used))) => match self.on_frame(frame) {
+                        Flow::Done => at += used,
+                        Flow::Again => break,
+                    },
+                    Err(refusal) => {
+                        self.on_bad_frame(refusal);
+                        return input.len();
+                    }
+                },
+            }
+        }
+        at
+    }
+
+    fn on_frame(&mut self, frame: frame::Frame<'_>) -> Flow {
+        match self.stage {
+            Stage::Open => match self.dispatch(frame) {
+                Ok(flow) => {
+                    self.finish_cancels();
+                    flow
+                }
+                Err(refusal) => {
+                    self.refuse(&refusal);
+                    Flow::Done
+                }
+            },
+            Stage::Closing => {
+                self.on_closing_frame(frame);
+                Flow::Done
+            }
+            _ => {
+                match self.on_handshake(frame) {
+                    Ok(()) => {}
+                    Err(Failure::Silent(why)) => self.fall_silent(&why),
+                    Err(Failure::Refused(refusal)) => self.refuse(&refusal),
+                }
+                Flow::Done
+            }
+        }
+    }
+
+    fn on_bell(&mut self) {
+        self.deliverable = true;
+        if let Some(refusal) = self.connection.kicked() {
+            self.refuse(&refusal);
+        }
+        let committed = self.broker.watermark.get();
+        if let Some(context) = &mut self.context {
+            match context.park.take() {
+                Some(Park::Reply(epoch, octets)) if epoch <= committed => {
+                    context.output.buffer().extend_from_slice(&octets);
+                }
+                Some(Park::Load) | None => {}
+                park => context.park = park,
+            }
+        }
+        // Frames that waited behind the answer.
+        if self.wants_input() && !self.rest.is_empty() {
+            let input = std::mem::take(&mut self.rest);
+            let used = self.take_input(&input);
+            self.rest = input;
+            self.rest.drain(..used);
+        }
+    }
+
+    /// Does what the frames of this turn have gathered.
+    fn finish_turn(&mut self) {
+        let Some(context) = &mut self.context else { return };
+        context.flush();
+        if context.pressing > 0 && self.broker.intake.bytes() > self.broker.config.journal_bytes {
+            self.throttled = context.pressing;
+        }
+        context.pressing = 0;
+        self.confirm();
+        if self.deliverable && matches!(self.stage, Stage::Open) {
+            self.deliver();
+        }
+        self.await_commit();
+        self.check_output();
+    }
+
+    fn deliver(&mut self) {
+        if let Some(context) = &mut self.context {
+            self.deliverable = deliver::drain(context, &mut self.channels, &mut self.drained);
+        }
+    }
+
+    /// Releases the confirms that commits have made due.
+    fn confirm(&mut self) {
+        let Some(context) = &mut self.context else { return };
+        let (channels, gated) = (&mut self.channels, &mut self.gated);
+        context.publisher.take_confirms(|number, refused, epoch| {
+            if let Some(gate) = channels.get_mut(&number).and_then(|channel| channel.gate.as_mut()) {
+                refused.iter().filter(|(channel, _)| *channel == number).for_each(|(_, tag)| gate.refuse(*tag));
+                gate.seal(epoch);
+                if !gated.contains(&number) {
+                    gated.push(number);
+                }
+            }
+        });
+        let committed = self.broker.watermark.get();
+        gated.retain(|number| {
+            let Some(gate) = channels.get_mut(number).and_then(|channel| channel.gate.as_mut()) else { return false };
+            gate.release(committed, *number, context.output.buffer());
+            gate.next().is_some()
+        });
+    }
+
+    /// Hangs the bell up for the next commit that something here waits for.
+    fn await_commit(&mut self) {
+        let gates = self.gated.iter().filter_map(|number| self.channels.get(number)?.gate.as_ref()?.next());
+        let parked = match self.context.as_ref().and_then(|context| context.park.as_ref()) {
+            Some(Park::Reply(epoch, _)) => Some(*epoch),
+            _ => None,
+        };
+        let throttled = Some(self.throttled).filter(|epoch| *epoch > self.broker.watermark.get());
+        let Some(epoch) = gates.chain(parked).chain(throttled).min() else { return };
+        if epoch != self.awaiting {
+            self.awaiting = epoch;
+            if self.broker.watermark.await_epoch(epoch, self.outbox.bell()) {
+                self.awaiting = 0;
+                self.outbox.bell().ring();
+            }
+        }
+    }
+
+    /// Answers cancels: what was pumped before is delivered first, nothing comes after.
+    fn finish_cancels(&mut self) {
+        let Some(context) = &mut self.context else { return };
+        if context.cancelled.is_empty() {
+            return;
+        }
+        let cancelled = std::mem::take(&mut context.cancelled);
+        self.deliver();
+        let Some(context) = &mut self.context else { return };
+        for cancel in cancelled {
+            if let Some(channel) = self.channels.get_mut(&cancel.channel) {
+                channel.consumers.remove(cancel.tag.as_str().as_bytes());
+            }
+            basic::answer_cancel(context, cancel);
+        }
+    }
+}
+
+impl<S> Drop for Session<S> {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
