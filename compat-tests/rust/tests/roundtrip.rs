@@ -143,12 +143,8 @@ async fn a_fanout_copies_and_a_large_body_is_whole() {
         let (_other, second) = own_queue(&connection).await;
         let exchange = format!("compat.fanout.{}", std::process::id());
         let options = ExchangeDeclareOptions { auto_delete: true, ..ExchangeDeclareOptions::default() };
-        let declared = channel.exchange_declare(
-            exchange.as_str().into(),
-            ExchangeKind::Fanout,
-            options,
-            FieldTable::default(),
-        );
+        let declared =
+            channel.exchange_declare(exchange.as_str().into(), ExchangeKind::Fanout, options, FieldTable::default());
         declared.await.unwrap();
         for queue in [&first, &second] {
             let (queue, exchange) = (queue.as_str().into(), exchange.as_str().into());
