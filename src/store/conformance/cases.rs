@@ -71,7 +71,7 @@ fn definitions(subject: &mut dyn Subject) {
 }
 
 fn puts_come_back(subject: &mut dyn Subject) {
-    let facts = Facts { persistent: true, priority: 7, expiration: 1234 };
+    let facts = Facts { persistent: true, priority: 7, expiration: 1234, dead_lettered: true, redelivered: true };
     let message = message(b"body").readdressed(b"", &[b'r'; 255], &[0x80, 0, 1, b'x'], facts).unwrap();
     let kept = Put { seq: 4, lane: 7, expires_at: 99, message: message.clone() };
     done(subject.engine(), &work([QueueBatch { puts: vec![kept], ..QueueBatch::new(QueueId(3)) }]));
