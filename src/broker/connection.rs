@@ -43,7 +43,7 @@ impl Connection {
 
 impl Broker {
     /// Lists a connection; refuses when the broker is shutting down.
-    pub fn register(&self, connection: Arc<Connection>) -> Result<(), Refusal> {
+    pub fn register(&self, connection: &Arc<Connection>) -> Result<(), Refusal> {
         self.connections.insert(connection.id, connection.clone());
         if self.stopping() {
             self.deregister(connection.id);

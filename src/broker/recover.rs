@@ -57,7 +57,9 @@ pub(super) fn recover(broker: &Broker, kept: &Recovered) -> Result<(), StartErro
         for user in broker.users.list() {
             broker.users.remove(&user.name);
         }
-        users.into_iter().for_each(|user| broker.users.insert(user));
+        for user in users {
+            broker.users.insert(user);
+        }
     }
     for vhost in vhosts {
         broker.vhosts.insert(vhost.name.clone(), vhost);

@@ -7,7 +7,7 @@ use super::context::Context;
 use super::gate::Gate;
 use super::publish::Assembly;
 use super::unacked::Unacked;
-use crate::queue::{ChannelCredit, Consumer};
+use crate::queue::{ChannelCredit, Consumer, Queue};
 
 /// What state a channel number is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +85,6 @@ impl Channel {
         }
         let mut leases = Vec::new();
         self.unacked.take_all(&mut leases);
-        context.for_each_queue(&mut leases, |queue, leases, now, fx| queue.requeue(leases, now, fx));
+        context.for_each_queue(&mut leases, Queue::requeue);
     }
 }

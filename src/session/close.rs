@@ -84,9 +84,9 @@ impl<S> Session<S> {
     }
 
     /// A frame that cannot be read: nothing after it can be.
-    pub(super) fn on_bad_frame(&mut self, refusal: Refusal) {
+    pub(super) fn on_bad_frame(&mut self, refusal: &Refusal) {
         match self.stage {
-            Stage::Open | Stage::OpenDue { .. } => self.refuse(&refusal),
+            Stage::Open | Stage::OpenDue { .. } => self.refuse(refusal),
             Stage::Closing => {}
             _ => self.fall_silent(&refusal.to_string()),
         }

@@ -100,7 +100,7 @@ impl Context {
         }
         if !self.settled.is_empty() {
             let mut leases = std::mem::take(&mut self.settled);
-            self.for_each_queue(&mut leases, |queue, leases, now, fx| queue.settle(leases, now, fx));
+            self.for_each_queue(&mut leases, Queue::settle);
             leases.clear();
             self.settled = leases;
         }

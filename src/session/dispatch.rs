@@ -30,7 +30,8 @@ impl<S> Session<S> {
             return self.open_channel(frame).map(|()| Flow::Done);
         };
         if channel.phase == Phase::Closing {
-            return self.on_closing(frame).map(|()| Flow::Done);
+            self.on_closing(frame);
+            return Ok(Flow::Done);
         }
         let ids = if frame.kind == FrameKind::Method { method::ids(frame.payload) } else { (0, 0) };
         let result = on_channel(context, channel, frame);
@@ -79,9 +80,9 @@ impl<S> Session<S> {
     }
 
     /// A channel the broker has closed: everything is discarded until the client agrees.
-    fn on_closing(&mut self, frame: Frame<'_>) -> Result<(), Refusal> {
+    fn on_closing(&mut self, frame: Frame<'_>) {
         if frame.kind != FrameKind::Method {
-            return Ok(());
+            return;
         }
         match method::ids(frame.payload) {
             (20, 40) => {
@@ -95,7 +96,6 @@ impl<S> Session<S> {
             }
             _ => {}
         }
-        Ok(())
     }
 
     fn refuse_channel(&mut self, number: u16, refusal: &Refusal) {

@@ -232,7 +232,7 @@ impl<S> Session<S> {
             .broker
             .vhost(name)
             .ok_or_else(|| Refusal::new(ReplyCode::NotAllowed, format!("vhost {name} not found")))?;
-        self.broker.register(self.connection.clone())?;
+        self.broker.register(&self.connection)?;
         let mut context = Context {
             broker: self.broker.clone(),
             connection: self.connection.clone(),

@@ -217,13 +217,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mut wrote = false;
         while output.pending() > 0 {
             let stream = Pin::new(&mut self.stream);
-            let written = match output.plain() {
-                Some(octets) => stream.poll_write(cx, octets),
-                None => {
-                    let mut pieces = Vec::new();
-                    output.pieces(&mut pieces);
-                    stream.poll_write_vectored(cx, &pieces)
-                }
+            let written = if let Some(octets) = output.plain() {
+                stream.poll_write(cx, octets)
+            } else {
+                let mut pieces = Vec::new();
+                output.pieces(&mut pieces);
+                stream.poll_write_vectored(cx, &pieces)
             };
             match written {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -285,7 +284,7 @@ impl<S> Session<S> {
                         Flow::Again => break,
                     },
                     Err(refusal) => {
-                        self.on_bad_frame(refusal);
+                        self.on_bad_frame(&refusal);
                         return input.len();
                     }
                 },
