@@ -237,18 +237,22 @@ impl Running {
         Ok(Self { broker, writer, loader, tasks })
     }
 
-    /// Ends the workers and makes everything durable. Sessions must have ended. Blocks for the last commit.
-    pub fn stop(self) -> Result<(), StoreError> {
+    /// Ends the workers and makes everything durable. Sessions must have ended.
+    pub async fn stop(self) -> Result<(), StoreError> {
         self.broker.stopping.store(true, Ordering::Release);
-        for task in &self.tasks {
+        for task in self.tasks {
             task.abort();
+            // Cancelled, which is no news; afterwards it holds nothing any more.
+            let _ = task.await;
         }
         self.broker.loader.stop();
-        let _ = self.loader.join();
         self.broker.intake.stop();
-        match self.writer.join() {
-            Ok(result) => result,
-            Err(_) => Err(StoreError::Engine("the committing thread has panicked".to_owned())),
+        let (loader, writer) = (self.loader, self.writer);
+        // The last commit may take as long as the disk does.
+        let joined = tokio::task::spawn_blocking(move || (loader.join(), writer.join())).await;
+        match joined {
+            Ok((Ok(()), Ok(result))) => result,
+            _ => Err(StoreError::Engine("a thread of the store has panicked".to_owned())),
         }
     }
 }

@@ -232,7 +232,6 @@ impl<S> Session<S> {
             .broker
             .vhost(name)
             .ok_or_else(|| Refusal::new(ReplyCode::NotAllowed, format!("vhost {name} not found")))?;
-        self.broker.register(&self.connection)?;
         let mut context = Context {
             broker: self.broker.clone(),
             connection: self.connection.clone(),

@@ -116,6 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub fn new(stream: S, broker: Arc<Broker>, peer: SocketAddr, local: SocketAddr) -> Self {
         let outbox = Arc::new(Outbox::new(broker.config.outbox_bytes));
         let connection = Arc::new(Connection::new(broker.unique(), peer, local, outbox.bell().clone()));
+        broker.register(&connection);
         let timer = Box::pin(tokio::time::sleep(broker.config.handshake_timeout));
         Self {
             stream,
