@@ -16,15 +16,13 @@ use crate::wire::encode;
 /// Unwritten output above which nothing more is drained, in octets.
 const ENOUGH: usize = 512 * 1024;
 
-/// Writes what the outbox holds, as long as the client keeps up. Returns whether anything was there.
+/// Writes what the outbox holds, as long as the client keeps up. Returns whether there may be more.
 pub(super) fn drain(context: &mut Context, channels: &mut HashMap<u16, Channel>, drained: &mut Drained) -> bool {
-    let mut any = false;
     while context.output.pending() < ENOUGH {
         context.outbox.drain(drained);
         if drained.items.is_empty() && drained.starved.is_empty() {
-            break;
+            return false;
         }
-        any = true;
         let mut entries = drained.entries.drain(..);
         for item in drained.items.drain(..) {
             match item {
@@ -48,7 +46,7 @@ pub(super) fn drain(context: &mut Context, channels: &mut HashMap<u16, Channel>,
             }
         }
     }
-    any
+    true
 }
 
 fn deliver(
