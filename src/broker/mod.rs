@@ -1,7 +1,7 @@
 //! The broker: virtual hosts and what keeps them going.
 //!
-//! It owns the topology, the registry of connections, and the background workers: the group-commit [`writer`], the
-//! [`loader`], the [`courier`] of dead letters and the [`janitor`] of deadlines. It knows nothing of sockets and
+//! It owns the topology, the registry of connections, and the background workers: the group-commit writer, the
+//! loader, the courier of dead letters and the janitor of deadlines. It knows nothing of sockets and
 //! frames: sessions call its verbs and get back epochs to wait for, or refusals.
 //!
 //! [`Broker::finish`] is where every queue operation ends: it does what the operation left as effects, with no lock

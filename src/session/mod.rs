@@ -4,8 +4,8 @@
 //! read, does the gathered work, and writes, all without blocking and without another task. Reading never waits for
 //! writing or the reverse, so a client that publishes without reading its confirms freezes neither itself nor others.
 //!
-//! Invariants: nobody else touches a session but through its [`Outbox`](crate::queue::Outbox) and its
-//! [`Connection`](crate::broker::Connection); what a session holds returns to its queues when it ends, also by panic.
+//! Invariants: nobody else touches a session but through its [`Outbox`] and its
+//! [`Connection`]; what a session holds returns to its queues when it ends, also by panic.
 //! An idle session owns no read buffer (the thread lends one) and next to no write buffer.
 //! Deliberately absent: locks held across a wait, topology internals, queue state.
 
