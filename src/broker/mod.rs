@@ -7,6 +7,7 @@
 //! [`Broker::finish`] is where every queue operation ends: it does what the operation left as effects, with no lock
 //! held.
 
+mod binding;
 mod connection;
 mod courier;
 mod definitions;
@@ -28,6 +29,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use dashmap::DashMap;
 
+pub use binding::{Binding, Destination};
 pub use connection::{Connection, ConnectionId};
 pub use definitions::DamagedDefinition;
 pub use exchanges::ExchangeDeclare;
@@ -35,7 +37,7 @@ pub use queues::{Declared, QueueDeclare};
 pub use recover::StartError;
 pub use replies::{REPLY_TO, Replies};
 pub use route::{NoRoute, Route};
-pub use topology::{Binding, Destination, Exchange, Topology};
+pub use topology::{Exchange, Topology};
 pub use vhost::{VirtualHost, print_exchange, print_queue};
 
 use crate::auth::Users;
