@@ -9,6 +9,7 @@
 //! An idle session owns no read buffer (the thread lends one) and next to no write buffer.
 //! Deliberately absent: locks held across a wait, topology internals, queue state.
 
+mod assembly;
 mod basic;
 mod channel;
 mod close;
@@ -21,8 +22,10 @@ mod handshake;
 mod heartbeat;
 mod memo;
 mod names;
+mod properties;
 mod publish;
 mod queue;
+mod runs;
 mod unacked;
 mod write;
 
@@ -42,8 +45,7 @@ use crate::broker::{Broker, Connection};
 use crate::queue::{Drained, Outbox};
 use crate::wire::frame::{self, INITIAL_FRAME_MAX};
 use channel::Channel;
-use context::{Capabilities, Context, Park};
-use dispatch::Flow;
+use context::{Capabilities, Context, Flow, Park};
 use handshake::{Failure, Tuned};
 use write::Output;
 
