@@ -16,13 +16,17 @@ use crate::wire::encode;
 /// Unwritten output above which nothing more is drained, in octets.
 const ENOUGH: usize = 512 * 1024;
 
-/// Writes what the outbox holds, as long as the client keeps up. Returns whether anything was there.
+/// Writes what the outbox holds, as long as the client keeps up. Returns whether there may be more: something was
+/// there, or there was no room to look.
 pub(super) fn drain(context: &mut Context, channels: &mut HashMap<u16, Channel>, drained: &mut Drained) -> bool {
     let mut any = false;
-    while context.output.pending() < ENOUGH {
+    loop {
+        if context.output.pending() >= ENOUGH {
+            return true;
+        }
         context.outbox.drain(drained);
         if drained.items.is_empty() && drained.starved.is_empty() {
-            break;
+            return any;
         }
         any = true;
         let mut entries = drained.entries.drain(..);
@@ -48,7 +52,6 @@ pub(super) fn drain(context: &mut Context, channels: &mut HashMap<u16, Channel>,
             }
         }
     }
-    any
 }
 
 fn deliver(
