@@ -144,8 +144,8 @@ impl<S> Session<S> {
 
     /// A client that asks and never reads the answers is cut off.
     pub(super) fn check_output(&mut self) {
-        let pending = self.context.as_ref().map_or(0, |context| context.output.pending());
-        if pending > self.broker.config.control_bytes + self.broker.config.outbox_bytes
+        let backlog = self.context.as_ref().map_or(0, |context| context.output.backlog());
+        if backlog > self.broker.config.control_bytes + self.broker.config.outbox_bytes
             && matches!(self.stage, Stage::Open)
         {
             self.refuse(&Refusal::new(ReplyCode::ResourceError, "too many unread replies"));
