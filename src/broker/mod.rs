@@ -202,7 +202,8 @@ pub struct Running {
     pub broker: Arc<Broker>,
     writer: std::thread::JoinHandle<Result<(), StoreError>>,
     loader: std::thread::JoinHandle<()>,
-    tasks: Vec<tokio::task::JoinHandle<()>>,
+    janitor: tokio::task::JoinHandle<()>,
+    courier: tokio::task::JoinHandle<()>,
 }
 
 impl Running {
@@ -231,18 +232,29 @@ impl Running {
             config: start.config,
         });
         recover::recover(&broker, &recovered)?;
-        let tasks = vec![tokio::spawn(janitor::run(broker.clone())), tokio::spawn(courier::run(broker.clone()))];
+        let janitor = tokio::spawn(janitor::run(broker.clone()));
+        let courier = tokio::spawn(courier::run(broker.clone()));
         let writer = writer::spawn(broker.clone())?;
         let loader = loader::spawn(broker.clone(), requests)?;
-        Ok(Self { broker, writer, loader, tasks })
+        Ok(Self { broker, writer, loader, janitor, courier })
+    }
+
+    /// Lets the dead letters there are arrive, so that an orderly stop neither repeats nor revives a message. Sessions
+    /// must have ended. Completes early if the store fails.
+    pub async fn deliver_letters(&mut self) {
+        self.janitor.abort();
+        self.broker.courier.end();
+        tokio::select! {
+            _ = &mut self.courier => {}
+            _ = self.broker.failed() => {}
+        }
     }
 
     /// Ends the workers and makes everything durable. Sessions must have ended. Blocks for the last commit.
     pub fn stop(self) -> Result<(), StoreError> {
         self.broker.stopping.store(true, Ordering::Release);
-        for task in &self.tasks {
-            task.abort();
-        }
+        self.janitor.abort();
+        self.courier.abort();
         self.broker.loader.stop();
         let _ = self.loader.join();
         self.broker.intake.stop();
