@@ -517,10 +517,11 @@ impl State {
                 body_len: stored.message.body_len(),
                 lane: asked.lane,
                 durable: true,
-                redelivered: match &self.redelivered {
-                    Redelivered::Below(seq) => stored.seq < *seq,
-                    Redelivered::These(seqs) => seqs.contains(&stored.seq),
-                },
+                redelivered: stored.message.facts().redelivered
+                    || match &self.redelivered {
+                        Redelivered::Below(seq) => stored.seq < *seq,
+                        Redelivered::These(seqs) => seqs.contains(&stored.seq),
+                    },
                 message: stored.message,
             });
             let entries = entries.collect();

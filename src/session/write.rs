@@ -30,6 +30,8 @@ pub(super) struct Output {
     /// Bodies, each with the position in `flat` before which it stands.
     splices: VecDeque<(usize, Bytes)>,
     spliced: usize,
+    /// Length of the longest body among what is not yet written.
+    longest: usize,
 }
 
 impl Output {
@@ -43,6 +45,11 @@ impl Output {
     #[inline]
     pub(super) fn pending(&self) -> usize {
         self.flat.len() - self.written + self.spliced
+    }
+
+    /// Octets not yet written beyond the longest body: one message always fits, however small the limits.
+    pub(super) fn backlog(&self) -> usize {
+        self.pending().saturating_sub(self.longest)
     }
 
     /// Appends content header and body of a message.
@@ -59,6 +66,7 @@ impl Output {
 
     fn splice(&mut self, channel: u16, body: &Bytes, frame_max: u32) {
         let limit = if frame_max == 0 { u32::MAX } else { frame_max - 8 };
+        self.longest = self.longest.max(body.len());
         let mut rest = body.clone();
         while !rest.is_empty() {
             let len = u32::try_from(rest.len()).unwrap_or(u32::MAX).min(limit);
@@ -116,6 +124,7 @@ impl Output {
         if self.written == self.flat.len() && self.splices.is_empty() {
             self.flat.clear();
             self.written = 0;
+            self.longest = 0;
         }
     }
 
