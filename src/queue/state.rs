@@ -160,13 +160,23 @@ impl State {
                 continue;
             }
             let entry = self.admit(message, now);
-            let immediate = entry.expires_at <= now;
-            self.lanes.push(entry);
-            // With a refusing limit each message must have had its chance to leave before the next is judged; one
-            // with a time to live of 0 must be taken now or never.
-            if immediate || self.options.overflow != Overflow::DropHead {
+            // A run of messages gives the same result at once as one by one, with three exceptions. With a refusing
+            // limit each must have had its chance to leave before the next is judged. One with a time to live of 0 is
+            // taken now or never, after those before it. Among priorities, a higher one behind a lower must not be
+            // preferred by a consumer that was free for the first, nor be dropped in its stead.
+            let now_or_never = entry.expires_at <= now;
+            let refusing = self.options.overflow != Overflow::DropHead;
+            if now_or_never {
                 self.pump(now, fx);
-                self.expire(now, fx);
+                self.drop_head(fx);
+            }
+            self.lanes.push(entry);
+            if now_or_never || refusing || self.options.max_priority > 0 {
+                self.pump(now, fx);
+                if now_or_never || refusing {
+                    self.expire(now, fx);
+                }
+                self.drop_head(fx);
             }
         }
         self.pump(now, fx);
