@@ -494,7 +494,7 @@ impl State {
 
     /// Tells the janitor if it has to look earlier than it knows.
     fn report(&mut self, fx: &mut Effects) {
-        let deadline = self.lanes.deadline().min(self.idle_deadline());
+        let deadline = self.lanes.deadline(self.loading).min(self.idle_deadline());
         if deadline < self.reported && !self.deleted {
             self.reported = deadline;
             fx.deadline = deadline;

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use super::{ChannelCredit, Consumer, Drained, Effects, Options, Outbox, State, Subscription};
-use crate::clock::Millis;
+use crate::clock::{Millis, NEVER};
 use crate::message::{Draft, Facts, Message, address};
+use crate::store::{Page, RecoveredLane, RecoveredQueue, Stored};
 
 const NOW: Millis = 1_000;
 
@@ -48,6 +49,14 @@ fn bodies(outbox: &Outbox) -> Vec<Vec<u8>> {
     drained.entries.iter().map(|entry| entry.message.body().to_vec()).collect()
 }
 
+/// A queue with `count` messages on disk that expired long ago.
+fn recovered_expired(count: u64) -> State {
+    let mut state = state(Options::default());
+    let lane = RecoveredLane { lane: 0, count, bytes: count, first: 1, last: count, head_expiry: 5 };
+    state.recover(&RecoveredQueue { lanes: vec![lane], next_seq: count + 1, redelivered: Vec::new() }, true);
+    state
+}
+
 #[test]
 fn a_free_consumer_gets_the_first_of_a_burst_not_the_highest() {
     let (mut state, mut fx) = (state(Options { max_priority: 9, ..Options::default() }), Effects::default());
@@ -75,4 +84,33 @@ fn a_message_with_no_time_to_live_meets_the_queue_its_predecessors_left() {
     let deaths: Vec<_> = fx.dead.iter().map(|d| (d.entry.message.body().to_vec(), d.reason.as_str())).collect();
     let expected = [(&b"a"[..], "maxlen"), (b"b", "expired"), (b"c", "expired")];
     assert_eq!(deaths, expected.map(|(body, reason)| (body.to_vec(), reason)));
+}
+
+#[test]
+fn a_load_under_way_does_not_keep_the_janitor_busy() {
+    let (mut state, mut fx) = (recovered_expired(3), Effects::default());
+    state.touch(NOW, &mut fx);
+    assert!(fx.deadline <= NOW);
+    fx.deadline = NEVER;
+    state.tick(NOW, &mut fx);
+    assert!(fx.load.is_some());
+    assert_eq!(fx.deadline, NEVER, "nothing can be done before the load has come");
+}
+
+#[test]
+fn a_backlog_longer_than_one_page_expires_to_its_end() {
+    let (mut state, mut fx) = (recovered_expired(3), Effects::default());
+    state.tick(NOW, &mut fx);
+    for seq in 1..=3 {
+        let load = fx.load.take().expect("the next page is asked for");
+        assert_eq!(load.from, seq);
+        let messages = vec![Stored { seq, expires_at: 5, message: message(b"x", Facts::default()) }];
+        let next = (seq < 3).then_some(seq + 1);
+        state.loaded(load, Page { messages, next, damaged: 0 }, NOW, &mut fx);
+        // As the janitor does, if it was told to look.
+        if fx.deadline <= NOW {
+            state.tick(NOW, &mut fx);
+        }
+    }
+    assert_eq!((state.ready(), fx.load.take()), (0, None));
 }
