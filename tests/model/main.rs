@@ -9,4 +9,5 @@ mod node;
 mod queue;
 mod rng;
 mod shelf;
+mod topology;
 mod twin;
