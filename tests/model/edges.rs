@@ -19,7 +19,7 @@ async fn backlog(n: u64, arguments: &[(&str, Value)]) -> MemoryEngine {
     let node = Node::start(&memory);
     let (queue, _) = node.declare("q", arguments);
     node.publish(&queue, 1..=n);
-    node.stop().await.unwrap();
+    node.stop().await.expect("an orderly stop");
     memory
 }
 

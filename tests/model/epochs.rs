@@ -186,12 +186,11 @@ async fn a_crash_at_any_commit_loses_nothing_confirmed() {
             crashes += u64::from(!finished);
             node.crash().await;
             let node = Node::start(&memory);
-            let found = match node.queue("q") {
-                Some(queue) => node.empty(&queue).await,
-                None => {
-                    assert!(!ledger.declared && ledger.confirmed.is_empty(), "commit {n}: the queue was promised");
-                    Vec::new()
-                }
+            let found = if let Some(queue) = node.queue("q") {
+                node.empty(&queue).await
+            } else {
+                assert!(!ledger.declared && ledger.confirmed.is_empty(), "commit {n}: the queue was promised");
+                Vec::new()
             };
             assert!(found.iter().all(|(_, redelivered)| *redelivered), "commit {n}: nobody knows who saw what");
             let ids: Vec<u64> = found.iter().map(|(id, _)| *id).collect();

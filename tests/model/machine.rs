@@ -287,7 +287,7 @@ impl Pair {
         match (got, self.twin.get(no_ack)) {
             (Got::Empty, Fetched::Empty) => {}
             (Got::Paged, Fetched::OnDisk) => {
-                assert!(self.load.is_some() || self.fx.load.is_some(), "a load is asked for")
+                assert!(self.load.is_some() || self.fx.load.is_some(), "a load is asked for");
             }
             (Got::Message(entry, left), Fetched::Message(msg, expected)) => {
                 assert_eq!((id(&entry.message), entry.redelivered, left), (msg.id, msg.redelivered, expected));

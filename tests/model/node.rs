@@ -71,7 +71,7 @@ impl Node {
     pub(crate) fn declare(&self, name: &str, arguments: &[(&str, Value)]) -> (Arc<Queue>, Epoch) {
         let mut table = Table::default();
         for (key, value) in arguments {
-            table.insert(*key, value.clone());
+            table.insert(key, value.clone());
         }
         let (name, arguments) = (name.to_owned(), table);
         let ask = QueueDeclare { name, passive: false, durable: true, exclusive: false, auto_delete: false, arguments };

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use leveret::clock::NEVER;
 use leveret::queue::{Journal, Load};
 use leveret::store::{Page, Put, QueueId, RecoveredLane, RecoveredQueue, Stored};
 
@@ -74,7 +73,6 @@ impl Shelf {
             }
         }
         lanes.sort_by_key(|lane| lane.lane);
-        assert!(self.0.values().all(|put| put.expires_at <= NEVER));
         RecoveredQueue { lanes, next_seq, redelivered }
     }
 }

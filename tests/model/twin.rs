@@ -74,6 +74,7 @@ pub(crate) enum Fetched {
 
 /// The queue.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // plain facts, independent of each other
 pub(crate) struct Twin {
     pub(crate) options: Options,
     pub(crate) durable: bool,
