@@ -573,8 +573,11 @@ impl State {
     }
 
     /// Positions of kept ready messages that were handed to a client before, ascending; `None` if that is not known
-    /// one by one (messages from before a crash are still on disk).
+    /// one by one (messages from before a crash are still on disk, or some are leased: to the courier, say).
     pub fn redelivered(&self) -> Option<Vec<Seq>> {
+        if self.leased > 0 {
+            return None;
+        }
         let mut seqs: Vec<Seq> = self.lanes.redelivered().filter(|e| e.durable).map(|e| e.seq).collect();
         let paged = |seq: Seq| self.lanes.middles().any(|m| (m.from..m.until).contains(&seq));
         match &self.redelivered {

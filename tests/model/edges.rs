@@ -126,6 +126,42 @@ async fn marks_are_never_missing_after_a_crash() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn marks_count_leases_that_nobody_returned() {
+    let memory = MemoryEngine::new();
+    let node = Node::start(&memory);
+    let (queue, _) = node.declare("q", &[]);
+    node.publish(&queue, [1, 2]);
+    drop(node.get(&queue, false).await.unwrap());
+    node.stop().await.unwrap();
+    let node = Node::start(&memory);
+    assert_eq!(node.empty(&node.queue("q").unwrap()).await, [(1, true), (2, false)]);
+    node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn marks_are_not_missing_on_a_dead_letter_that_a_stop_overtook() {
+    let memory = MemoryEngine::new();
+    let node = Node::start(&memory);
+    let (target, _) = node.declare("target", &[]);
+    let (source, _) = node.declare("source", &dead_letters_to("target"));
+    assert!(node.durable(node.publish(&source, [1])).await);
+    let (_, _, lease) = node.get(&source, false).await.unwrap();
+    node.faults.hold_from(node.faults.calls().commits + 1);
+    node.settle(&source, lease.into_iter().collect(), Verdict::Reject);
+    until(|| target.inspect(State::ready) == 1).await;
+    let (faults, broker) = (node.faults.clone(), node.broker().clone());
+    let stopping = tokio::spawn(node.stop());
+    until(|| broker.stopping()).await;
+    faults.release();
+    stopping.await.unwrap().unwrap();
+    let node = Node::start(&memory);
+    let left = node.empty(&node.queue("source").unwrap()).await;
+    assert!(left.iter().all(|(_, redelivered)| *redelivered), "a client has seen it: {left:?}");
+    assert_eq!(node.empty(&node.queue("target").unwrap()).await.len(), 1);
+    node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lease_dropped_under_its_queues_lock_returns_with_the_next_operation() {
     let node = Node::start(&MemoryEngine::new());
     let (queue, _) = node.declare("q", &[]);
