@@ -1,0 +1,1 @@
+//! From the protocol header to connection.open.
