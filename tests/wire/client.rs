@@ -49,13 +49,13 @@ impl Client {
 
     /// A client whose system holds as little unread input as it can.
     pub(crate) async fn narrow(address: SocketAddr) -> Self {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(4096).unwrap();
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("a small buffer");
         Self::over(socket.connect(address).await.expect("the broker listens"))
     }
 
     fn over(stream: TcpStream) -> Self {
-        stream.set_nodelay(true).unwrap();
+        stream.set_nodelay(true).expect("a connected socket");
         Self { stream, input: Vec::new(), cut: Cut::Nowhere, sent: 0, names: [const { None }; 3] }
     }
 

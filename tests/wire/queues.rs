@@ -36,10 +36,7 @@ async fn declare() {
         .channel(406, "PRECONDITION_FAILED - Cannot declare a server-named queue for type rabbit_quorum_queue", DECLARE)
         .await;
     for words in ["", "passive", "exclusive"] {
-        Refused::on(queue_declare(1, "q", words, &none()))
-            .after(owned_by_other)
-            .channel(405, &LOCKED[..], DECLARE)
-            .await;
+        Refused::on(queue_declare(1, "q", words, &none())).after(owned_by_other).channel(405, LOCKED, DECLARE).await;
     }
 }
 

@@ -4,6 +4,7 @@
 //! the same octets each time.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -179,13 +180,12 @@ impl Script {
             let context = format!("cut {cut:?}, step {number}");
             if let Step::Client(number) = step {
                 at = *number;
-                if !clients.contains_key(&at) {
-                    let mut client = Client::connect(address).await;
+                if let Entry::Vacant(new) = clients.entry(at) {
+                    let client = new.insert(Client::connect(address).await);
                     for step in &self.prelude {
-                        perform(step, &mut client, "prelude").await;
+                        perform(step, client, "prelude").await;
                     }
                     client.cut(if at == 0 { cut } else { Cut::Nowhere });
-                    clients.insert(at, client);
                 }
             } else if let Some(client) = clients.get_mut(&at) {
                 perform(step, client, &context).await;

@@ -41,6 +41,7 @@ pub(crate) fn content(channel: u16, properties: &Properties, body: &[u8]) -> Vec
 }
 
 /// basic.publish with its content.
+#[allow(clippy::needless_pass_by_value)] // callers build the properties in place
 pub(crate) fn publish(
     channel: u16,
     exchange: &str,

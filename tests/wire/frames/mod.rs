@@ -24,7 +24,7 @@ fn method(channel: u16, class: AMQPClass) -> Vec<u8> {
 
 /// Any frame.
 pub(crate) fn frame(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
-    let size = u32::try_from(payload.len()).unwrap();
+    let size = u32::try_from(payload.len()).expect("a small frame");
     [&[kind][..], &channel.to_be_bytes(), &size.to_be_bytes(), payload, &[encode::FRAME_END]].concat()
 }
 
