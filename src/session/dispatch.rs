@@ -99,8 +99,12 @@ impl<S> Session<S> {
     }
 
     fn refuse_channel(&mut self, number: u16, refusal: &Refusal) {
+        if let Some(context) = &mut self.context {
+            context.flush();
+        }
+        // What queues have refused here must not be told to the next channel of this number.
+        self.confirm();
         let (Some(context), Some(channel)) = (&mut self.context, self.channels.get_mut(&number)) else { return };
-        context.flush();
         let why = refusal.to_string();
         tracing::warn!(
             connection = context.connection.name,
