@@ -103,6 +103,11 @@ fn unexpected(text: &str) -> Refusal {
     Refusal::new(ReplyCode::UnexpectedFrame, text)
 }
 
+/// The refusal for content that no publish announces.
+pub(super) fn no_content_due() -> Refusal {
+    unexpected("expected method frame, got non method frame instead")
+}
+
 /// Begins a publish.
 pub(super) fn begin(channel: &mut Channel, publish: Publish<'_>) {
     channel.assembly = Some(Assembly {
@@ -125,7 +130,7 @@ pub(super) fn out_of_order(assembly: &Assembly) -> Refusal {
 /// Takes the content header of the publish under assembly.
 pub(super) fn header(context: &mut Context, channel: &mut Channel, header: ContentHeader<'_>) -> Result<(), Refusal> {
     let Some(assembly) = &mut channel.assembly else {
-        return Err(unexpected("expected method frame, got non method frame instead"));
+        return Err(no_content_due());
     };
     if !matches!(assembly.content, Content::Header) {
         return Err(out_of_order(assembly));
@@ -153,7 +158,7 @@ pub(super) fn header(context: &mut Context, channel: &mut Channel, header: Conte
 /// Takes a body frame of the publish under assembly.
 pub(super) fn body(context: &mut Context, channel: &mut Channel, piece: &[u8]) -> Result<(), Refusal> {
     let Some(assembly) = &mut channel.assembly else {
-        return Err(unexpected("expected method frame, got non method frame instead"));
+        return Err(no_content_due());
     };
     let (fits, remaining) = match &mut assembly.content {
         Content::Header => return Err(out_of_order(assembly)),

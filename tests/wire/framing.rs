@@ -35,7 +35,7 @@ async fn frames_that_cannot_be_read() {
 
 #[tokio::test]
 async fn frames_on_the_wrong_channel() {
-    for channel in [1] {
+    for channel in [1, 9] {
         Refused::on(frame(8, channel, b""))
             .connection(505, "UNEXPECTED_FRAME - type 8, all octets = <<>>", (0, 0))
             .await;
@@ -49,7 +49,7 @@ async fn frames_on_the_wrong_channel() {
 
 #[tokio::test]
 async fn content_without_a_publish() {
-    for channel in [1] {
+    for channel in [1, 9] {
         Refused::on(header(channel, 1, &Properties::default())).connection(505, NO_CONTENT_DUE, (0, 0)).await;
         Refused::on(frame(3, channel, b"body")).connection(505, NO_CONTENT_DUE, (0, 0)).await;
     }
