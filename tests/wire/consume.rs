@@ -1,5 +1,7 @@
 //! Consuming, getting, acknowledging: what is refused, and what is answered.
 
+use leveret::wire::table::Value;
+
 use crate::client::Cut;
 use crate::frames::{
     Properties, channel_close_ok, channel_goodbye, channel_open, channel_open_ok, publish, queue_delete,
@@ -67,6 +69,22 @@ async fn arguments_of_consume() {
                 longstr\"";
     Refused::on(consume(1, "q", "c", "", &argument("x-priority", "high")))
         .after(|script| script.with_queue("q"))
+        .channel_then(406, text, CONSUME, |script| script.holds("q", 0, 0))
+        .await;
+    for key in ["x-consumer-timeout", "x-stream-offset", "x-stream-filter", "x-stream-match-unfiltered"] {
+        let text = format!(
+            "PRECONDITION_FAILED - invalid arg '{key}' for queue 'q' in vhost '/' of queue type rabbit_classic_queue"
+        );
+        Refused::on(consume(1, "q", "c", "", &argument(key, Value::I32(1))))
+            .after(|script| script.with_queue("q"))
+            .channel_then(406, &text, CONSUME, |script| script.holds("q", 0, 0))
+            .await;
+    }
+    let quorum = queue_declare(1, "q", "durable", &argument("x-queue-type", "quorum"));
+    let text = "PRECONDITION_FAILED - invalid arg 'x-stream-offset' for queue 'q' in vhost '/' of queue type \
+                rabbit_quorum_queue";
+    Refused::on(consume(1, "q", "c", "", &argument("x-stream-offset", "first")))
+        .after(|script| script.ask(quorum, queue_declare_ok(1, "q", 0, 0)))
         .channel_then(406, text, CONSUME, |script| script.holds("q", 0, 0))
         .await;
 }
