@@ -31,6 +31,15 @@ async fn frames_that_cannot_be_read() {
     Refused::on(no_end)
         .stream(501, "FRAME_ERROR - type 1, all octets = <<0,20,0,10,0>>: {invalid_frame_end_marker,0}")
         .await;
+    Refused::on(frame(9, 1, b"abc")).stream(501, "FRAME_ERROR - type 9, all octets = <<\"abc\">>: unknown_frame").await;
+    let mut neither = frame(9, 1, b"abc");
+    *neither.last_mut().unwrap() = 7;
+    Refused::on(neither)
+        .stream(501, "FRAME_ERROR - type 9, all octets = <<\"abc\">>: {invalid_frame_end_marker,7}")
+        .await;
+    let octets: Vec<u8> = (1..=20).collect();
+    let text = "FRAME_ERROR - type 4, first 16 octets = <<1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16>>: unknown_frame";
+    Refused::on(frame(4, 1, &octets)).stream(501, text).await;
 }
 
 #[tokio::test]
