@@ -10,6 +10,7 @@ mod consume;
 mod exchanges;
 mod frames;
 mod framing;
+mod handshake;
 mod publish;
 mod queues;
 mod refused;
