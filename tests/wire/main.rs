@@ -3,6 +3,8 @@
 //! Each test is a script of steps against a broker of its own in this process. The frames that clients and brokers
 //! exchange are built by `amq-protocol`, not by the broker's own encoders. Texts, codes and ids are RabbitMQ's.
 
+mod bad_input;
+mod bystander;
 mod channels;
 mod client;
 mod confirm;
@@ -11,8 +13,10 @@ mod exchanges;
 mod frames;
 mod framing;
 mod handshake;
+mod heartbeat;
 mod publish;
 mod queues;
 mod refused;
 mod reply_to;
 mod script;
+mod slow_reader;

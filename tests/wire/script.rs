@@ -47,6 +47,20 @@ pub(crate) async fn stop(server: Server) {
     server.stop().await.expect("the broker stops");
 }
 
+/// A client with an open connection and channels 1 to 3.
+pub(crate) async fn connect(address: SocketAddr) -> Client {
+    let mut client = Client::connect(address).await;
+    greet(&mut client).await;
+    client
+}
+
+/// Opens the connection and channels 1 to 3 of a client that has connected its socket.
+pub(crate) async fn greet(client: &mut Client) {
+    for step in &Script::open().prelude {
+        perform(step, client, "prelude").await;
+    }
+}
+
 impl Script {
     /// A client that has only connected its socket.
     pub(crate) fn raw() -> Self {
@@ -190,6 +204,13 @@ impl Script {
             } else if let Some(client) = clients.get_mut(&at) {
                 perform(step, client, &context).await;
             }
+        }
+    }
+
+    /// Plays the script with a client that is connected already.
+    pub(crate) async fn perform(&self, client: &mut Client) {
+        for (number, step) in self.steps.iter().enumerate() {
+            perform(step, client, &format!("step {number}")).await;
         }
     }
 
