@@ -107,8 +107,11 @@ impl<S> Session<S> {
             (10, 51) => self.end_after_output(),
             (10, 50) => {
                 let output = self.context.as_mut().map_or(&mut self.early, |context| &mut context.output);
-                let ok = AMQPClass::Connection(connection::AMQPMethod::CloseOk(connection::CloseOk {}));
-                encode::method(output.buffer(), 0, ok);
+                // A client that does not read is not answered for ever.
+                if output.pending() <= self.broker.config.control_bytes {
+                    let ok = AMQPClass::Connection(connection::AMQPMethod::CloseOk(connection::CloseOk {}));
+                    encode::method(output.buffer(), 0, ok);
+                }
             }
             _ => {}
         }

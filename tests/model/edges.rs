@@ -318,7 +318,7 @@ async fn auto_delete_does_not_fire_while_shutting_down_and_exclusive_queues_go_a
     first.cancel(&node, &gone);
     assert!(node.queue("gone").is_none(), "its last consumer has left");
     node.push(&kept, vec![persistent(1)], false);
-    node.broker().close_all().await;
+    node.broker().close_connections().await;
     second.cancel(&node, &kept);
     node.stop().await.unwrap();
     let node = Node::start(&memory);

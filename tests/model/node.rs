@@ -171,8 +171,7 @@ impl Node {
 
     /// An orderly stop.
     pub(crate) async fn stop(self) -> Result<(), StoreError> {
-        let running = self.running;
-        soon(tokio::task::spawn_blocking(move || running.stop())).await.expect("no panic")
+        soon(self.running.stop()).await
     }
 
     /// The power fails: nothing more reaches the store.
