@@ -1,4 +1,4 @@
-//! Leveret: an AMQP 0-9-1 message broker that RabbitMQ clients connect to unchanged.
+#![doc = include_str!("ARCHITECTURE.md")]
 
 pub mod auth;
 pub mod broker;

@@ -171,12 +171,7 @@ impl Server {
     pub async fn stop(mut self) -> Result<(), ServerError> {
         self.accepting.shutdown().await;
         self.running.broker.close_all().await;
-        self.running.deliver_letters().await;
-        let stopped = tokio::task::spawn_blocking(move || self.running.stop()).await;
-        match stopped {
-            Ok(result) => Ok(result?),
-            Err(error) => Err(ServerError::Failed(error.to_string())),
-        }
+        Ok(self.running.stop().await?)
     }
 }
 

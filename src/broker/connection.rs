@@ -42,14 +42,12 @@ impl Connection {
 }
 
 impl Broker {
-    /// Lists a connection; refuses when the broker is shutting down.
-    pub fn register(&self, connection: Arc<Connection>) -> Result<(), Refusal> {
+    /// Lists a connection, from the moment it is accepted. One that comes while the broker shuts down is closed.
+    pub fn register(&self, connection: &Arc<Connection>) {
         self.connections.insert(connection.id, connection.clone());
         if self.stopping() {
-            self.deregister(connection.id);
-            return Err(shutdown());
+            connection.kick(shutdown());
         }
-        Ok(())
     }
 
     /// Takes a connection off the list.

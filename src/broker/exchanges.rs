@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::binding::Destination;
 use super::exchange::{Index, Kind};
-use super::topology::{Destination, Exchange, Removed};
+use super::topology::{Exchange, Removed};
 use super::vhost::{VirtualHost, on_default_exchange, precondition, print_exchange};
 use super::{Broker, definitions};
 use crate::store::Epoch;
@@ -12,6 +13,7 @@ use crate::wire::refusal::{Refusal, ReplyCode};
 use crate::wire::table::Table;
 
 /// What exchange.declare asks for.
+#[allow(clippy::struct_excessive_bools)] // the method's own bits
 #[derive(Clone, Debug)]
 pub struct ExchangeDeclare {
     /// Name.
@@ -111,7 +113,7 @@ impl VirtualHost {
         }
         let mut removed = Removed::default();
         topology.remove_exchange(name, &mut removed);
-        Ok(self.forget(broker, &topology, removed))
+        Ok(self.forget(broker, &topology, &removed))
     }
 
     /// exchange.bind: messages that reach `source` and match go on to `destination`.
@@ -145,7 +147,7 @@ impl VirtualHost {
     }
 }
 
-/// RabbitMQ compares type, durable, auto_delete, internal and the alternate exchange, in this order.
+/// RabbitMQ compares type, durable, auto-delete, internal and the alternate exchange, in this order.
 fn equivalent(exchange: &Exchange, kind: Kind, ask: &ExchangeDeclare, resource: &str) -> Result<(), Refusal> {
     if exchange.kind != kind {
         return Err(inequivalent("type", resource, kind.as_str(), exchange.kind.as_str()));

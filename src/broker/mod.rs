@@ -1,12 +1,13 @@
 //! The broker: virtual hosts and what keeps them going.
 //!
-//! It owns the topology, the registry of connections, and the background workers: the group-commit [`writer`], the
-//! [`loader`], the [`courier`] of dead letters and the [`janitor`] of deadlines. It knows nothing of sockets and
+//! It owns the topology, the registry of connections, and the background workers: the group-commit writer, the
+//! loader, the courier of dead letters and the janitor of deadlines. It knows nothing of sockets and
 //! frames: sessions call its verbs and get back epochs to wait for, or refusals.
 //!
 //! [`Broker::finish`] is where every queue operation ends: it does what the operation left as effects, with no lock
 //! held.
 
+mod binding;
 mod connection;
 mod courier;
 mod definitions;
@@ -28,6 +29,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use dashmap::DashMap;
 
+pub use binding::{Binding, Destination};
 pub use connection::{Connection, ConnectionId};
 pub use definitions::DamagedDefinition;
 pub use exchanges::ExchangeDeclare;
@@ -35,7 +37,7 @@ pub use queues::{Declared, QueueDeclare};
 pub use recover::StartError;
 pub use replies::{REPLY_TO, Replies};
 pub use route::{NoRoute, Route};
-pub use topology::{Binding, Destination, Exchange, Topology};
+pub use topology::{Exchange, Topology};
 pub use vhost::{VirtualHost, print_exchange, print_queue};
 
 use crate::auth::Users;
@@ -239,28 +241,29 @@ impl Running {
         Ok(Self { broker, writer, loader, janitor, courier })
     }
 
-    /// Lets the dead letters there are arrive, so that an orderly stop neither repeats nor revives a message. Sessions
-    /// must have ended. Completes early if the store fails.
-    pub async fn deliver_letters(&mut self) {
+    /// Ends the workers and makes everything durable. Sessions must have ended.
+    pub async fn stop(mut self) -> Result<(), StoreError> {
+        self.broker.stopping.store(true, Ordering::Release);
         self.janitor.abort();
+        // Cancelled, which is no news; afterwards it holds nothing any more.
+        let _ = self.janitor.await;
+        // The dead letters there are arrive, so that an orderly stop neither repeats nor revives a message.
         self.broker.courier.end();
         tokio::select! {
             _ = &mut self.courier => {}
-            _ = self.broker.failed() => {}
+            _ = self.broker.failed() => {
+                self.courier.abort();
+                let _ = self.courier.await;
+            }
         }
-    }
-
-    /// Ends the workers and makes everything durable. Sessions must have ended. Blocks for the last commit.
-    pub fn stop(self) -> Result<(), StoreError> {
-        self.broker.stopping.store(true, Ordering::Release);
-        self.janitor.abort();
-        self.courier.abort();
         self.broker.loader.stop();
-        let _ = self.loader.join();
         self.broker.intake.stop();
-        match self.writer.join() {
-            Ok(result) => result,
-            Err(_) => Err(StoreError::Engine("the committing thread has panicked".to_owned())),
+        let (loader, writer) = (self.loader, self.writer);
+        // The last commit may take as long as the disk does.
+        let joined = tokio::task::spawn_blocking(move || (loader.join(), writer.join())).await;
+        match joined {
+            Ok((Ok(()), Ok(result))) => result,
+            _ => Err(StoreError::Engine("a thread of the store has panicked".to_owned())),
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::topology::{Destination, Removed};
+use super::binding::Destination;
+use super::topology::Removed;
 use super::vhost::{VirtualHost, on_default_exchange, precondition, print_queue};
 use super::{Broker, definitions};
 use crate::queue::{Definition, Effects, Kind, Options, Queue, State, options};
@@ -12,6 +13,7 @@ use crate::wire::refusal::{Refusal, ReplyCode};
 use crate::wire::table::{Table, Value};
 
 /// What queue.declare asks for.
+#[allow(clippy::struct_excessive_bools)] // the method's own bits
 #[derive(Clone, Debug)]
 pub struct QueueDeclare {
     /// Name; empty for one of the server's choice.
@@ -224,7 +226,7 @@ impl VirtualHost {
         topology.queues.remove(name);
         let mut removed = Removed::default();
         topology.remove_bindings_to(&Destination::Queue(name.clone()), &mut removed);
-        let mut epoch = self.forget(broker, &topology, removed);
+        let mut epoch = self.forget(broker, &topology, &removed);
         self.changed();
         if queue.definition().durable {
             epoch = broker.intake.define(definitions::delete_queue(self.id, queue.id()));
@@ -254,7 +256,7 @@ fn quorum_takes(ask: &QueueDeclare, resource: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// RabbitMQ compares durable, auto_delete, then the arguments it knows.
+/// RabbitMQ compares durable, auto-delete, then the arguments it knows.
 fn equivalent(queue: &Queue, ask: &QueueDeclare, durable: bool, resource: &str) -> Result<(), Refusal> {
     let current = queue.definition();
     for (arg, received, current) in

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::binding::{Destination, Identity};
 use super::definitions::{self, BindingRecord, DamagedDefinition, ExchangeRecord, QueueRecord, Record, VhostRecord};
 use super::exchange::Index;
-use super::topology::{Destination, Exchange, Identity};
+use super::topology::Exchange;
 use super::{Broker, VirtualHost};
 use crate::queue::{Definition, Effects, Options, Queue};
 use crate::store::{Define, QueueId, Recovered, StoreError};
@@ -57,7 +58,9 @@ pub(super) fn recover(broker: &Broker, kept: &Recovered) -> Result<(), StartErro
         for user in broker.users.list() {
             broker.users.remove(&user.name);
         }
-        users.into_iter().for_each(|user| broker.users.insert(user));
+        for user in users {
+            broker.users.insert(user);
+        }
     }
     for vhost in vhosts {
         broker.vhosts.insert(vhost.name.clone(), vhost);

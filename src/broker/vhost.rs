@@ -7,8 +7,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::binding::{Destination, Identity};
 use super::exchange::{Index, Kind};
-use super::topology::{Destination, Exchange, Identity, Removed, Topology};
+use super::topology::{Exchange, Removed, Topology};
 use super::{Broker, definitions};
 use crate::queue::Queue;
 use crate::store::{Define, Epoch};
@@ -183,11 +184,11 @@ impl VirtualHost {
         let mut removed = Removed::default();
         let mut topology = self.topology.write();
         topology.unbind(&identity, &mut removed);
-        self.forget(broker, &topology, removed)
+        self.forget(broker, &topology, &removed)
     }
 
     /// Makes the removal of bindings and exchanges durable, where they were.
-    pub(super) fn forget(&self, broker: &Broker, topology: &Topology, removed: Removed) -> Epoch {
+    pub(super) fn forget(&self, broker: &Broker, topology: &Topology, removed: &Removed) -> Epoch {
         if removed.bindings.is_empty() && removed.exchanges.is_empty() {
             return 0;
         }

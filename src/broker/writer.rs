@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::Broker;
 use crate::queue::{Closed, Pressure};
-use crate::store::{Batch, Commit, Define, StoreError};
+use crate::store::{Batch, Commit, Define, QueueBatch, StoreError};
 
 /// How long to wait before a batch that found no room is tried again.
 const RETRY_FULL: Duration = Duration::from_millis(200);
@@ -106,22 +106,23 @@ impl Writer<'_> {
     /// queue, the stop does not count as orderly, and all messages will be marked at the next start.
     fn mark_redelivered(&self, batch: &mut Batch) {
         batch.clean_shutdown = true;
+        let mut marks = Vec::new();
         for vhost in self.broker.vhosts() {
             let queues: Vec<_> = vhost.topology().queues.values().filter(|q| q.definition().durable).cloned().collect();
             for queue in queues {
                 match queue.redelivered() {
                     None => batch.clean_shutdown = false,
                     Some(seqs) if seqs.is_empty() => {}
-                    Some(seqs) => match batch.queues.iter_mut().find(|q| q.queue == queue.id()) {
-                        Some(entry) => entry.redelivered = seqs,
-                        None => {
-                            let mut entry = crate::store::QueueBatch::new(queue.id());
-                            entry.redelivered = seqs;
-                            batch.queues.push(entry);
-                        }
-                    },
+                    Some(seqs) => marks.push((queue.id(), seqs)),
                 }
             }
+        }
+        for (id, seqs) in marks {
+            let at = batch.queues.iter().position(|q| q.queue == id).unwrap_or_else(|| {
+                batch.queues.push(QueueBatch::new(id));
+                batch.queues.len() - 1
+            });
+            batch.queues[at].redelivered = seqs;
         }
     }
 }

@@ -219,16 +219,6 @@ pub(super) const KEYS: &[Key] = &[
         }),
     },
     Key {
-        name: "store.queue_resident_bytes",
-        default: r#""16MiB""#,
-        doc: "Messages one queue keeps in memory before those behind its head live on disk only.",
-        accepts: "a size from 64KiB to 1TiB",
-        set: Set::Text(|config, text| {
-            config.queue_resident_bytes = bytes(text, 64 * KIB..=TIB)?;
-            Ok(())
-        }),
-    },
-    Key {
         name: "store.ack_flush",
         default: r#""50ms""#,
         doc: "Longest time an acknowledgement stays unwritten; a crash repeats at most the deliveries of that time.",

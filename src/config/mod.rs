@@ -64,8 +64,6 @@ pub struct Config {
     pub map_size: u64,
     /// Octets of messages waiting to be committed above which publishers are made to wait.
     pub journal_bytes: usize,
-    /// Octets of messages one queue keeps in memory before the committed ones behind its head live on disk only.
-    pub queue_resident_bytes: usize,
     /// Longest time an acknowledgement waits for other work to be committed with.
     pub ack_flush: Duration,
     /// Time clients have to answer connection.close when the broker stops.
@@ -122,7 +120,6 @@ impl Default for Config {
             control_bytes: 16 * MIB,
             map_size: 0,
             journal_bytes: 64 * MIB,
-            queue_resident_bytes: 16 * MIB,
             ack_flush: Duration::from_millis(50),
             shutdown_grace: Duration::from_secs(3),
             accept_pause: Duration::from_millis(100),

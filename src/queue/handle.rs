@@ -129,22 +129,16 @@ impl Queue {
         if journal.is_empty() {
             return 0;
         }
-        match journal.epoch() {
-            Some(epoch) => {
-                if urgent && journal.urge() {
-                    self.intake.urge();
-                }
-                epoch
+        let newly_urgent = urgent && journal.urge();
+        if let Some(epoch) = journal.epoch() {
+            if newly_urgent {
+                self.intake.urge();
             }
-            None => {
-                if urgent {
-                    journal.urge();
-                }
-                let epoch = self.intake.register(self.clone(), urgent);
-                journal.registered(epoch);
-                epoch
-            }
+            return epoch;
         }
+        let epoch = self.intake.register(self.clone(), urgent);
+        journal.registered(epoch);
+        epoch
     }
 
     /// Appends messages in order. `confirm` tells whether somebody waits for them to be durable. Positions of those

@@ -62,7 +62,7 @@ impl Lane {
 /// All ready messages of a queue.
 #[derive(Debug)]
 pub(super) struct Lanes {
-    lanes: Vec<Lane>,
+    levels: Vec<Lane>,
     count: u64,
     bytes: u64,
 }
@@ -70,7 +70,7 @@ pub(super) struct Lanes {
 impl Lanes {
     /// Lanes for priorities 0 to `max_priority`.
     pub(super) fn new(max_priority: u8) -> Self {
-        Self { lanes: (0..=max_priority).map(|_| Lane::default()).collect(), count: 0, bytes: 0 }
+        Self { levels: (0..=max_priority).map(|_| Lane::default()).collect(), count: 0, bytes: 0 }
     }
 
     /// Number of ready messages.
@@ -88,7 +88,7 @@ impl Lanes {
     /// The lane for a message of this priority.
     #[inline]
     pub(super) fn lane_of(&self, priority: u8) -> u8 {
-        if self.lanes.len() == 1 { 0 } else { priority.min(u8::try_from(self.lanes.len() - 1).unwrap_or(u8::MAX)) }
+        if self.levels.len() == 1 { 0 } else { priority.min(u8::try_from(self.levels.len() - 1).unwrap_or(u8::MAX)) }
     }
 
     /// Appends a new message behind all others of its lane.
@@ -97,7 +97,7 @@ impl Lanes {
         self.count += 1;
         self.bytes += u64::from(entry.body_len);
         let lane = usize::from(entry.lane);
-        self.lanes[lane].push(entry);
+        self.levels[lane].push(entry);
     }
 
     /// Returns a message that had been taken to its original position.
@@ -105,13 +105,13 @@ impl Lanes {
         self.count += 1;
         self.bytes += u64::from(entry.body_len);
         let lane = usize::from(entry.lane);
-        self.lanes[lane].returned.insert(entry.seq, entry);
+        self.levels[lane].returned.insert(entry.seq, entry);
     }
 
     /// The next message to go out: of the highest non-empty lane, the oldest.
     #[inline]
     pub(super) fn front(&self) -> Front<'_> {
-        for (at, lane) in self.lanes.iter().enumerate().rev() {
+        for (at, lane) in self.levels.iter().enumerate().rev() {
             if lane.is_empty() {
                 continue;
             }
@@ -128,7 +128,7 @@ impl Lanes {
     /// Takes the front message, if it is resident.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<Entry> {
-        let lane = self.lanes.iter_mut().rev().find(|lane| !lane.is_empty())?;
+        let lane = self.levels.iter_mut().rev().find(|lane| !lane.is_empty())?;
         let entry = match lane.returned.pop_first() {
             Some((_, entry)) => entry,
             None => lane.head.pop_front()?,
@@ -144,12 +144,12 @@ impl Lanes {
             let resident = lane.returned.values().next().or_else(|| lane.head.front()).map(|e| e.expires_at);
             resident.or(lane.middle.map(|m| m.head_expiry)).unwrap_or(NEVER)
         };
-        self.lanes.iter().map(of).min().unwrap_or(NEVER)
+        self.levels.iter().map(of).min().unwrap_or(NEVER)
     }
 
     /// Takes one message that has expired by `now` from the front of any lane.
     pub(super) fn pop_expired(&mut self, now: Millis) -> Option<Entry> {
-        for lane in &mut self.lanes {
+        for lane in &mut self.levels {
             let due = |e: &Entry| e.expires_at <= now;
             let entry = if let Some(first) = lane.returned.first_entry() {
                 due(first.get()).then(|| first.remove())
@@ -169,7 +169,7 @@ impl Lanes {
 
     /// A lane whose front is on disk and may have expired by `now`.
     pub(super) fn paged_due(&self, now: Millis) -> Option<(u8, Middle)> {
-        self.lanes.iter().enumerate().find_map(|(at, lane)| {
+        self.levels.iter().enumerate().find_map(|(at, lane)| {
             let middle = lane.middle?;
             let bare = lane.returned.is_empty() && lane.head.is_empty();
             (bare && middle.head_expiry <= now).then(|| (u8::try_from(at).unwrap_or(u8::MAX), middle))
@@ -179,28 +179,28 @@ impl Lanes {
     /// At recovery: everything in this lane is on disk.
     pub(super) fn recover(&mut self, lane: u8, middle: Middle) {
         // A queue whose priorities were fewer at its last declaration still holds what it held.
-        while self.lanes.len() <= usize::from(lane) {
-            self.lanes.push(Lane::default());
+        while self.levels.len() <= usize::from(lane) {
+            self.levels.push(Lane::default());
         }
         self.count += middle.count;
         self.bytes += middle.bytes;
-        self.lanes[usize::from(lane)].middle = Some(middle);
+        self.levels[usize::from(lane)].middle = Some(middle);
     }
 
     /// The range still on disk in this lane.
     pub(super) fn middle(&self, lane: u8) -> Option<Middle> {
-        self.lanes.get(usize::from(lane)).and_then(|l| l.middle)
+        self.levels.get(usize::from(lane)).and_then(|l| l.middle)
     }
 
     /// All ranges still on disk.
     pub(super) fn middles(&self) -> impl Iterator<Item = Middle> {
-        self.lanes.iter().filter_map(|lane| lane.middle)
+        self.levels.iter().filter_map(|lane| lane.middle)
     }
 
     /// Brings loaded messages in behind the head; `next` is where the rest of the middle starts, if there is a rest.
     /// Totals are corrected by what turned out to be missing.
     pub(super) fn load(&mut self, lane: u8, entries: Vec<Entry>, next: Option<Seq>) {
-        let Some(slot) = self.lanes.get_mut(usize::from(lane)) else { return };
+        let Some(slot) = self.levels.get_mut(usize::from(lane)) else { return };
         let Some(mut middle) = slot.middle.take() else { return };
         let loaded = entries.len() as u64;
         let bytes: u64 = entries.iter().map(|e| u64::from(e.body_len)).sum();
@@ -220,7 +220,7 @@ impl Lanes {
     /// Takes everything out: the resident messages, and the ranges on disk by lane.
     pub(super) fn clear(&mut self) -> (Vec<Entry>, Vec<(u8, Middle)>) {
         let (mut entries, mut middles) = (Vec::new(), Vec::new());
-        for (at, lane) in self.lanes.iter_mut().enumerate() {
+        for (at, lane) in self.levels.iter_mut().enumerate() {
             let lane = std::mem::take(lane);
             entries.extend(lane.returned.into_values());
             entries.extend(lane.head);
@@ -234,7 +234,7 @@ impl Lanes {
 
     /// Every resident message that was handed to a client before.
     pub(super) fn redelivered(&self) -> impl Iterator<Item = &Entry> {
-        self.lanes
+        self.levels
             .iter()
             .flat_map(|lane| lane.returned.values().chain(&lane.head).chain(&lane.tail))
             .filter(|entry| entry.redelivered)

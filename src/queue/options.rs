@@ -198,7 +198,7 @@ mod tests {
     fn table(entries: &[(&str, Value)]) -> Table {
         let mut table = Table::default();
         for (key, value) in entries {
-            table.insert(*key, value.clone());
+            table.insert(key, value.clone());
         }
         table
     }

@@ -53,6 +53,7 @@ enum Redelivered {
 
 /// What a queue is made of, apart from its name.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // independent facts, not a state machine in disguise
 pub struct State {
     options: Arc<Options>,
     durable: bool,

@@ -3,11 +3,10 @@
 use amq_protocol::protocol::{AMQPClass, basic};
 
 use super::channel::Channel;
-use super::context::{Cancelled, Context, Park};
-use super::dispatch::Flow;
+use super::context::{Cancelled, Context, Flow, Park};
 use super::names::queue_meant;
 use crate::broker::{REPLY_TO, print_queue};
-use crate::queue::{Got, Lease, Subscribed, Subscription};
+use crate::queue::{Got, Lease, Queue, Subscribed, Subscription};
 use crate::wire::encode;
 use crate::wire::refusal::{Refusal, ReplyCode};
 use crate::wire::short::short_string;
@@ -15,7 +14,10 @@ use crate::wire::table::{Table, Value};
 
 pub(super) fn handle(context: &mut Context, channel: &mut Channel, method: basic::AMQPMethod) -> Result<(), Refusal> {
     match method {
-        basic::AMQPMethod::Qos(ask) => qos(context, channel, &ask),
+        basic::AMQPMethod::Qos(ask) => {
+            qos(context, channel, &ask);
+            Ok(())
+        }
         basic::AMQPMethod::Consume(ask) => consume(context, channel, &ask),
         basic::AMQPMethod::Cancel(ask) => {
             cancel(context, channel, &ask);
@@ -34,7 +36,7 @@ pub(super) fn handle(context: &mut Context, channel: &mut Channel, method: basic
 }
 
 /// The prefetch size, which amq-protocol skips, is checked where the octets are: see [`super::dispatch`].
-fn qos(context: &mut Context, channel: &mut Channel, ask: &basic::Qos) -> Result<(), Refusal> {
+fn qos(context: &mut Context, channel: &mut Channel, ask: &basic::Qos) {
     if ask.global {
         let credit = channel.credit.get_or_insert_default();
         for consumer in credit.set_limit(ask.prefetch_count, channel.unacked.len()) {
@@ -47,7 +49,6 @@ fn qos(context: &mut Context, channel: &mut Channel, ask: &basic::Qos) -> Result
         channel.prefetch = ask.prefetch_count;
     }
     context.send(channel.number, AMQPClass::Basic(basic::AMQPMethod::QosOk(basic::QosOk {})));
-    Ok(())
 }
 
 fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -> Result<(), Refusal> {
@@ -113,14 +114,12 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
 /// Reads `x-priority`.
 fn priority(arguments: &Table, queue: &str) -> Result<i32, Refusal> {
     let Some(value) = arguments.get("x-priority") else { return Ok(0) };
-    match value.as_int() {
-        Some(n) => Ok(i32::try_from(n).unwrap_or(if n < 0 { i32::MIN } else { i32::MAX })),
-        None => {
-            let found = Value::type_name(value);
-            let text = format!("invalid arg 'x-priority' for {queue}: \"expected integer, got {found}\"");
-            Err(Refusal::new(ReplyCode::PreconditionFailed, text))
-        }
+    if let Some(n) = value.as_int() {
+        return Ok(i32::try_from(n).unwrap_or(if n < 0 { i32::MIN } else { i32::MAX }));
     }
+    let found = Value::type_name(value);
+    let text = format!("invalid arg 'x-priority' for {queue}: \"expected integer, got {found}\"");
+    Err(Refusal::new(ReplyCode::PreconditionFailed, text))
 }
 
 fn cancel(context: &mut Context, channel: &mut Channel, ask: &basic::Cancel) {
@@ -209,9 +208,9 @@ pub(super) fn nack(
         return Err(unknown_tag(tag));
     }
     if requeue {
-        context.for_each_queue(&mut leases, |queue, leases, now, fx| queue.requeue(leases, now, fx));
+        context.for_each_queue(&mut leases, Queue::requeue);
     } else {
-        context.for_each_queue(&mut leases, |queue, leases, now, fx| queue.reject(leases, now, fx));
+        context.for_each_queue(&mut leases, Queue::reject);
     }
     Ok(())
 }
@@ -222,7 +221,7 @@ fn recover(context: &mut Context, channel: &mut Channel, requeue: bool) -> Resul
     }
     let mut leases = Vec::new();
     channel.unacked.take_all(&mut leases);
-    context.for_each_queue(&mut leases, |queue, leases, now, fx| queue.requeue(leases, now, fx));
+    context.for_each_queue(&mut leases, Queue::requeue);
     Ok(())
 }
 

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::assembly::Assembly;
 use super::context::Context;
 use super::gate::Gate;
-use super::publish::Assembly;
 use super::unacked::Unacked;
-use crate::queue::{ChannelCredit, Consumer};
+use crate::queue::{ChannelCredit, Consumer, Queue};
 
 /// What state a channel number is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub(super) struct Channel {
     pub(super) number: u16,
     pub(super) phase: Phase,
     pub(super) assembly: Option<Assembly>,
+    /// Memory for the address of the next publish.
+    pub(super) address: Vec<u8>,
     /// Present once confirms are selected.
     pub(super) gate: Option<Gate>,
     pub(super) unacked: Unacked,
@@ -45,6 +47,7 @@ impl Channel {
             number,
             phase: Phase::Open,
             assembly: None,
+            address: Vec::new(),
             gate: None,
             unacked: Unacked::default(),
             last_tag: 0,
@@ -85,6 +88,6 @@ impl Channel {
         }
         let mut leases = Vec::new();
         self.unacked.take_all(&mut leases);
-        context.for_each_queue(&mut leases, |queue, leases, now, fx| queue.requeue(leases, now, fx));
+        context.for_each_queue(&mut leases, Queue::requeue);
     }
 }

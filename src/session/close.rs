@@ -24,6 +24,11 @@ impl<S> Session<S> {
             return;
         }
         self.outbox.close();
+        self.release_context();
+        self.broker.deregister(self.connection.id);
+    }
+
+    fn release_context(&mut self) {
         let Some(context) = &mut self.context else { return };
         context.park = None;
         context.flush();
@@ -35,7 +40,6 @@ impl<S> Session<S> {
         context.vhost.delete_exclusive(&context.broker, exclusive);
         self.channels.clear();
         self.gated.clear();
-        self.broker.deregister(self.connection.id);
     }
 
     fn end_by(&mut self, timeout: Duration) {
@@ -62,6 +66,9 @@ impl<S> Session<S> {
         if matches!(self.stage, Stage::Closing | Stage::Silent | Stage::Leaving { .. } | Stage::Ended) {
             return;
         }
+        if self.context.is_none() && self.broker.stopping() {
+            return self.end();
+        }
         let why = refusal.to_string();
         tracing::warn!(connection = self.name(), "connection closed: {}", printable(&why));
         if let Some(context) = &mut self.context {
@@ -84,9 +91,9 @@ impl<S> Session<S> {
     }
 
     /// A frame that cannot be read: nothing after it can be.
-    pub(super) fn on_bad_frame(&mut self, refusal: Refusal) {
+    pub(super) fn on_bad_frame(&mut self, refusal: &Refusal) {
         match self.stage {
-            Stage::Open | Stage::OpenDue { .. } => self.refuse(&refusal),
+            Stage::Open | Stage::OpenDue { .. } => self.refuse(refusal),
             Stage::Closing => {}
             _ => self.fall_silent(&refusal.to_string()),
         }

@@ -16,19 +16,13 @@ use crate::wire::encode;
 /// Unwritten output above which nothing more is drained, in octets.
 const ENOUGH: usize = 512 * 1024;
 
-/// Writes what the outbox holds, as long as the client keeps up. Returns whether there may be more: something was
-/// there, or there was no room to look.
+/// Writes what the outbox holds, as long as the client keeps up. Returns whether there may be more.
 pub(super) fn drain(context: &mut Context, channels: &mut HashMap<u16, Channel>, drained: &mut Drained) -> bool {
-    let mut any = false;
-    loop {
-        if context.output.pending() >= ENOUGH {
-            return true;
-        }
+    while context.output.pending() < ENOUGH {
         context.outbox.drain(drained);
         if drained.items.is_empty() && drained.starved.is_empty() {
-            return any;
+            return false;
         }
-        any = true;
         let mut entries = drained.entries.drain(..);
         for item in drained.items.drain(..) {
             match item {
@@ -52,6 +46,7 @@ pub(super) fn drain(context: &mut Context, channels: &mut HashMap<u16, Channel>,
             }
         }
     }
+    true
 }
 
 fn deliver(

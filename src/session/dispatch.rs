@@ -3,21 +3,13 @@
 
 use amq_protocol::protocol::{AMQPClass, access, basic, channel as channel_class, confirm, connection, tx};
 
+use super::assembly::out_of_order;
 use super::channel::{Channel, Phase};
-use super::context::Context;
+use super::context::{Context, Flow};
 use super::{Session, Stage, basic as basic_handlers, exchange, publish, queue};
 use crate::wire::frame::{Frame, FrameKind, unexpected};
 use crate::wire::method::{self, Method};
 use crate::wire::refusal::{Radius, Refusal, ReplyCode};
-
-/// What a frame leads to.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Flow {
-    /// It is dealt with.
-    Done,
-    /// It cannot be dealt with yet: to be looked at again.
-    Again,
-}
 
 impl<S> Session<S> {
     /// Deals with one frame of an open connection. A refusal closes the connection.
@@ -30,7 +22,8 @@ impl<S> Session<S> {
             return self.open_channel(frame).map(|()| Flow::Done);
         };
         if channel.phase == Phase::Closing {
-            return self.on_closing(frame).map(|()| Flow::Done);
+            self.on_closing(frame);
+            return Ok(Flow::Done);
         }
         let ids = if frame.kind == FrameKind::Method { method::ids(frame.payload) } else { (0, 0) };
         let result = on_channel(context, channel, frame);
@@ -79,9 +72,9 @@ impl<S> Session<S> {
     }
 
     /// A channel the broker has closed: everything is discarded until the client agrees.
-    fn on_closing(&mut self, frame: Frame<'_>) -> Result<(), Refusal> {
+    fn on_closing(&mut self, frame: Frame<'_>) {
         if frame.kind != FrameKind::Method {
-            return Ok(());
+            return;
         }
         match method::ids(frame.payload) {
             (20, 40) => {
@@ -95,12 +88,15 @@ impl<S> Session<S> {
             }
             _ => {}
         }
-        Ok(())
     }
 
     fn refuse_channel(&mut self, number: u16, refusal: &Refusal) {
+        if let Some(context) = &mut self.context {
+            context.flush();
+        }
+        // What was published before is confirmed before: a later channel of this number counts anew.
+        self.confirm();
         let (Some(context), Some(channel)) = (&mut self.context, self.channels.get_mut(&number)) else { return };
-        context.flush();
         let why = refusal.to_string();
         tracing::warn!(
             connection = context.connection.name,
@@ -188,7 +184,7 @@ fn on_channel(context: &mut Context, channel: &mut Channel, frame: Frame<'_>) ->
         FrameKind::Method => {}
     }
     if let Some(assembly) = &channel.assembly {
-        return Err(publish::out_of_order(assembly));
+        return Err(out_of_order(assembly));
     }
     if method::ids(frame.payload) == (60, 10) {
         basic_handlers::check_prefetch_size(frame.payload)?;

@@ -232,7 +232,6 @@ impl<S> Session<S> {
             .broker
             .vhost(name)
             .ok_or_else(|| Refusal::new(ReplyCode::NotAllowed, format!("vhost {name} not found")))?;
-        self.broker.register(self.connection.clone())?;
         let mut context = Context {
             broker: self.broker.clone(),
             connection: self.connection.clone(),
@@ -243,7 +242,7 @@ impl<S> Session<S> {
             frame_max: self.tuned.frame_max,
             output: std::mem::take(&mut self.early),
             memo: super::memo::Memo::default(),
-            publisher: super::publish::Publisher::default(),
+            publisher: super::runs::Publisher::default(),
             park: None,
             fx: Effects::default(),
             cancelled: Vec::new(),

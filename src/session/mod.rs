@@ -4,11 +4,12 @@
 //! read, does the gathered work, and writes, all without blocking and without another task. Reading never waits for
 //! writing or the reverse, so a client that publishes without reading its confirms freezes neither itself nor others.
 //!
-//! Invariants: nobody else touches a session but through its [`Outbox`](crate::queue::Outbox) and its
-//! [`Connection`](crate::broker::Connection); what a session holds returns to its queues when it ends, also by panic.
+//! Invariants: nobody else touches a session but through its [`Outbox`] and its
+//! [`Connection`]; what a session holds returns to its queues when it ends, also by panic.
 //! An idle session owns no read buffer (the thread lends one) and next to no write buffer.
 //! Deliberately absent: locks held across a wait, topology internals, queue state.
 
+mod assembly;
 mod basic;
 mod channel;
 mod close;
@@ -21,8 +22,10 @@ mod handshake;
 mod heartbeat;
 mod memo;
 mod names;
+mod properties;
 mod publish;
 mod queue;
+mod runs;
 mod unacked;
 mod write;
 
@@ -42,8 +45,7 @@ use crate::broker::{Broker, Connection};
 use crate::queue::{Drained, Outbox};
 use crate::wire::frame::{self, INITIAL_FRAME_MAX};
 use channel::Channel;
-use context::{Capabilities, Context, Park};
-use dispatch::Flow;
+use context::{Capabilities, Context, Flow, Park};
 use handshake::{Failure, Tuned};
 use write::Output;
 
@@ -116,6 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub fn new(stream: S, broker: Arc<Broker>, peer: SocketAddr, local: SocketAddr) -> Self {
         let outbox = Arc::new(Outbox::new(broker.config.outbox_bytes));
         let connection = Arc::new(Connection::new(broker.unique(), peer, local, outbox.bell().clone()));
+        broker.register(&connection);
         let timer = Box::pin(tokio::time::sleep(broker.config.handshake_timeout));
         Self {
             stream,
@@ -217,13 +220,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mut wrote = false;
         while output.pending() > 0 {
             let stream = Pin::new(&mut self.stream);
-            let written = match output.plain() {
-                Some(octets) => stream.poll_write(cx, octets),
-                None => {
-                    let mut pieces = Vec::new();
-                    output.pieces(&mut pieces);
-                    stream.poll_write_vectored(cx, &pieces)
-                }
+            let written = if let Some(octets) = output.plain() {
+                stream.poll_write(cx, octets)
+            } else {
+                let mut pieces = Vec::new();
+                output.pieces(&mut pieces);
+                stream.poll_write_vectored(cx, &pieces)
             };
             match written {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -285,7 +287,7 @@ impl<S> Session<S> {
                         Flow::Again => break,
                     },
                     Err(refusal) => {
-                        self.on_bad_frame(refusal);
+                        self.on_bad_frame(&refusal);
                         return input.len();
                     }
                 },

@@ -32,8 +32,6 @@ pub(super) struct Output {
     spliced: usize,
     /// Length of the longest body among what is not yet written.
     longest: usize,
-    /// Something was written since the last look.
-    busy: bool,
 }
 
 impl Output {
@@ -105,7 +103,6 @@ impl Output {
 
     /// Notes that the first `n` octets were written.
     pub(super) fn advance(&mut self, mut n: usize) {
-        self.busy = true;
         while n > 0 {
             let next = self.splices.front().map_or(self.flat.len(), |(before, _)| *before);
             let flat = (next - self.written).min(n);
@@ -131,9 +128,9 @@ impl Output {
         }
     }
 
-    /// Gives memory back if nothing was written since the last call.
+    /// Gives memory back, if there is nothing to write.
     pub(super) fn relax(&mut self) {
-        if !std::mem::take(&mut self.busy) && self.flat.is_empty() {
+        if self.flat.is_empty() {
             self.flat.shrink_to(KEPT);
             self.splices.shrink_to(0);
         }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::broker::topology::Binding;
+use crate::broker::binding::Binding;
 
 /// Most `#` words in one binding key, as RabbitMQ 4.3.5 has it.
 const MAX_HASHES: usize = 2;
@@ -86,15 +86,12 @@ impl Topic {
 
     fn grow(&mut self, parent: NodeId, word: &[u8]) -> NodeId {
         let node = Node { swallows: word == b"#", parent, word: Box::from(word), ..Node::default() };
-        let id = match self.free.pop() {
-            Some(id) => {
-                self.nodes[id] = node;
-                id
-            }
-            None => {
-                self.nodes.push(node);
-                self.nodes.len() - 1
-            }
+        let id = if let Some(id) = self.free.pop() {
+            self.nodes[id] = node;
+            id
+        } else {
+            self.nodes.push(node);
+            self.nodes.len() - 1
         };
         let parent = &mut self.nodes[parent];
         match word {
@@ -180,7 +177,9 @@ mod tests {
     fn index(keys: &[String]) -> (Topic, Vec<Arc<Binding>>) {
         let mut topic = Topic::default();
         let bindings: Vec<_> = (1u64..).zip(keys).map(|(id, key)| Arc::new(Binding::for_test(id, key))).collect();
-        bindings.iter().for_each(|b| topic.insert(b));
+        for binding in &bindings {
+            topic.insert(binding);
+        }
         (topic, bindings)
     }
 
@@ -223,7 +222,9 @@ mod tests {
     fn removing_every_binding_leaves_a_bare_root() {
         let keys = ["a.b.c", "a.#", "#.c", "a.b"].map(String::from);
         let (mut topic, bindings) = index(&keys);
-        bindings.iter().for_each(|b| topic.remove(b));
+        for binding in &bindings {
+            topic.remove(binding);
+        }
         assert!(topic.nodes[ROOT].is_bare());
         assert_eq!(topic.free.len(), topic.nodes.len() - 1);
     }
