@@ -245,21 +245,19 @@ impl Running {
     }
 
     /// Ends the workers and makes everything durable. Sessions must have ended.
-    pub async fn stop(self) -> Result<(), StoreError> {
+    pub async fn stop(mut self) -> Result<(), StoreError> {
         self.broker.stopping.store(true, Ordering::Release);
         self.janitor.abort();
+        // Cancelled, which is no news; afterwards it holds nothing any more.
         let _ = self.janitor.await;
-        // The dead letters there are arrive first, so that an orderly stop neither repeats nor revives a message.
+        // The dead letters there are arrive, so that an orderly stop neither repeats nor revives a message.
         self.broker.courier.end();
-        let mut courier = self.courier;
-        let arrived = tokio::select! {
-            _ = &mut courier => true,
-            _ = self.broker.failed() => false,
-        };
-        if !arrived {
-            courier.abort();
-            // Cancelled, which is no news; afterwards it holds nothing any more.
-            let _ = courier.await;
+        tokio::select! {
+            _ = &mut self.courier => {}
+            _ = self.broker.failed() => {
+                self.courier.abort();
+                let _ = self.courier.await;
+            }
         }
         self.broker.loader.stop();
         self.broker.intake.stop();

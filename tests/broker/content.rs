@@ -54,7 +54,7 @@ fn a_backlog_of_large_headers_is_no_offence() {
 }
 
 #[test]
-fn a_deep_queue_reaches_a_consumer_without_prefetch() {
+fn a_slow_reader_gets_everything() {
     scenario(async |_, client| {
         client.queue("q", none()).await;
         let sent = pattern(100_000);

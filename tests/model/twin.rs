@@ -4,7 +4,10 @@
 use leveret::queue::{Options, Overflow, Reason};
 
 /// What a delivery costs an outbox beside its body, in octets.
-const DELIVERY_OVERHEAD: u64 = 128;
+const DELIVERY_OVERHEAD: u64 = 128 + ADDRESS_AND_PROPERTIES;
+
+/// Of every message of these tests: two short strings, one of a letter, and two octets of flags.
+const ADDRESS_AND_PROPERTIES: u64 = 5;
 
 /// A message; `id` also tells its place in the order of publishing.
 #[derive(Clone, Debug, PartialEq, Eq)]
