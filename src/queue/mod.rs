@@ -1,6 +1,6 @@
 //! Queues: where messages wait, and how they reach consumers.
 //!
-//! **A message is always in exactly one place : ready, leased to a channel, or settled — and whoever holds it is
+//! **A message is always in exactly one place: ready, leased to a channel, or settled - and whoever holds it is
 //! responsible for it.**
 //!
 //! [`State`] is a plain state machine: no clock (time is passed in), no async, no topology, no other queue. Whoever
