@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use dashmap::DashMap;
 
 pub use binding::{Binding, Destination};
-pub use connection::{Connection, ConnectionId};
+pub use connection::{Connection, ConnectionId, Connections, Listed};
 pub use definitions::DamagedDefinition;
 pub use exchanges::ExchangeDeclare;
 pub use queues::{Declared, QueueDeclare};
@@ -45,7 +45,6 @@ use crate::clock::{Clock, NEVER};
 use crate::config::Config;
 use crate::queue::{Effects, Intake, Queue, Watermark};
 use crate::store::{Engine, StoreError};
-use crate::sync::Bell;
 
 /// A running broker, shared by all sessions and workers.
 pub struct Broker {
@@ -61,8 +60,9 @@ pub struct Broker {
     pub watermark: Watermark,
     /// Direct reply-to consumers.
     pub replies: Replies,
+    /// Client connections.
+    pub connections: Arc<Connections>,
     vhosts: DashMap<Arc<str>, Arc<VirtualHost>>,
-    connections: DashMap<ConnectionId, Arc<Connection>>,
     engine: Arc<dyn Engine>,
     loader: loader::Loader,
     janitor: janitor::Janitor,
@@ -72,8 +72,6 @@ pub struct Broker {
     stopping: AtomicBool,
     failure: OnceLock<String>,
     failed: tokio::sync::Notify,
-    /// Rung when the last connection has gone.
-    emptied: Bell,
 }
 
 impl std::fmt::Debug for Broker {
@@ -157,6 +155,12 @@ impl Broker {
         fx.ring();
     }
 
+    /// Asks every client to leave, and completes when all have gone. Nothing is deleted for want of use from here on.
+    pub async fn close_connections(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.connections.close_all().await;
+    }
+
     /// Whether the broker is shutting down.
     pub fn stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
@@ -220,7 +224,7 @@ impl Running {
             watermark: Watermark::default(),
             replies: Replies::default(),
             vhosts: DashMap::new(),
-            connections: DashMap::new(),
+            connections: Arc::default(),
             engine: start.engine,
             loader,
             janitor: janitor::Janitor::default(),
@@ -230,7 +234,6 @@ impl Running {
             stopping: AtomicBool::new(false),
             failure: OnceLock::new(),
             failed: tokio::sync::Notify::new(),
-            emptied: Bell::new(),
             config: start.config,
         });
         recover::recover(&broker, &recovered)?;

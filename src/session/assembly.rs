@@ -39,3 +39,8 @@ pub(super) fn out_of_order(assembly: &Assembly) -> Refusal {
         _ => unexpected("expected content body, got non content body frame instead").at(PUBLISH.0, PUBLISH.1),
     }
 }
+
+/// The refusal for content that no publish announces.
+pub(super) fn no_content_due() -> Refusal {
+    unexpected("expected method frame, got non method frame instead")
+}

@@ -6,11 +6,18 @@ use super::channel::Channel;
 use super::context::{Cancelled, Context, Flow, Park};
 use super::names::queue_meant;
 use crate::broker::{REPLY_TO, print_queue};
-use crate::queue::{Got, Lease, Queue, Subscribed, Subscription};
+use crate::queue::{Got, Kind, Lease, Queue, Subscribed, Subscription};
 use crate::wire::encode;
 use crate::wire::refusal::{Refusal, ReplyCode};
 use crate::wire::short::short_string;
 use crate::wire::table::{Table, Value};
+
+/// Consumer arguments that classic queues lack: one of quorum queues, then those of streams.
+const TYPED_ARGUMENTS: [&str; 4] =
+    ["x-consumer-timeout", "x-stream-offset", "x-stream-filter", "x-stream-match-unfiltered"];
+
+/// Consumer arguments that only streams have.
+const STREAM_ARGUMENTS: &[&str] = TYPED_ARGUMENTS.split_at(1).1;
 
 pub(super) fn handle(context: &mut Context, channel: &mut Channel, method: basic::AMQPMethod) -> Result<(), Refusal> {
     match method {
@@ -86,7 +93,10 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
     }
     let name = queue_meant(channel, &ask.queue)?;
     let queue = context.vhost.usable_queue(&name, context.id())?;
-    subscription.priority = priority(&Table::from(&ask.arguments), &print_queue(&name, &context.vhost.name))?;
+    let arguments = Table::from(&ask.arguments);
+    let printed = print_queue(&name, &context.vhost.name);
+    check_arguments(&arguments, queue.definition().options.kind, &printed)?;
+    subscription.priority = priority(&arguments, &printed)?;
     let credit = channel.credit.get_or_insert_default().clone();
     let consumer = subscription.connect(context.outbox.clone(), Some(queue.clone()), Some(credit));
     // The answer stands in the output before the consumer can be given anything.
@@ -107,6 +117,21 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
                 }
                 _ => Refusal::new(ReplyCode::NotFound, format!("no {}", print_queue(&name, &context.vhost.name))),
             })
+        }
+    }
+}
+
+/// Refuses the arguments that RabbitMQ knows for other types of queue; of those it does not know it takes any.
+fn check_arguments(arguments: &Table, kind: Kind, queue: &str) -> Result<(), Refusal> {
+    let (kind, unsupported) = match kind {
+        Kind::Classic => ("classic", &TYPED_ARGUMENTS[..]),
+        Kind::Quorum => ("quorum", STREAM_ARGUMENTS),
+    };
+    match unsupported.iter().find(|key| arguments.get(key).is_some()) {
+        None => Ok(()),
+        Some(key) => {
+            let text = format!("invalid arg '{key}' for {queue} of queue type rabbit_{kind}_queue");
+            Err(Refusal::new(ReplyCode::PreconditionFailed, text))
         }
     }
 }

@@ -18,17 +18,12 @@ const MOMENT: Duration = Duration::from_secs(3);
 const AGREE: Duration = Duration::from_secs(30);
 
 impl<S> Session<S> {
-    /// Gives everything back: channels end, exclusive queues go, the connection leaves the registry. Once.
+    /// Gives everything back: channels end, exclusive queues go. Once.
     pub(super) fn release(&mut self) {
         if std::mem::replace(&mut self.released, true) {
             return;
         }
         self.outbox.close();
-        self.release_context();
-        self.broker.deregister(self.connection.id);
-    }
-
-    fn release_context(&mut self) {
         let Some(context) = &mut self.context else { return };
         context.park = None;
         context.flush();
@@ -112,8 +107,11 @@ impl<S> Session<S> {
             (10, 51) => self.end_after_output(),
             (10, 50) => {
                 let output = self.context.as_mut().map_or(&mut self.early, |context| &mut context.output);
-                let ok = AMQPClass::Connection(connection::AMQPMethod::CloseOk(connection::CloseOk {}));
-                encode::method(output.buffer(), 0, ok);
+                // A client that does not read is not answered for ever.
+                if output.pending() <= self.broker.config.control_bytes {
+                    let ok = AMQPClass::Connection(connection::AMQPMethod::CloseOk(connection::CloseOk {}));
+                    encode::method(output.buffer(), 0, ok);
+                }
             }
             _ => {}
         }

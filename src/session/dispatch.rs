@@ -3,7 +3,7 @@
 
 use amq_protocol::protocol::{AMQPClass, access, basic, channel as channel_class, confirm, connection, tx};
 
-use super::assembly::out_of_order;
+use super::assembly::{no_content_due, out_of_order};
 use super::channel::{Channel, Phase};
 use super::context::{Context, Flow};
 use super::{Session, Stage, basic as basic_handlers, exchange, publish, queue};
@@ -48,9 +48,10 @@ impl<S> Session<S> {
     }
 
     fn open_channel(&mut self, frame: Frame<'_>) -> Result<(), Refusal> {
-        if frame.kind != FrameKind::Method {
-            let refusal = Refusal::new(ReplyCode::ChannelError, "expected 'channel.open'");
-            return Err(refusal);
+        match frame.kind {
+            FrameKind::Heartbeat => return Err(unexpected(frame)),
+            FrameKind::Header | FrameKind::Body => return Err(no_content_due()),
+            FrameKind::Method => {}
         }
         let ids = method::ids(frame.payload);
         let method = method::decode(frame.payload)?;
@@ -175,8 +176,7 @@ fn on_channel(context: &mut Context, channel: &mut Channel, frame: Frame<'_>) ->
         FrameKind::Body => return publish::body(context, channel, frame.payload).map(|()| done()),
         FrameKind::Header => {
             if channel.assembly.is_none() {
-                let text = "expected method frame, got non method frame instead";
-                return Err(Refusal::new(ReplyCode::UnexpectedFrame, text));
+                return Err(no_content_due());
             }
             let header = method::decode_header(frame.payload)?;
             return publish::header(context, channel, header).map(|()| done());

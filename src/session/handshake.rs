@@ -15,7 +15,7 @@ use crate::auth::{User, sasl};
 use crate::queue::Effects;
 use crate::telemetry::printable;
 use crate::wire::encode;
-use crate::wire::frame::{Frame, FrameKind};
+use crate::wire::frame::{self, Frame, FrameKind};
 use crate::wire::method::{self, Method};
 use crate::wire::refusal::{Refusal, ReplyCode};
 use crate::wire::table::{Table, Value};
@@ -118,9 +118,8 @@ impl<S> Session<S> {
         if matches!(frame.kind, FrameKind::Heartbeat) && frame.channel == 0 {
             return Ok(());
         }
-        let silent = |text: &str| Failure::Silent(text.to_owned());
         if frame.kind != FrameKind::Method || frame.channel != 0 {
-            return Err(self.failure(Refusal::new(ReplyCode::UnexpectedFrame, "unexpected frame")));
+            return Err(self.failure(frame::unexpected(frame)));
         }
         let decoded = method::decode(frame.payload).map_err(|refusal| self.failure(refusal))?;
         let (class, id) = method::ids(frame.payload);
@@ -133,7 +132,6 @@ impl<S> Session<S> {
             (Stage::OpenDue { .. }, connection::AMQPMethod::Open(open)) => {
                 self.open(open.virtual_host.as_str()).map_err(|refusal| Failure::Refused(refusal.at(10, 40)))
             }
-            (_, connection::AMQPMethod::Close(_)) => Err(silent("the client gave up")),
             _ => Err(self.failure(unexpected().at(class, id))),
         }
     }

@@ -41,7 +41,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use crate::auth::User;
-use crate::broker::{Broker, Connection};
+use crate::broker::{Broker, Connection, Listed};
 use crate::queue::{Drained, Outbox};
 use crate::wire::frame::{self, INITIAL_FRAME_MAX};
 use channel::Channel;
@@ -111,6 +111,8 @@ pub struct Session<S> {
     /// No input is read until this epoch is committed: the disk is behind.
     throttled: u64,
     released: bool,
+    /// Last: it tells that everything above has been let go of.
+    _listed: Listed,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -118,7 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub fn new(stream: S, broker: Arc<Broker>, peer: SocketAddr, local: SocketAddr) -> Self {
         let outbox = Arc::new(Outbox::new(broker.config.outbox_bytes));
         let connection = Arc::new(Connection::new(broker.unique(), peer, local, outbox.bell().clone()));
-        broker.register(&connection);
+        let listed = broker.connections.list(&connection);
         let timer = Box::pin(tokio::time::sleep(broker.config.handshake_timeout));
         Self {
             stream,
@@ -140,6 +142,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             awaiting: 0,
             throttled: 0,
             released: false,
+            _listed: listed,
             broker,
         }
     }
@@ -327,6 +330,10 @@ impl<S> Session<S> {
         self.deliverable = true;
         if let Some(refusal) = self.connection.kicked() {
             self.refuse(&refusal);
+            // A connection that is over already has no reason to wait for its client.
+            if matches!(self.stage, Stage::Silent | Stage::Leaving { .. }) {
+                self.end();
+            }
         }
         let committed = self.broker.watermark.get();
         if let Some(context) = &mut self.context {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::assembly::{Assembly, Content, PUBLISH, out_of_order, unexpected};
+use super::assembly::{Assembly, Content, PUBLISH, no_content_due, out_of_order, unexpected};
 use super::channel::Channel;
 use super::context::Context;
 use super::properties;
@@ -37,7 +37,7 @@ pub(super) fn begin(channel: &mut Channel, publish: Publish<'_>) {
 /// Takes the content header of the publish under assembly.
 pub(super) fn header(context: &mut Context, channel: &mut Channel, header: ContentHeader<'_>) -> Result<(), Refusal> {
     let Some(assembly) = &mut channel.assembly else {
-        return Err(unexpected("expected method frame, got non method frame instead"));
+        return Err(no_content_due());
     };
     if !matches!(assembly.content, Content::Header) {
         return Err(out_of_order(assembly));
@@ -65,7 +65,7 @@ pub(super) fn header(context: &mut Context, channel: &mut Channel, header: Conte
 /// Takes a body frame of the publish under assembly.
 pub(super) fn body(context: &mut Context, channel: &mut Channel, piece: &[u8]) -> Result<(), Refusal> {
     let Some(assembly) = &mut channel.assembly else {
-        return Err(unexpected("expected method frame, got non method frame instead"));
+        return Err(no_content_due());
     };
     let (fits, remaining) = match &mut assembly.content {
         Content::Header => return Err(out_of_order(assembly)),

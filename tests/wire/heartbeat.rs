@@ -1,0 +1,67 @@
+//! Heartbeats of one second, in both directions. Events are awaited; how long they took is not looked at.
+
+use crate::client::Client;
+use crate::frames::{self, HEADER, heartbeat, login, open, open_ok, tune, tune_ok};
+use crate::script::{Script, start, stop};
+
+/// Heartbeats of the broker, two a second, after which a silent client would be long gone.
+const LONG: usize = 10;
+
+/// A client that has agreed on a heartbeat of one second.
+fn agreed() -> Script {
+    Script::raw()
+        .send(HEADER)
+        .expect_method(0, (10, 10))
+        .ask(login(), tune())
+        .send(tune_ok(2047, 131_072, 1))
+        .ask(open("/"), open_ok())
+        .ask(frames::channel_open(1), frames::channel_open_ok(1))
+}
+
+#[tokio::test]
+async fn a_silent_client_hears_heartbeats_and_then_nothing() {
+    let server = start(|_| {});
+    let mut client = Client::connect(server.addresses()[0]).await;
+    agreed().perform(&mut client).await;
+    let mut heard = 0;
+    while let Some(frame) = client.frame().await {
+        assert_eq!(frame, heartbeat(), "no connection.close: {}", crate::client::show(&frame));
+        heard += 1;
+    }
+    assert!(heard > 0);
+    stop(server).await;
+}
+
+#[tokio::test]
+async fn any_octet_is_a_sign_of_life() {
+    let server = start(|_| {});
+    let body = b"a body that comes octet by octet";
+    let publish = frames::publish(1, "", "nowhere", "mandatory", frames::Properties::default(), body);
+    for said in [heartbeat().repeat(LONG), publish] {
+        let mut client = Client::connect(server.addresses()[0]).await;
+        agreed().perform(&mut client).await;
+        let step = said.len() / LONG;
+        for octets in said.chunks(step).take(LONG) {
+            client.expect(&heartbeat(), "the broker is alive").await;
+            client.send(octets).await;
+        }
+    }
+    stop(server).await;
+}
+
+#[tokio::test]
+async fn a_broken_frame_in_time_does_not_keep_a_client_alive() {
+    let server = start(|_| {});
+    let mut client = Client::connect(server.addresses()[0]).await;
+    agreed().perform(&mut client).await;
+    client.send(&frames::frame(3, 1, &[0; 100])[..50]).await;
+    while let Some(frame) = client.frame().await {
+        assert_eq!(frame, heartbeat(), "{}", crate::client::show(&frame));
+    }
+    stop(server).await;
+}
+
+#[tokio::test]
+async fn answers_do_for_heartbeats() {
+    agreed().ask(frames::flow(1, true), frames::flow_ok(1)).close().replay().await;
+}

@@ -1,0 +1,22 @@
+//! The broker over raw sockets: exact frames in, exact frames out.
+//!
+//! Each test is a script of steps against a broker of its own in this process. The frames that clients and brokers
+//! exchange are built by `amq-protocol`, not by the broker's own encoders. Texts, codes and ids are RabbitMQ's.
+
+mod bad_input;
+mod bystander;
+mod channels;
+mod client;
+mod confirm;
+mod consume;
+mod exchanges;
+mod frames;
+mod framing;
+mod handshake;
+mod heartbeat;
+mod publish;
+mod queues;
+mod refused;
+mod reply_to;
+mod script;
+mod slow_reader;
