@@ -170,7 +170,7 @@ impl Server {
     /// Stops in order: no new clients, the present ones are told (320) and given a moment, everything is made durable.
     pub async fn stop(mut self) -> Result<(), ServerError> {
         self.accepting.shutdown().await;
-        self.running.broker.close_all().await;
+        self.running.broker.close_connections().await;
         Ok(self.running.stop().await?)
     }
 }

@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::Broker;
+use dashmap::DashMap;
+
 use crate::sync::{Bell, Mutex, Rank};
 use crate::wire::refusal::{Refusal, ReplyCode};
 
@@ -41,35 +43,59 @@ impl Connection {
     }
 }
 
-impl Broker {
-    /// Lists a connection, from the moment it is accepted. One that comes while the broker shuts down is closed.
-    pub fn register(&self, connection: &Arc<Connection>) {
-        self.connections.insert(connection.id, connection.clone());
-        if self.stopping() {
-            connection.kick(shutdown());
+/// The list of connections, from their accept to the end of their sessions.
+#[derive(Debug, Default)]
+pub struct Connections {
+    listed: DashMap<ConnectionId, Arc<Connection>>,
+    stopping: AtomicBool,
+    /// Rung when the last connection has gone.
+    emptied: Bell,
+}
+
+/// A place on the list, given up when dropped. It must be what a session drops last: whoever waits for the list to be
+/// empty relies on the sessions holding nothing any more.
+#[derive(Debug)]
+pub struct Listed {
+    connections: Arc<Connections>,
+    id: ConnectionId,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.connections.listed.remove(&self.id);
+        if self.connections.listed.is_empty() {
+            self.connections.emptied.ring();
         }
     }
+}
 
-    /// Takes a connection off the list.
-    pub fn deregister(&self, id: ConnectionId) {
-        self.connections.remove(&id);
-        if self.connections.is_empty() {
-            self.emptied.ring();
+impl Connections {
+    /// Lists a connection. One that comes while all are being closed is closed.
+    pub fn list(self: &Arc<Self>, connection: &Arc<Connection>) -> Listed {
+        self.listed.insert(connection.id, connection.clone());
+        if self.stopping.load(Ordering::Acquire) {
+            connection.kick(shutdown());
         }
+        Listed { connections: self.clone(), id: connection.id }
     }
 
     /// Number of connections.
-    pub fn connections(&self) -> usize {
-        self.connections.len()
+    pub fn len(&self) -> usize {
+        self.listed.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.listed.is_empty()
     }
 
     /// Asks every session to close its connection, and completes when all have ended.
     pub async fn close_all(&self) {
-        self.stopping.store(true, std::sync::atomic::Ordering::Release);
-        for entry in &self.connections {
+        self.stopping.store(true, Ordering::Release);
+        for entry in &self.listed {
             entry.value().kick(shutdown());
         }
-        while !self.connections.is_empty() {
+        while !self.listed.is_empty() {
             self.emptied.rung().await;
         }
     }

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Broker, VirtualHost};
 use crate::message::{Message, death};
@@ -24,11 +25,14 @@ type Letter = (Arc<Queue>, DeadLetter);
 pub(super) struct Courier {
     inbox: Mutex<VecDeque<Letter>>,
     bell: Arc<Bell>,
+    /// No more letters are to be waited for.
+    ending: AtomicBool,
 }
 
 impl Default for Courier {
     fn default() -> Self {
-        Self { inbox: Mutex::new(Rank::Leaf, VecDeque::new()), bell: Arc::new(Bell::new()) }
+        let inbox = Mutex::new(Rank::Leaf, VecDeque::new());
+        Self { inbox, bell: Arc::new(Bell::new()), ending: AtomicBool::new(false) }
     }
 }
 
@@ -37,15 +41,22 @@ impl Courier {
         self.inbox.lock().extend(letters.map(|letter| (from.clone(), letter)));
         self.bell.ring();
     }
+
+    /// Asks the courier to end once every letter there is has arrived and is settled.
+    pub(super) fn end(&self) {
+        self.ending.store(true, Ordering::Release);
+        self.bell.ring();
+    }
 }
 
 /// Sources that wait for their targets' commit, in the order of the epochs.
 type Waiting = VecDeque<(Epoch, Arc<Queue>, Entry)>;
 
-/// Carries letters for ever.
+/// Carries letters until asked to end.
 pub(super) async fn run(broker: Arc<Broker>) {
     let mut waiting = Waiting::new();
     loop {
+        let ending = broker.courier.ending.load(Ordering::Acquire);
         let letters: Vec<Letter> = {
             let mut inbox = broker.courier.inbox.lock();
             let n = inbox.len().min(BUDGET);
@@ -60,6 +71,9 @@ pub(super) async fn run(broker: Arc<Broker>) {
         if !idle {
             tokio::task::yield_now().await;
             continue;
+        }
+        if ending && waiting.is_empty() {
+            return;
         }
         if let Some((epoch, ..)) = waiting.front()
             && broker.watermark.await_epoch(*epoch, &broker.courier.bell)

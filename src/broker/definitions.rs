@@ -13,8 +13,9 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::binding::{Binding, Destination, Identity};
 use super::exchange::Kind;
-use super::topology::{Binding, Destination, Exchange, Identity};
+use super::topology::Exchange;
 use crate::queue;
 use crate::store::{Define, DefinitionKey, QueueId};
 use crate::wire::table::Table;

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::binding::Destination;
 use super::exchange::{Index, Kind};
-use super::topology::{Destination, Exchange, Removed};
+use super::topology::{Exchange, Removed};
 use super::vhost::{VirtualHost, on_default_exchange, precondition, print_exchange};
 use super::{Broker, definitions};
 use crate::store::Epoch;

@@ -7,6 +7,7 @@
 //! [`Broker::finish`] is where every queue operation ends: it does what the operation left as effects, with no lock
 //! held.
 
+mod binding;
 mod connection;
 mod courier;
 mod definitions;
@@ -28,14 +29,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use dashmap::DashMap;
 
-pub use connection::{Connection, ConnectionId};
+pub use binding::{Binding, Destination};
+pub use connection::{Connection, ConnectionId, Connections, Listed};
 pub use definitions::DamagedDefinition;
 pub use exchanges::ExchangeDeclare;
 pub use queues::{Declared, QueueDeclare};
 pub use recover::StartError;
 pub use replies::{REPLY_TO, Replies};
 pub use route::{NoRoute, Route};
-pub use topology::{Binding, Destination, Exchange, Topology};
+pub use topology::{Exchange, Topology};
 pub use vhost::{VirtualHost, print_exchange, print_queue};
 
 use crate::auth::Users;
@@ -43,7 +45,6 @@ use crate::clock::{Clock, NEVER};
 use crate::config::Config;
 use crate::queue::{Effects, Intake, Queue, Watermark};
 use crate::store::{Engine, StoreError};
-use crate::sync::Bell;
 
 /// A running broker, shared by all sessions and workers.
 pub struct Broker {
@@ -59,8 +60,9 @@ pub struct Broker {
     pub watermark: Watermark,
     /// Direct reply-to consumers.
     pub replies: Replies,
+    /// Client connections.
+    pub connections: Arc<Connections>,
     vhosts: DashMap<Arc<str>, Arc<VirtualHost>>,
-    connections: DashMap<ConnectionId, Arc<Connection>>,
     engine: Arc<dyn Engine>,
     loader: loader::Loader,
     janitor: janitor::Janitor,
@@ -70,8 +72,6 @@ pub struct Broker {
     stopping: AtomicBool,
     failure: OnceLock<String>,
     failed: tokio::sync::Notify,
-    /// Rung when the last connection has gone.
-    emptied: Bell,
 }
 
 impl std::fmt::Debug for Broker {
@@ -155,6 +155,12 @@ impl Broker {
         fx.ring();
     }
 
+    /// Asks every client to leave, and completes when all have gone. Nothing is deleted for want of use from here on.
+    pub async fn close_connections(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.connections.close_all().await;
+    }
+
     /// Whether the broker is shutting down.
     pub fn stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
@@ -202,7 +208,8 @@ pub struct Running {
     pub broker: Arc<Broker>,
     writer: std::thread::JoinHandle<Result<(), StoreError>>,
     loader: std::thread::JoinHandle<()>,
-    tasks: Vec<tokio::task::JoinHandle<()>>,
+    janitor: tokio::task::JoinHandle<()>,
+    courier: tokio::task::JoinHandle<()>,
 }
 
 impl Running {
@@ -217,7 +224,7 @@ impl Running {
             watermark: Watermark::default(),
             replies: Replies::default(),
             vhosts: DashMap::new(),
-            connections: DashMap::new(),
+            connections: Arc::default(),
             engine: start.engine,
             loader,
             janitor: janitor::Janitor::default(),
@@ -227,23 +234,30 @@ impl Running {
             stopping: AtomicBool::new(false),
             failure: OnceLock::new(),
             failed: tokio::sync::Notify::new(),
-            emptied: Bell::new(),
             config: start.config,
         });
         recover::recover(&broker, &recovered)?;
-        let tasks = vec![tokio::spawn(janitor::run(broker.clone())), tokio::spawn(courier::run(broker.clone()))];
+        let janitor = tokio::spawn(janitor::run(broker.clone()));
+        let courier = tokio::spawn(courier::run(broker.clone()));
         let writer = writer::spawn(broker.clone())?;
         let loader = loader::spawn(broker.clone(), requests)?;
-        Ok(Self { broker, writer, loader, tasks })
+        Ok(Self { broker, writer, loader, janitor, courier })
     }
 
     /// Ends the workers and makes everything durable. Sessions must have ended.
-    pub async fn stop(self) -> Result<(), StoreError> {
+    pub async fn stop(mut self) -> Result<(), StoreError> {
         self.broker.stopping.store(true, Ordering::Release);
-        for task in self.tasks {
-            task.abort();
-            // Cancelled, which is no news; afterwards it holds nothing any more.
-            let _ = task.await;
+        self.janitor.abort();
+        // Cancelled, which is no news; afterwards it holds nothing any more.
+        let _ = self.janitor.await;
+        // The dead letters there are arrive, so that an orderly stop neither repeats nor revives a message.
+        self.broker.courier.end();
+        tokio::select! {
+            _ = &mut self.courier => {}
+            _ = self.broker.failed() => {
+                self.courier.abort();
+                let _ = self.courier.await;
+            }
         }
         self.broker.loader.stop();
         self.broker.intake.stop();

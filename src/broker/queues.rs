@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::topology::{Destination, Removed};
+use super::binding::Destination;
+use super::topology::Removed;
 use super::vhost::{VirtualHost, on_default_exchange, precondition, print_queue};
 use super::{Broker, definitions};
 use crate::queue::{Definition, Effects, Kind, Options, Queue, State, options};

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::binding::{Destination, Identity};
 use super::definitions::{self, BindingRecord, DamagedDefinition, ExchangeRecord, QueueRecord, Record, VhostRecord};
 use super::exchange::Index;
-use super::topology::{Destination, Exchange, Identity};
+use super::topology::Exchange;
 use super::{Broker, VirtualHost};
 use crate::queue::{Definition, Effects, Options, Queue};
 use crate::store::{Define, QueueId, Recovered, StoreError};

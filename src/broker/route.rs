@@ -6,7 +6,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::topology::{Destination, Topology};
+use super::binding::Destination;
+use super::topology::Topology;
 use crate::queue::Queue;
 use crate::store::QueueId;
 use crate::wire::table::RawTable;

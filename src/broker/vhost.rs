@@ -7,8 +7,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::binding::{Destination, Identity};
 use super::exchange::{Index, Kind};
-use super::topology::{Destination, Exchange, Identity, Removed, Topology};
+use super::topology::{Exchange, Removed, Topology};
 use super::{Broker, definitions};
 use crate::queue::Queue;
 use crate::store::{Define, Epoch};

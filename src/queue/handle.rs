@@ -258,9 +258,10 @@ impl Queue {
         self.state.lock().journal.take()
     }
 
-    /// Positions to be marked as redelivered by a clean shutdown; see [`State::redelivered`].
-    pub fn redelivered(&self) -> Option<Vec<Seq>> {
-        self.state.lock().redelivered()
+    /// Positions to be marked as redelivered by a clean shutdown, once abandoned leases are back; see
+    /// [`State::redelivered`].
+    pub fn redelivered(self: &Arc<Self>) -> Option<Vec<Seq>> {
+        self.with(false, |state| state.redelivered()).0
     }
 
     /// Keeps a message whose lease was dropped by accident until the next operation returns it. Never locks the queue:

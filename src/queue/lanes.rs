@@ -22,7 +22,7 @@ pub(super) struct Middle {
     pub count: u64,
     /// Octets of their bodies.
     pub bytes: u64,
-    /// Earliest expiry among the first of them, if known; [`NEVER`] otherwise.
+    /// Earliest expiry among the first of them; 0 while that is not known, so that the queue looks.
     pub head_expiry: Millis,
 }
 
@@ -138,11 +138,12 @@ impl Lanes {
         Some(entry)
     }
 
-    /// The earliest moment at which a lane's front message expires (only fronts do).
-    pub(super) fn deadline(&self) -> Millis {
+    /// The earliest moment at which a lane's front message expires (only fronts do). While a load is under way
+    /// (`loading`), fronts on disk have none: nothing can be done about them before it has come.
+    pub(super) fn deadline(&self, loading: bool) -> Millis {
         let of = |lane: &Lane| {
             let resident = lane.returned.values().next().or_else(|| lane.head.front()).map(|e| e.expires_at);
-            resident.or(lane.middle.map(|m| m.head_expiry)).unwrap_or(NEVER)
+            resident.or(lane.middle.filter(|_| !loading).map(|m| m.head_expiry)).unwrap_or(NEVER)
         };
         self.levels.iter().map(of).min().unwrap_or(NEVER)
     }
@@ -208,7 +209,7 @@ impl Lanes {
         middle.count = middle.count.saturating_sub(loaded);
         middle.bytes = middle.bytes.saturating_sub(bytes);
         if let Some(from) = next {
-            slot.middle = Some(Middle { from, head_expiry: NEVER, ..middle });
+            slot.middle = Some(Middle { from, head_expiry: 0, ..middle });
         } else {
             self.count = self.count.saturating_sub(middle.count);
             self.bytes = self.bytes.saturating_sub(middle.bytes);

@@ -22,6 +22,8 @@ pub mod options;
 mod outbox;
 mod roster;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use consumer::{ChannelCredit, Consumer, Subscription};
 pub use effects::{DeadLetter, Effects, Load, Reason};

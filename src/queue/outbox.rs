@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{Consumer, Entry};
 use crate::sync::{Bell, Mutex, MutexGuard, Rank};
 
-/// What a delivery costs of the budget beside its body, in octets: entry, method and header frames.
+/// What a delivery costs of the budget beside its record, in octets: entry, method and header frames.
 const OVERHEAD: usize = 128;
 
 /// Something to be written to the client.
@@ -55,7 +55,7 @@ pub struct Drained {
 }
 
 impl Outbox {
-    /// An empty outbox; `budget` is in octets of bodies and overhead. One delivery always fits an empty outbox.
+    /// An empty outbox; `budget` is in octets of records and overhead. One delivery always fits an empty outbox.
     pub fn new(budget: usize) -> Self {
         Self { inner: Mutex::new(Rank::Leaf, Inner::default()), bell: Arc::new(Bell::new()), budget }
     }
@@ -138,7 +138,7 @@ impl Opened<'_> {
     #[inline]
     pub(super) fn push(&mut self, consumer: &Arc<Consumer>, entry: Entry) {
         let inner = &mut *self.inner;
-        inner.bytes += entry.body_len as usize + OVERHEAD;
+        inner.bytes += entry.message.record().len() + OVERHEAD;
         inner.entries.push(entry);
         if let Some(Item::Deliver { consumer: last, count }) = inner.items.last_mut()
             && Arc::ptr_eq(last, consumer)

@@ -161,13 +161,23 @@ impl State {
                 continue;
             }
             let entry = self.admit(message, now);
-            let immediate = entry.expires_at <= now;
-            self.lanes.push(entry);
-            // With a refusing limit each message must have had its chance to leave before the next is judged; one
-            // with a time to live of 0 must be taken now or never.
-            if immediate || self.options.overflow != Overflow::DropHead {
+            // A run of messages gives the same result at once as one by one, with three exceptions. With a refusing
+            // limit each must have had its chance to leave before the next is judged. One with a time to live of 0 is
+            // taken now or never, after those before it. Among priorities, a higher one behind a lower must not be
+            // preferred by a consumer that was free for the first, nor be dropped in its stead.
+            let now_or_never = entry.expires_at <= now;
+            let refusing = self.options.overflow != Overflow::DropHead;
+            if now_or_never {
                 self.pump(now, fx);
-                self.expire(now, fx);
+                self.drop_head(fx);
+            }
+            self.lanes.push(entry);
+            if now_or_never || refusing || self.options.max_priority > 0 {
+                self.pump(now, fx);
+                if now_or_never || refusing {
+                    self.expire(now, fx);
+                }
+                self.drop_head(fx);
             }
         }
         self.pump(now, fx);
@@ -485,7 +495,7 @@ impl State {
 
     /// Tells the janitor if it has to look earlier than it knows.
     fn report(&mut self, fx: &mut Effects) {
-        let deadline = self.lanes.deadline().min(self.idle_deadline());
+        let deadline = self.lanes.deadline(self.loading).min(self.idle_deadline());
         if deadline < self.reported && !self.deleted {
             self.reported = deadline;
             fx.deadline = deadline;
@@ -517,10 +527,11 @@ impl State {
                 body_len: stored.message.body_len(),
                 lane: asked.lane,
                 durable: true,
-                redelivered: match &self.redelivered {
-                    Redelivered::Below(seq) => stored.seq < *seq,
-                    Redelivered::These(seqs) => seqs.contains(&stored.seq),
-                },
+                redelivered: stored.message.facts().redelivered
+                    || match &self.redelivered {
+                        Redelivered::Below(seq) => stored.seq < *seq,
+                        Redelivered::These(seqs) => seqs.contains(&stored.seq),
+                    },
                 message: stored.message,
             });
             let entries = entries.collect();
@@ -564,8 +575,11 @@ impl State {
     }
 
     /// Positions of kept ready messages that were handed to a client before, ascending; `None` if that is not known
-    /// one by one (messages from before a crash are still on disk).
+    /// one by one (messages from before a crash are still on disk, or some are leased: to the courier, say).
     pub fn redelivered(&self) -> Option<Vec<Seq>> {
+        if self.leased > 0 {
+            return None;
+        }
         let mut seqs: Vec<Seq> = self.lanes.redelivered().filter(|e| e.durable).map(|e| e.seq).collect();
         let paged = |seq: Seq| self.lanes.middles().any(|m| (m.from..m.until).contains(&seq));
         match &self.redelivered {

@@ -3,8 +3,7 @@
 use amq_protocol::protocol::{AMQPClass, basic};
 
 use super::channel::Channel;
-use super::context::{Cancelled, Context, Park};
-use super::dispatch::Flow;
+use super::context::{Cancelled, Context, Flow, Park};
 use super::names::queue_meant;
 use crate::broker::{REPLY_TO, print_queue};
 use crate::queue::{Got, Kind, Lease, Queue, Subscribed, Subscription};

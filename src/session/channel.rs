@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::assembly::Assembly;
 use super::context::Context;
 use super::gate::Gate;
-use super::publish::Assembly;
 use super::unacked::Unacked;
 use crate::queue::{ChannelCredit, Consumer, Queue};
 
@@ -24,6 +24,8 @@ pub(super) struct Channel {
     pub(super) number: u16,
     pub(super) phase: Phase,
     pub(super) assembly: Option<Assembly>,
+    /// Memory for the address of the next publish.
+    pub(super) address: Vec<u8>,
     /// Present once confirms are selected.
     pub(super) gate: Option<Gate>,
     pub(super) unacked: Unacked,
@@ -45,6 +47,7 @@ impl Channel {
             number,
             phase: Phase::Open,
             assembly: None,
+            address: Vec::new(),
             gate: None,
             unacked: Unacked::default(),
             last_tag: 0,

@@ -18,17 +18,12 @@ const MOMENT: Duration = Duration::from_secs(3);
 const AGREE: Duration = Duration::from_secs(30);
 
 impl<S> Session<S> {
-    /// Gives everything back: channels end, exclusive queues go, the connection leaves the registry. Once.
+    /// Gives everything back: channels end, exclusive queues go. Once.
     pub(super) fn release(&mut self) {
         if std::mem::replace(&mut self.released, true) {
             return;
         }
         self.outbox.close();
-        self.release_context();
-        self.broker.deregister(self.connection.id);
-    }
-
-    fn release_context(&mut self) {
         let Some(context) = &mut self.context else { return };
         context.park = None;
         context.flush();
@@ -154,8 +149,8 @@ impl<S> Session<S> {
 
     /// A client that asks and never reads the answers is cut off.
     pub(super) fn check_output(&mut self) {
-        let pending = self.context.as_ref().map_or(0, |context| context.output.pending());
-        if pending > self.broker.config.control_bytes + self.broker.config.outbox_bytes
+        let backlog = self.context.as_ref().map_or(0, |context| context.output.backlog());
+        if backlog > self.broker.config.control_bytes + self.broker.config.outbox_bytes
             && matches!(self.stage, Stage::Open)
         {
             self.refuse(&Refusal::new(ReplyCode::ResourceError, "too many unread replies"));

@@ -11,7 +11,7 @@ use amq_protocol::protocol::AMQPClass;
 use amq_protocol::types::ShortString;
 
 use super::memo::Memo;
-use super::publish::Publisher;
+use super::runs::Publisher;
 use super::write::Output;
 use crate::auth::User;
 use crate::broker::{Broker, Connection, VirtualHost};
@@ -25,6 +25,15 @@ use crate::wire::encode;
 pub(super) struct Capabilities {
     pub(super) consumer_cancel_notify: bool,
     pub(super) authentication_failure_close: bool,
+}
+
+/// What a frame leads to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// It is dealt with.
+    Done,
+    /// It cannot be dealt with yet: to be looked at again.
+    Again,
 }
 
 /// An answer that waits.

@@ -3,21 +3,13 @@
 
 use amq_protocol::protocol::{AMQPClass, access, basic, channel as channel_class, confirm, connection, tx};
 
+use super::assembly::{no_content_due, out_of_order};
 use super::channel::{Channel, Phase};
-use super::context::Context;
+use super::context::{Context, Flow};
 use super::{Session, Stage, basic as basic_handlers, exchange, publish, queue};
 use crate::wire::frame::{Frame, FrameKind, unexpected};
 use crate::wire::method::{self, Method};
 use crate::wire::refusal::{Radius, Refusal, ReplyCode};
-
-/// What a frame leads to.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Flow {
-    /// It is dealt with.
-    Done,
-    /// It cannot be dealt with yet: to be looked at again.
-    Again,
-}
 
 impl<S> Session<S> {
     /// Deals with one frame of an open connection. A refusal closes the connection.
@@ -58,7 +50,7 @@ impl<S> Session<S> {
     fn open_channel(&mut self, frame: Frame<'_>) -> Result<(), Refusal> {
         match frame.kind {
             FrameKind::Heartbeat => return Err(unexpected(frame)),
-            FrameKind::Header | FrameKind::Body => return Err(publish::no_content_due()),
+            FrameKind::Header | FrameKind::Body => return Err(no_content_due()),
             FrameKind::Method => {}
         }
         let ids = method::ids(frame.payload);
@@ -103,7 +95,7 @@ impl<S> Session<S> {
         if let Some(context) = &mut self.context {
             context.flush();
         }
-        // What queues have refused here must not be told to the next channel of this number.
+        // What was published before is confirmed before: a later channel of this number counts anew.
         self.confirm();
         let (Some(context), Some(channel)) = (&mut self.context, self.channels.get_mut(&number)) else { return };
         let why = refusal.to_string();
@@ -184,7 +176,7 @@ fn on_channel(context: &mut Context, channel: &mut Channel, frame: Frame<'_>) ->
         FrameKind::Body => return publish::body(context, channel, frame.payload).map(|()| done()),
         FrameKind::Header => {
             if channel.assembly.is_none() {
-                return Err(publish::no_content_due());
+                return Err(no_content_due());
             }
             let header = method::decode_header(frame.payload)?;
             return publish::header(context, channel, header).map(|()| done());
@@ -192,7 +184,7 @@ fn on_channel(context: &mut Context, channel: &mut Channel, frame: Frame<'_>) ->
         FrameKind::Method => {}
     }
     if let Some(assembly) = &channel.assembly {
-        return Err(publish::out_of_order(assembly));
+        return Err(out_of_order(assembly));
     }
     if method::ids(frame.payload) == (60, 10) {
         basic_handlers::check_prefetch_size(frame.payload)?;

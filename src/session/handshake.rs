@@ -240,7 +240,7 @@ impl<S> Session<S> {
             frame_max: self.tuned.frame_max,
             output: std::mem::take(&mut self.early),
             memo: super::memo::Memo::default(),
-            publisher: super::publish::Publisher::default(),
+            publisher: super::runs::Publisher::default(),
             park: None,
             fx: Effects::default(),
             cancelled: Vec::new(),

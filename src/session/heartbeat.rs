@@ -66,7 +66,10 @@ impl<S> Session<S> {
         let Some(context) = &mut self.context else { return };
         self.beats.quiet = if std::mem::take(&mut self.beats.heard) { 0 } else { self.beats.quiet + 1 };
         let said = std::mem::take(&mut self.beats.said);
-        context.output.relax();
+        if !said {
+            context.output.relax();
+            context.publisher.relax();
+        }
         self.channels.values_mut().for_each(|channel| channel.unacked.relax());
         if self.rest.is_empty() {
             self.rest.shrink_to(0);

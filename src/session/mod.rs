@@ -9,6 +9,7 @@
 //! An idle session owns no read buffer (the thread lends one) and next to no write buffer.
 //! Deliberately absent: locks held across a wait, topology internals, queue state.
 
+mod assembly;
 mod basic;
 mod channel;
 mod close;
@@ -21,8 +22,10 @@ mod handshake;
 mod heartbeat;
 mod memo;
 mod names;
+mod properties;
 mod publish;
 mod queue;
+mod runs;
 mod unacked;
 mod write;
 
@@ -38,12 +41,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use crate::auth::User;
-use crate::broker::{Broker, Connection};
+use crate::broker::{Broker, Connection, Listed};
 use crate::queue::{Drained, Outbox};
 use crate::wire::frame::{self, INITIAL_FRAME_MAX};
 use channel::Channel;
-use context::{Capabilities, Context, Park};
-use dispatch::Flow;
+use context::{Capabilities, Context, Flow, Park};
 use handshake::{Failure, Tuned};
 use write::Output;
 
@@ -109,6 +111,8 @@ pub struct Session<S> {
     /// No input is read until this epoch is committed: the disk is behind.
     throttled: u64,
     released: bool,
+    /// Last: it tells that everything above has been let go of.
+    _listed: Listed,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -116,7 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub fn new(stream: S, broker: Arc<Broker>, peer: SocketAddr, local: SocketAddr) -> Self {
         let outbox = Arc::new(Outbox::new(broker.config.outbox_bytes));
         let connection = Arc::new(Connection::new(broker.unique(), peer, local, outbox.bell().clone()));
-        broker.register(&connection);
+        let listed = broker.connections.list(&connection);
         let timer = Box::pin(tokio::time::sleep(broker.config.handshake_timeout));
         Self {
             stream,
@@ -138,6 +142,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             awaiting: 0,
             throttled: 0,
             released: false,
+            _listed: listed,
             broker,
         }
     }
@@ -325,6 +330,10 @@ impl<S> Session<S> {
         self.deliverable = true;
         if let Some(refusal) = self.connection.kicked() {
             self.refuse(&refusal);
+            // A connection that is over already has no reason to wait for its client.
+            if matches!(self.stage, Stage::Silent | Stage::Leaving { .. }) {
+                self.end();
+            }
         }
         let committed = self.broker.watermark.get();
         if let Some(context) = &mut self.context {

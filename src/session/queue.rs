@@ -1,6 +1,7 @@
 //! Class queue: declare, bind, unbind, purge, delete.
 
 use amq_protocol::protocol::{AMQPClass, queue};
+use amq_protocol::types::ShortString;
 
 use super::channel::Channel;
 use super::context::Context;
@@ -79,27 +80,34 @@ fn refuse_reply(name: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn bind(context: &mut Context, channel: &Channel, ask: &queue::Bind) -> Result<(), Refusal> {
-    let name = queue_meant(channel, &ask.queue)?;
+/// What a bind or unbind names.
+struct Ends {
+    queue: String,
+    exchange: String,
+    key: String,
+}
+
+fn ends(channel: &Channel, queue: &ShortString, exchange: &ShortString, key: &ShortString) -> Result<Ends, Refusal> {
+    let name = queue_meant(channel, queue)?;
     refuse_reply(&name)?;
     // With queue and key both empty, both mean the last declared queue.
-    let both_empty = ask.queue.as_str().is_empty() && ask.routing_key.as_str().is_empty();
-    let key = if both_empty { name.as_str() } else { ask.routing_key.as_str() };
+    let both_empty = queue.as_str().is_empty() && key.as_str().is_empty();
+    let key = if both_empty { name.clone() } else { key.to_string() };
+    Ok(Ends { queue: name, exchange: clean(exchange), key })
+}
+
+fn bind(context: &mut Context, channel: &Channel, ask: &queue::Bind) -> Result<(), Refusal> {
+    let Ends { queue, exchange, key } = ends(channel, &ask.queue, &ask.exchange, &ask.routing_key)?;
     let arguments = Table::from(&ask.arguments);
-    let exchange = clean(&ask.exchange);
-    let epoch = context.vhost.bind_queue(&context.broker, &name, &exchange, key, arguments, context.id())?;
+    let epoch = context.vhost.bind_queue(&context.broker, &queue, &exchange, &key, arguments, context.id())?;
     context.reply(epoch, ask.nowait, channel.number, ok(queue::AMQPMethod::BindOk(queue::BindOk {})));
     Ok(())
 }
 
 fn unbind(context: &mut Context, channel: &Channel, ask: &queue::Unbind) -> Result<(), Refusal> {
-    let name = queue_meant(channel, &ask.queue)?;
-    refuse_reply(&name)?;
-    let both_empty = ask.queue.as_str().is_empty() && ask.routing_key.as_str().is_empty();
-    let key = if both_empty { name.as_str() } else { ask.routing_key.as_str() };
+    let Ends { queue, exchange, key } = ends(channel, &ask.queue, &ask.exchange, &ask.routing_key)?;
     let arguments = Table::from(&ask.arguments);
-    let exchange = clean(&ask.exchange);
-    let epoch = context.vhost.unbind_queue(&context.broker, &name, &exchange, key, &arguments, context.id())?;
+    let epoch = context.vhost.unbind_queue(&context.broker, &queue, &exchange, &key, &arguments, context.id())?;
     context.reply(epoch, false, channel.number, ok(queue::AMQPMethod::UnbindOk(queue::UnbindOk {})));
     Ok(())
 }

@@ -30,8 +30,8 @@ pub(super) struct Output {
     /// Bodies, each with the position in `flat` before which it stands.
     splices: VecDeque<(usize, Bytes)>,
     spliced: usize,
-    /// Something was written since the last look.
-    busy: bool,
+    /// Length of the longest body among what is not yet written.
+    longest: usize,
 }
 
 impl Output {
@@ -45,6 +45,11 @@ impl Output {
     #[inline]
     pub(super) fn pending(&self) -> usize {
         self.flat.len() - self.written + self.spliced
+    }
+
+    /// Octets not yet written beyond the longest body: one message always fits, however small the limits.
+    pub(super) fn backlog(&self) -> usize {
+        self.pending().saturating_sub(self.longest)
     }
 
     /// Appends content header and body of a message.
@@ -61,6 +66,7 @@ impl Output {
 
     fn splice(&mut self, channel: u16, body: &Bytes, frame_max: u32) {
         let limit = if frame_max == 0 { u32::MAX } else { frame_max - 8 };
+        self.longest = self.longest.max(body.len());
         let mut rest = body.clone();
         while !rest.is_empty() {
             let len = u32::try_from(rest.len()).unwrap_or(u32::MAX).min(limit);
@@ -97,7 +103,6 @@ impl Output {
 
     /// Notes that the first `n` octets were written.
     pub(super) fn advance(&mut self, mut n: usize) {
-        self.busy = true;
         while n > 0 {
             let next = self.splices.front().map_or(self.flat.len(), |(before, _)| *before);
             let flat = (next - self.written).min(n);
@@ -119,12 +124,13 @@ impl Output {
         if self.written == self.flat.len() && self.splices.is_empty() {
             self.flat.clear();
             self.written = 0;
+            self.longest = 0;
         }
     }
 
-    /// Gives memory back if nothing was written since the last call.
+    /// Gives memory back, if there is nothing to write.
     pub(super) fn relax(&mut self) {
-        if !std::mem::take(&mut self.busy) && self.flat.is_empty() {
+        if self.flat.is_empty() {
             self.flat.shrink_to(KEPT);
             self.splices.shrink_to(0);
         }

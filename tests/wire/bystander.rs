@@ -70,7 +70,7 @@ async fn fetch(owner: &mut Client) {
 async fn only_one_left(server: &Server) {
     let patience = std::time::Duration::from_secs(20);
     let gone = async {
-        while server.broker().connections() > 1 {
+        while server.broker().connections.len() > 1 {
             tokio::task::yield_now().await;
         }
     };

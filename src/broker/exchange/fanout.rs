@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::broker::topology::Binding;
+use crate::broker::binding::Binding;
 
 #[derive(Debug, Default)]
 pub(in crate::broker) struct Fanout {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::broker::topology::Binding;
+use crate::broker::binding::Binding;
 use crate::wire::table::{RawTable, Table, Value};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ mod topic;
 
 use std::sync::Arc;
 
-use super::topology::Binding;
+use super::binding::Binding;
 use crate::wire::table::{RawTable, Table};
 
 /// The type of an exchange.

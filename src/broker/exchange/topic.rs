@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::broker::topology::Binding;
+use crate::broker::binding::Binding;
 
 /// Most `#` words in one binding key, as RabbitMQ 4.3.5 has it.
 const MAX_HASHES: usize = 2;

@@ -1,0 +1,116 @@
+//! The queue's state machine by example. The model test in `tests/model` covers what nobody thought of; here stands what
+//! somebody did.
+
+use std::sync::Arc;
+
+use super::{ChannelCredit, Consumer, Drained, Effects, Options, Outbox, State, Subscription};
+use crate::clock::{Millis, NEVER};
+use crate::message::{Draft, Facts, Message, address};
+use crate::store::{Page, RecoveredLane, RecoveredQueue, Stored};
+
+const NOW: Millis = 1_000;
+
+fn message(body: &[u8], facts: Facts) -> Message {
+    let mut draft = Draft::new(&address(b"", b"q").unwrap(), &[0, 0], body.len() as u64, facts);
+    assert!(draft.try_extend(body));
+    draft.finish().unwrap()
+}
+
+fn with_priority(body: &[u8], priority: u8) -> Message {
+    message(body, Facts { priority, ..Facts::default() })
+}
+
+fn state(options: Options) -> State {
+    State::new(Arc::new(options), true, false, NOW)
+}
+
+fn push(state: &mut State, messages: Vec<Message>, fx: &mut Effects) {
+    assert!(state.push(messages.into_iter(), NOW, &mut Vec::new(), fx));
+}
+
+/// A consumer with its session's outbox.
+fn subscriber(prefetch: u16) -> (Arc<Consumer>, Arc<Outbox>) {
+    let outbox = Arc::new(Outbox::new(1 << 20));
+    let subscription = Subscription {
+        id: 1,
+        tag: Box::from(&b"c"[..]),
+        channel: 1,
+        no_ack: false,
+        exclusive: false,
+        priority: 0,
+        prefetch,
+    };
+    (subscription.connect(outbox.clone(), None, Some(Arc::new(ChannelCredit::default()))), outbox)
+}
+
+fn bodies(outbox: &Outbox) -> Vec<Vec<u8>> {
+    let mut drained = Drained::default();
+    outbox.drain(&mut drained);
+    drained.entries.iter().map(|entry| entry.message.body().to_vec()).collect()
+}
+
+/// A queue with `count` messages on disk that expired long ago.
+fn recovered_expired(count: u64) -> State {
+    let mut state = state(Options::default());
+    let lane = RecoveredLane { lane: 0, count, bytes: count, first: 1, last: count, head_expiry: 5 };
+    state.recover(&RecoveredQueue { lanes: vec![lane], next_seq: count + 1, redelivered: Vec::new() }, true);
+    state
+}
+
+#[test]
+fn a_free_consumer_gets_the_first_of_a_burst_not_the_highest() {
+    let (mut state, mut fx) = (state(Options { max_priority: 9, ..Options::default() }), Effects::default());
+    let (consumer, outbox) = subscriber(1);
+    state.subscribe(consumer, NOW, &mut fx);
+    push(&mut state, vec![with_priority(b"low", 1), with_priority(b"high", 9)], &mut fx);
+    assert_eq!(bodies(&outbox), [b"low"], "it was free when the first came");
+}
+
+#[test]
+fn a_burst_into_a_limited_priority_queue_drops_what_one_by_one_would_drop() {
+    let options = Options { max_priority: 1, max_length_bytes: Some(10), ..Options::default() };
+    let (mut state, mut fx) = (state(options), Effects::default());
+    let burst = vec![with_priority(&[b'a'; 4], 0), with_priority(&[b'b'; 7], 0), with_priority(&[b'c'; 3], 1)];
+    push(&mut state, burst, &mut fx);
+    assert_eq!((state.ready(), state.ready_bytes()), (2, 10), "only the first had to make room");
+}
+
+#[test]
+fn a_message_with_no_time_to_live_meets_the_queue_its_predecessors_left() {
+    let options = Options { max_length: Some(1), dead_letter_exchange: Some("dlx".into()), ..Options::default() };
+    let (mut state, mut fx) = (state(options), Effects::default());
+    let fleeting = |body: &[u8]| message(body, Facts { expiration: 0, ..Facts::default() });
+    push(&mut state, vec![message(b"a", Facts::default()), fleeting(b"b"), fleeting(b"c")], &mut fx);
+    let deaths: Vec<_> = fx.dead.iter().map(|d| (d.entry.message.body().to_vec(), d.reason.as_str())).collect();
+    let expected = [(&b"a"[..], "maxlen"), (b"b", "expired"), (b"c", "expired")];
+    assert_eq!(deaths, expected.map(|(body, reason)| (body.to_vec(), reason)));
+}
+
+#[test]
+fn a_load_under_way_does_not_keep_the_janitor_busy() {
+    let (mut state, mut fx) = (recovered_expired(3), Effects::default());
+    state.touch(NOW, &mut fx);
+    assert!(fx.deadline <= NOW);
+    fx.deadline = NEVER;
+    state.tick(NOW, &mut fx);
+    assert!(fx.load.is_some());
+    assert_eq!(fx.deadline, NEVER, "nothing can be done before the load has come");
+}
+
+#[test]
+fn a_backlog_longer_than_one_page_expires_to_its_end() {
+    let (mut state, mut fx) = (recovered_expired(3), Effects::default());
+    state.tick(NOW, &mut fx);
+    for seq in 1..=3 {
+        let load = fx.load.take().expect("the next page is asked for");
+        assert_eq!(load.from, seq);
+        let messages = vec![Stored { seq, expires_at: 5, message: message(b"x", Facts::default()) }];
+        let next = (seq < 3).then_some(seq + 1);
+        state.loaded(load, Page { messages, next, damaged: 0 }, NOW, &mut fx);
+        // As the janitor does, if it was told to look.
+        if fx.deadline <= NOW {
+            state.tick(NOW, &mut fx);
+        }
+    }
+    assert_eq!((state.ready(), fx.load.take()), (0, None));
+}

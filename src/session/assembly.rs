@@ -1,0 +1,46 @@
+//! A publish under assembly: the method has come, header and body have not, or not all of them.
+
+use crate::message::Draft;
+use crate::wire::refusal::{Refusal, ReplyCode};
+
+/// Class and method of basic.publish, for refusals.
+pub(super) const PUBLISH: (u16, u16) = (60, 40);
+
+/// A publish whose content has not fully arrived.
+#[derive(Debug)]
+pub(super) struct Assembly {
+    pub(super) address: Vec<u8>,
+    pub(super) mandatory: bool,
+    pub(super) immediate: bool,
+    pub(super) content: Content,
+}
+
+/// Which part is due.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// The header is due.
+    Header,
+    /// The body is due; what the properties will be refused for once it is complete.
+    Body(Draft, Option<Refusal>),
+    /// The body is too large: it is counted, not kept.
+    TooLarge { size: u64, remaining: u64 },
+}
+
+/// A frame that came out of turn.
+pub(super) fn unexpected(text: &str) -> Refusal {
+    Refusal::new(ReplyCode::UnexpectedFrame, text)
+}
+
+/// The refusal for a frame that is neither the header nor the body that is due.
+pub(super) fn out_of_order(assembly: &Assembly) -> Refusal {
+    match assembly.content {
+        Content::Header => unexpected("expected content header for class 60, got non content header frame instead")
+            .at(PUBLISH.0, PUBLISH.1),
+        _ => unexpected("expected content body, got non content body frame instead").at(PUBLISH.0, PUBLISH.1),
+    }
+}
+
+/// The refusal for content that no publish announces.
+pub(super) fn no_content_due() -> Refusal {
+    unexpected("expected method frame, got non method frame instead")
+}

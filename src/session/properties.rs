@@ -1,0 +1,111 @@
+//! The properties of a publish: what the broker must know of them, and what RabbitMQ refuses them for.
+
+use super::assembly::PUBLISH;
+use super::context::Context;
+use crate::broker::REPLY_TO;
+use crate::message::Facts;
+use crate::queue::options;
+use crate::wire::properties::Properties;
+use crate::wire::refusal::{Refusal, ReplyCode};
+use crate::wire::table::{Malformed, RawTable};
+
+/// Properties that could be read.
+pub(super) struct Checked {
+    pub(super) facts: Facts,
+    /// Why the publish will be refused, once its exchange is known to be good.
+    pub(super) refusal: Option<Refusal>,
+    /// Properties with `reply-to` replaced by the secret name.
+    pub(super) rewritten: Option<Vec<u8>>,
+}
+
+/// Walks the properties once: what the broker must know of them, and what RabbitMQ refuses them for.
+pub(super) fn check(context: &Context, reply: Option<&str>, raw: &[u8]) -> Result<Checked, Refusal> {
+    let properties = Properties::parse(raw).map_err(|malformed| match malformed {
+        Malformed::TooDeep => Refusal::new(ReplyCode::FrameError, "headers are nested too deeply"),
+        Malformed::Undecodable => Refusal::new(ReplyCode::InternalError, ""),
+    })?;
+    let mut facts = Facts {
+        persistent: properties.delivery_mode == Some(2),
+        priority: properties.priority.unwrap_or(0),
+        ..Facts::default()
+    };
+    let mut refusal = None;
+    let mut rewritten = None;
+    let mut refuse = |text: String| {
+        refusal.get_or_insert_with(|| Refusal::new(ReplyCode::PreconditionFailed, text).at(PUBLISH.0, PUBLISH.1));
+    };
+    if properties.reply_to == Some(REPLY_TO.as_bytes()) {
+        match reply {
+            None => refuse("fast reply consumer does not exist".to_owned()),
+            Some(name) => rewritten = Some(Properties { reply_to: Some(name.as_bytes()), ..properties }.encode()),
+        }
+    }
+    if let Some(text) = properties.expiration {
+        match expiration(text) {
+            Ok(millis) => facts.expiration = millis,
+            Err(error) => refuse(format!("invalid expiration '{}': {error}", String::from_utf8_lossy(text))),
+        }
+    }
+    if let Some(headers) = properties.headers {
+        let headers = RawTable::new(headers);
+        for key in ["CC", "BCC"] {
+            if let Some(value) = headers.get(key)
+                && value.as_array().is_none()
+            {
+                let kind = value.to_value().map_or("unknown", |value| value.type_name());
+                refuse(format!("invalid message: {{unacceptable_type_in_header,\"{key}\",{kind}}}"));
+            }
+        }
+    }
+    if let Some(claimed) = properties.user_id
+        && claimed != context.user.name.as_bytes()
+        && !context.user.tags.iter().any(|tag| &**tag == "impersonator")
+    {
+        let claimed = String::from_utf8_lossy(claimed);
+        refuse(format!("user_id property set to '{claimed}' but authenticated user was '{}'", context.user.name));
+    }
+    Ok(Checked { facts, refusal, rewritten })
+}
+
+/// Reads an expiration property: a decimal number of milliseconds.
+fn expiration(text: &[u8]) -> Result<u64, String> {
+    let text = String::from_utf8_lossy(text);
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(&text);
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    let (number, rest) = digits.split_at(end);
+    if number.is_empty() {
+        return Err("no_integer".to_owned());
+    }
+    if !rest.is_empty() {
+        return Err(format!("{{leftover_string,\"{rest}\"}}"));
+    }
+    let number = number.trim_start_matches('0');
+    let number = if number.is_empty() { "0" } else { number };
+    if text.starts_with('-') && number != "0" {
+        return Err(format!("{{value_negative,-{number}}}"));
+    }
+    let most = u64::try_from(options::MAX_EXPIRY).unwrap_or(u64::MAX);
+    number.parse().ok().filter(|n| *n <= most).ok_or_else(|| format!("{{value_too_large,{number}}}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::expiration;
+
+    #[test]
+    fn expirations_are_read_and_refused_as_rabbitmq_does() {
+        let cases: [(&[u8], Result<u64, &str>); 8] = [
+            (b"0", Ok(0)),
+            (b"60000", Ok(60_000)),
+            (b"315360000000", Ok(315_360_000_000)),
+            (b"", Err("no_integer")),
+            (b"abc", Err("no_integer")),
+            (b"10x", Err("{leftover_string,\"x\"}")),
+            (b"-1", Err("{value_negative,-1}")),
+            (b"315360000001", Err("{value_too_large,315360000001}")),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(expiration(text), expected.map_err(str::to_owned));
+        }
+    }
+}

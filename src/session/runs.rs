@@ -1,0 +1,117 @@
+//! The publishes of one turn, gathered per queue, so that each queue is locked once.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use crate::message::Message;
+use crate::queue::Queue;
+
+/// Vectors kept for the next turn; a fan-out to a thousand queues does not stay in memory.
+const SPARE: usize = 8;
+
+/// Largest vector kept, in messages.
+const SPARE_CAPACITY: usize = 4_096;
+
+/// Messages gathered for one queue.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) queue: Arc<Queue>,
+    pub(super) messages: Vec<Message>,
+    /// Channel and confirm tag of each message, kept only for queues that may refuse.
+    pub(super) tags: Vec<(u16, u64)>,
+}
+
+/// The publishes of one turn.
+#[derive(Debug, Default)]
+pub(super) struct Publisher {
+    runs: Vec<Run>,
+    by_queue: FxHashMap<u64, usize>,
+    last: usize,
+    /// Channels in confirm mode that published in this turn.
+    confirming: Vec<u16>,
+    /// Publishes refused by a queue, to be told to their gates.
+    refused: Vec<(u16, u64)>,
+    /// The highest epoch among the turn's pushes.
+    epoch: u64,
+    /// Vectors to be used again.
+    spare: Vec<Vec<Message>>,
+}
+
+impl Publisher {
+    /// Whether nothing is gathered.
+    pub(super) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// Queues gathered for.
+    pub(super) fn len(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// Whether somebody waits for what is gathered to be durable.
+    pub(super) fn confirms(&self) -> bool {
+        !self.confirming.is_empty()
+    }
+
+    /// A publish on this channel is to be confirmed.
+    pub(super) fn confirm(&mut self, channel: u16) {
+        if !self.confirming.contains(&channel) {
+            self.confirming.push(channel);
+        }
+    }
+
+    /// Where a message for `queue` is put.
+    pub(super) fn run(&mut self, queue: &Arc<Queue>) -> &mut Run {
+        let known = match self.runs.get(self.last) {
+            Some(run) if Arc::ptr_eq(&run.queue, queue) => Some(self.last),
+            _ => self.by_queue.get(&queue.id().0).copied(),
+        };
+        let at = known.unwrap_or_else(|| {
+            let messages = self.spare.pop().unwrap_or_default();
+            self.runs.push(Run { queue: queue.clone(), messages, tags: Vec::new() });
+            self.by_queue.insert(queue.id().0, self.runs.len() - 1);
+            self.runs.len() - 1
+        });
+        self.last = at;
+        &mut self.runs[at]
+    }
+
+    /// Hands out everything gathered; to be given back by [`Publisher::reuse`] once pushed.
+    pub(super) fn take(&mut self) -> Vec<Run> {
+        self.by_queue.clear();
+        std::mem::take(&mut self.runs)
+    }
+
+    /// Notes what a push led to: the epoch it waits for, and which of the run's publishes were refused.
+    pub(super) fn pushed(&mut self, run: &Run, epoch: u64, refused: impl Iterator<Item = usize>) {
+        self.epoch = self.epoch.max(epoch);
+        self.refused.extend(refused.filter_map(|at| run.tags.get(at).copied()));
+    }
+
+    /// Keeps the memory of pushed runs for the next turn.
+    pub(super) fn reuse(&mut self, mut runs: Vec<Run>) {
+        for run in runs.drain(..) {
+            if self.spare.len() < SPARE && run.messages.capacity() <= SPARE_CAPACITY {
+                self.spare.push(run.messages);
+            }
+        }
+        self.runs = runs;
+    }
+
+    /// Confirms gathered since the last call: for each channel the epoch its publishes wait for, after the refusals.
+    pub(super) fn take_confirms(&mut self, mut each: impl FnMut(u16, &[(u16, u64)], u64)) {
+        let epoch = std::mem::take(&mut self.epoch);
+        for channel in self.confirming.drain(..) {
+            each(channel, &self.refused, epoch);
+        }
+        self.refused.clear();
+    }
+
+    /// Gives memory back.
+    pub(super) fn relax(&mut self) {
+        self.spare = Vec::new();
+        self.runs.shrink_to(0);
+        self.by_queue.shrink_to(0);
+    }
+}

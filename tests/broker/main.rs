@@ -1,0 +1,28 @@
+//! What the broker does, seen by a client: one module per feature.
+//!
+//! Every test has a broker of its own, in its own process and on a free port. Time is moved, never waited for.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on fails
+
+#[path = "../support/client.rs"]
+mod client;
+#[path = "../support/server.rs"]
+mod server;
+
+mod acknowledge;
+mod cancel;
+mod consume;
+mod content;
+mod dead_letters;
+mod death_headers;
+mod durability;
+mod exchanges;
+mod expiry;
+mod get;
+mod headers;
+mod limits;
+mod prefetch;
+mod publish;
+mod queues;
+mod recover;
+mod reply_to;

@@ -1,0 +1,27 @@
+//! What survives when the process does not: the real command, killed, stopped and started again.
+//!
+//! `LEVERET_CRASH_ROUNDS` sets how often the mixed workload is killed, `LEVERET_CRASH_SEED` repeats a run's choices.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on fails
+
+#[allow(dead_code, reason = "shared with the behaviour tests")]
+#[path = "../support/client.rs"]
+mod client;
+#[path = "../support/process.rs"]
+mod process;
+
+mod kill;
+mod ledger;
+mod mixed;
+mod start;
+mod stop;
+mod worker;
+
+use std::time::Duration;
+
+/// Runs a test that must end in time.
+fn in_time(limit: Duration, test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let ended = runtime.block_on(async { tokio::time::timeout(limit, test).await });
+    assert!(ended.is_ok(), "the test does not end");
+}

@@ -1,0 +1,200 @@
+//! Random runs of the queue against its twin.
+
+use std::sync::Arc;
+
+use leveret::queue::{Options, Overflow};
+
+use crate::machine::{How, Pair};
+use crate::rng::Rng;
+use crate::twin::{Member, Publish, Twin};
+
+/// Operations of all runs together, unless `LEVERET_MODEL_OPS` says otherwise.
+const OPERATIONS: u64 = 1_000_000;
+
+/// Operations of one run: long enough for queues to fill and drain some times.
+const RUN: u64 = 400;
+
+/// Ready messages above which a run leans towards consuming: the twin looks through them from end to end.
+const CROWD: usize = 60;
+
+/// Names the seed of a run that fails.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("seed {} fails; LEVERET_MODEL_SEED={} runs it alone", self.0, self.0);
+        }
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.replace('_', "").parse().expect("a number"))
+}
+
+#[test]
+fn the_queue_agrees_with_its_twin() {
+    if let Some(seed) = number("LEVERET_MODEL_SEED") {
+        run(seed);
+        return;
+    }
+    for seed in 0..number("LEVERET_MODEL_OPS").unwrap_or(OPERATIONS).div_ceil(RUN) {
+        run(seed);
+    }
+}
+
+fn options(rng: &mut Rng) -> Options {
+    let overflow =
+        rng.pick(&[Overflow::DropHead, Overflow::DropHead, Overflow::RejectPublish, Overflow::RejectPublishDlx]);
+    Options {
+        message_ttl: rng.chance(1, 4).then(|| rng.pick(&[0, 5, 40, 300])),
+        expires: rng.chance(1, 6).then(|| rng.pick(&[1, 50, 500])),
+        max_length: rng.chance(1, 3).then(|| rng.pick(&[0, 1, 2, 5, 20])),
+        max_length_bytes: rng.chance(1, 5).then(|| rng.pick(&[0, 20, 100, 600])),
+        overflow,
+        dead_letter_exchange: rng.chance(1, 2).then(|| Arc::from("dlx")),
+        max_priority: rng.pick(&[0, 0, 0, 1, 2, 9]),
+        single_active: rng.chance(1, 6),
+        ..Options::default()
+    }
+}
+
+fn run(seed: u64) {
+    let _named = Seed(seed);
+    let mut rng = Rng::new(seed);
+    let options = options(&mut rng);
+    let durable = rng.chance(3, 4);
+    let budgets: Vec<u64> = (0..=rng.below(3)).map(|_| rng.pick(&[1, 400, 2_000, 1 << 20])).collect();
+    let limits: Vec<u16> = (0..=rng.below(3)).map(|_| rng.pick(&[0, 0, 1, 3])).collect();
+    let twin = Twin::new(options, durable, rng.chance(1, 4), 1_000);
+    let mut pair = Pair::new(twin, &budgets, &limits);
+    if durable && rng.chance(1, 3) {
+        recovered(&mut rng, &mut pair);
+    }
+    // As a declaration does; it starts the clock of x-expires.
+    pair.touch();
+    let mut consumer_ids = 0;
+    for _ in 0..RUN {
+        step(&mut rng, &mut pair, &mut consumer_ids);
+        if rng.chance(1, 3) {
+            pair.commit();
+        }
+    }
+    finish(&mut rng, &mut pair);
+}
+
+/// Starts the run on a store with a backlog.
+fn recovered(rng: &mut Rng, pair: &mut Pair) {
+    let (mut seq, mut seen) = (0, Vec::new());
+    let lanes = u64::from(pair.twin.options.max_priority) + 1;
+    let mut messages = Vec::new();
+    let expiring = rng.chance(1, 2);
+    for id in 1..=rng.below(50) {
+        seq += 1 + rng.below(3);
+        let priority = u8::try_from(rng.below(lanes)).expect("a priority");
+        let expiration = (expiring && rng.chance(2, 3)).then(|| rng.below(200));
+        let publish = Publish { id, priority, size: 8 + rng.below(30), persistent: true, expiration };
+        if rng.chance(1, 3) {
+            seen.push(id);
+        }
+        messages.push((seq, publish));
+    }
+    let clean = rng.chance(1, 2);
+    pair.recover(messages, clean.then_some(&seen));
+    assert_eq!(pair.marks().is_some(), clean || pair.twin.ready.is_empty());
+}
+
+fn publish(rng: &mut Rng, pair: &mut Pair) {
+    let burst = rng.pick(&[1, 1, 1, 2, 5, 12]);
+    let messages: Vec<Publish> = (0..burst)
+        .map(|_| Publish {
+            id: pair.next_id(),
+            priority: rng.pick(&[0, 0, 1, 2, 5, 255]),
+            size: 8 + rng.pick(&[0, 0, 10, 100]),
+            persistent: rng.chance(1, 2),
+            expiration: rng.chance(1, 5).then(|| rng.pick(&[0, 1, 10, 100])),
+        })
+        .collect();
+    pair.push(&messages);
+}
+
+fn subscribe(rng: &mut Rng, pair: &mut Pair, ids: &mut u64) {
+    *ids += 1;
+    let member = Member {
+        id: *ids,
+        no_ack: rng.chance(1, 5),
+        exclusive: rng.chance(1, 20),
+        priority: rng.pick(&[0, 0, 0, -1, 5]),
+        prefetch: rng.pick(&[0, 1, 1, 2, 10]),
+        outstanding: 0,
+        channel: rng.index(pair.twin.channels.len()),
+        outbox: rng.index(pair.twin.boxes.len()),
+    };
+    pair.subscribe(member);
+}
+
+fn settle(rng: &mut Rng, pair: &mut Pair) {
+    let mut places: Vec<usize> = (0..pair.held.len()).collect();
+    // Acknowledged one by one in random order, or several at once in order.
+    if rng.chance(1, 2) {
+        for at in (1..places.len()).rev() {
+            places.swap(at, rng.index(at + 1));
+        }
+    }
+    places.truncate(rng.pick(&[1, 1, 2, 7, 100]));
+    pair.settle(&places, rng.pick(&[How::Ack, How::Ack, How::Ack, How::Reject, How::Requeue, How::Requeue]));
+}
+
+fn step(rng: &mut Rng, pair: &mut Pair, consumer_ids: &mut u64) {
+    let crowded = pair.twin.ready.len() > CROWD;
+    match rng.below(100) {
+        0..30 if !crowded => publish(rng, pair),
+        0..38 => pair.drain(rng.index(pair.twin.boxes.len())),
+        38..60 if !pair.held.is_empty() => settle(rng, pair),
+        60..64 if pair.consumers.len() < 5 => subscribe(rng, pair, consumer_ids),
+        64..67 if !pair.consumers.is_empty() => {
+            let at = rng.index(pair.consumers.len());
+            pair.unsubscribe(at);
+        }
+        67..74 => pair.get(rng.index(pair.twin.channels.len()), rng.chance(1, 3)),
+        74..82 => pair.advance(rng.pick(&[0, 1, 1, 5, 30, 200])),
+        82..84 => pair.tick(),
+        84..90 => pair.serve_load(rng.pick(&[1, 3, 20])),
+        90..95 if !pair.dying.is_empty() => {
+            let at = rng.index(pair.dying.len());
+            pair.bury(at);
+        }
+        95 => {
+            let channel = rng.index(pair.twin.channels.len());
+            if pair.twin.channels[channel].limit > 0 {
+                pair.set_limit(channel, rng.pick(&[1, 2, 4]));
+            }
+        }
+        96 if rng.chance(1, 3) => pair.purge(),
+        97 if rng.chance(1, 40) => pair.delete(),
+        98 => pair.touch(),
+        _ => pair.commit(),
+    }
+}
+
+/// Empties the queue by every way out; nothing may be left anywhere.
+fn finish(rng: &mut Rng, pair: &mut Pair) {
+    while !pair.consumers.is_empty() {
+        pair.unsubscribe(0);
+    }
+    for at in 0..pair.twin.boxes.len() {
+        pair.drain(at);
+    }
+    while !pair.held.is_empty() {
+        settle(rng, pair);
+    }
+    while !pair.twin.ready.is_empty() {
+        pair.get(0, true);
+        pair.serve_load(4);
+    }
+    while !pair.dying.is_empty() {
+        pair.bury(0);
+    }
+    pair.commit();
+    assert_eq!(pair.twin.kept(), [0; 0]);
+}

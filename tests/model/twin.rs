@@ -1,0 +1,502 @@
+//! The naive twin of a queue: the rules as RabbitMQ's documentation states them, on plain vectors searched from end to
+//! end, one message at a time. It shares no code with the broker but the words for options and reasons.
+
+use leveret::queue::{Options, Overflow, Reason};
+
+/// What a delivery costs an outbox beside its body, in octets.
+const DELIVERY_OVERHEAD: u64 = 128 + ADDRESS_AND_PROPERTIES;
+
+/// Of every message of these tests: two short strings, one of a letter, and two octets of flags.
+const ADDRESS_AND_PROPERTIES: u64 = 5;
+
+/// A message; `id` also tells its place in the order of publishing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Msg {
+    pub(crate) id: u64,
+    pub(crate) lane: u8,
+    pub(crate) size: u64,
+    pub(crate) expires_at: u64,
+    pub(crate) durable: bool,
+    pub(crate) redelivered: bool,
+    pub(crate) on_disk: bool,
+}
+
+/// A message as published.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Publish {
+    pub(crate) id: u64,
+    pub(crate) priority: u8,
+    pub(crate) size: u64,
+    pub(crate) persistent: bool,
+    pub(crate) expiration: Option<u64>,
+}
+
+/// A consumer.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    pub(crate) id: u64,
+    pub(crate) no_ack: bool,
+    pub(crate) exclusive: bool,
+    pub(crate) priority: i32,
+    pub(crate) prefetch: u64,
+    pub(crate) outstanding: u64,
+    pub(crate) channel: usize,
+    pub(crate) outbox: usize,
+}
+
+/// The prefetch limit of a channel; 0 is none.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Channel {
+    pub(crate) limit: u64,
+    pub(crate) used: i64,
+}
+
+/// What waits for one session: consumer, message, redelivered.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SessionBox {
+    pub(crate) budget: u64,
+    pub(crate) bytes: u64,
+    pub(crate) waiting: Vec<(u64, Msg)>,
+}
+
+/// Where messages went that are no longer here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Gone {
+    pub(crate) settled: u64,
+    pub(crate) dead: u64,
+    pub(crate) dropped: u64,
+}
+
+/// Answer to a get.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Fetched {
+    Message(Msg, u64),
+    Empty,
+    OnDisk,
+}
+
+/// The queue.
+#[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // plain facts, independent of each other
+pub(crate) struct Twin {
+    pub(crate) options: Options,
+    pub(crate) durable: bool,
+    pub(crate) auto_delete: bool,
+    pub(crate) ready: Vec<Msg>,
+    /// Delivered (or in an outbox) and not acknowledged.
+    pub(crate) out: Vec<Msg>,
+    /// On their way to the dead-letter exchange.
+    pub(crate) dying: Vec<Msg>,
+    /// Deaths of the present operation.
+    pub(crate) deaths: Vec<(u64, Reason)>,
+    pub(crate) members: Vec<Member>,
+    /// Consumers that can take a message, in the order of their turns.
+    pub(crate) line: Vec<u64>,
+    pub(crate) active: Option<u64>,
+    pub(crate) had_consumer: bool,
+    pub(crate) channels: Vec<Channel>,
+    pub(crate) boxes: Vec<SessionBox>,
+    pub(crate) published: u64,
+    pub(crate) gone: Gone,
+    pub(crate) last_used: u64,
+    pub(crate) now: u64,
+    pub(crate) deleted: bool,
+}
+
+impl Twin {
+    pub(crate) fn new(options: Options, durable: bool, auto_delete: bool, now: u64) -> Self {
+        Self {
+            options,
+            durable,
+            auto_delete,
+            ready: Vec::new(),
+            out: Vec::new(),
+            dying: Vec::new(),
+            deaths: Vec::new(),
+            members: Vec::new(),
+            line: Vec::new(),
+            active: None,
+            had_consumer: false,
+            channels: Vec::new(),
+            boxes: Vec::new(),
+            published: 0,
+            gone: Gone::default(),
+            last_used: now,
+            now,
+            deleted: false,
+        }
+    }
+
+    fn refuses(&self) -> bool {
+        self.options.overflow != Overflow::DropHead
+    }
+
+    /// Octets of ready bodies.
+    pub(crate) fn ready_bytes(&self) -> u64 {
+        self.ready.iter().map(|m| m.size).sum()
+    }
+
+    fn exceeds(&self, count: u64, bytes: u64) -> bool {
+        self.options.max_length.is_some_and(|max| count > max)
+            || self.options.max_length_bytes.is_some_and(|max| bytes > max)
+    }
+
+    fn over(&self) -> bool {
+        self.exceeds(self.ready.len() as u64, self.ready_bytes())
+    }
+
+    /// A refusing queue is full once a limit is reached, whatever the size of the next message.
+    fn full(&self) -> bool {
+        self.exceeds(self.ready.len() as u64 + 1, self.ready_bytes() + 1)
+    }
+
+    /// Place of the next message to leave: highest priority, then oldest.
+    pub(crate) fn front(&self) -> Option<usize> {
+        (0..self.ready.len()).min_by_key(|at| (u8::MAX - self.ready[*at].lane, self.ready[*at].id))
+    }
+
+    /// Places of the oldest message of each priority, lowest priority first.
+    fn fronts(&self) -> Vec<usize> {
+        let oldest = |lane: u8| {
+            let of_lane = (0..self.ready.len()).filter(|at| self.ready[*at].lane == lane);
+            of_lane.min_by_key(|at| self.ready[*at].id)
+        };
+        (0..=u8::MAX).filter(|lane| self.ready.iter().any(|m| m.lane == *lane)).filter_map(oldest).collect()
+    }
+
+    /// The earliest moment at which something has to be done unasked.
+    pub(crate) fn deadline(&self) -> u64 {
+        let heads = self.fronts().into_iter().map(|at| self.ready[at].expires_at).min().unwrap_or(u64::MAX);
+        heads.min(self.idle_deadline())
+    }
+
+    fn idle_deadline(&self) -> u64 {
+        match self.options.expires {
+            Some(expires) if self.members.is_empty() => self.last_used + expires,
+            _ => u64::MAX,
+        }
+    }
+
+    fn die(&mut self, msg: Msg, reason: Reason) {
+        if self.options.dead_letter_exchange.is_some() {
+            self.deaths.push((msg.id, reason));
+            self.dying.push(msg);
+        } else {
+            self.gone.dropped += 1;
+        }
+    }
+
+    /// Publishes in order; returns which were refused.
+    pub(crate) fn push(&mut self, messages: &[Publish]) -> Vec<usize> {
+        let mut refused = Vec::new();
+        for (at, message) in messages.iter().enumerate() {
+            let ttl = [self.options.message_ttl, message.expiration].into_iter().flatten().min();
+            let msg = Msg {
+                id: message.id,
+                lane: message.priority.min(self.options.max_priority),
+                size: message.size,
+                expires_at: ttl.map_or(u64::MAX, |ttl| self.now + ttl),
+                durable: self.durable && message.persistent,
+                redelivered: false,
+                on_disk: false,
+            };
+            if self.refuses() && self.full() {
+                refused.push(at);
+                if self.options.overflow == Overflow::RejectPublishDlx {
+                    self.published += 1;
+                    self.die(Msg { durable: false, ..msg }, Reason::MaxLen);
+                }
+                continue;
+            }
+            self.published += 1;
+            let now_or_never = msg.expires_at <= self.now;
+            self.ready.push(msg);
+            self.pump();
+            if now_or_never || self.refuses() {
+                self.expire();
+            }
+            self.drop_head();
+        }
+        refused
+    }
+
+    fn drop_head(&mut self) {
+        while !self.refuses() && self.over() {
+            match self.front() {
+                Some(at) if !self.ready[at].on_disk => {
+                    let msg = self.ready.remove(at);
+                    self.die(msg, Reason::MaxLen);
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// Removes what has expired at the front of each priority.
+    pub(crate) fn expire(&mut self) {
+        let due = |twin: &Self| {
+            let fronts = twin.fronts();
+            fronts.into_iter().find(|at| !twin.ready[*at].on_disk && twin.ready[*at].expires_at <= twin.now)
+        };
+        while let Some(at) = due(self) {
+            let msg = self.ready.remove(at);
+            self.die(msg, Reason::Expired);
+        }
+    }
+
+    pub(crate) fn member(&self, id: u64) -> Option<&Member> {
+        self.members.iter().find(|m| m.id == id)
+    }
+
+    fn has_credit(member: &Member) -> bool {
+        member.no_ack || member.prefetch == 0 || member.outstanding < member.prefetch
+    }
+
+    fn channel_has_credit(&self, member: &Member) -> bool {
+        let channel = &self.channels[member.channel];
+        member.no_ack || channel.limit == 0 || channel.used < i64::try_from(channel.limit).expect("small")
+    }
+
+    fn has_room(&self, member: &Member) -> bool {
+        self.boxes[member.outbox].bytes < self.boxes[member.outbox].budget
+    }
+
+    /// Consumers that could take a message now, from first principles.
+    pub(crate) fn able(&self) -> Vec<u64> {
+        let able = self.members.iter().filter(|m| {
+            (!self.options.single_active || self.active == Some(m.id))
+                && Self::has_credit(m)
+                && self.channel_has_credit(m)
+                && self.has_room(m)
+        });
+        able.map(|m| m.id).collect()
+    }
+
+    /// Puts a consumer at the end of the line, if it has a place there.
+    fn line_up(&mut self, id: u64) {
+        let inactive = self.options.single_active && self.active != Some(id);
+        if !inactive && !self.line.contains(&id) && self.member(id).is_some_and(Self::has_credit) {
+            self.line.push(id);
+        }
+    }
+
+    /// The consumer whose turn it is.
+    fn turn(&self) -> Option<Member> {
+        let in_line: Vec<&Member> = self.line.iter().filter_map(|id| self.member(*id)).collect();
+        let highest = in_line.iter().map(|m| m.priority).max()?;
+        in_line.into_iter().find(|m| m.priority == highest).cloned()
+    }
+
+    /// Gives ready messages to consumers.
+    pub(crate) fn pump(&mut self) {
+        while let (Some(member), Some(at)) = (self.turn(), self.front()) {
+            if self.ready[at].on_disk {
+                return;
+            }
+            if self.ready[at].expires_at < self.now {
+                let msg = self.ready.remove(at);
+                self.die(msg, Reason::Expired);
+                continue;
+            }
+            self.line.retain(|id| *id != member.id);
+            if !self.channel_has_credit(&member) || !self.has_room(&member) {
+                continue;
+            }
+            let msg = self.ready.remove(at);
+            let outbox = &mut self.boxes[member.outbox];
+            outbox.bytes += msg.size + DELIVERY_OVERHEAD;
+            outbox.waiting.push((member.id, msg.clone()));
+            if member.no_ack {
+                self.gone.settled += 1;
+            } else {
+                self.out.push(msg);
+                if self.channels[member.channel].limit > 0 {
+                    self.channels[member.channel].used += 1;
+                }
+                let counted = self.members.iter_mut().find(|m| m.id == member.id);
+                counted.expect("it is a member").outstanding += 1;
+            }
+            self.line_up(member.id);
+        }
+    }
+
+    pub(crate) fn get(&mut self, no_ack: bool) -> Fetched {
+        self.last_used = self.now;
+        self.expire();
+        let Some(at) = self.front() else { return Fetched::Empty };
+        if self.ready[at].on_disk {
+            return Fetched::OnDisk;
+        }
+        let msg = self.ready.remove(at);
+        if no_ack {
+            self.gone.settled += 1;
+        } else {
+            self.out.push(msg.clone());
+        }
+        Fetched::Message(msg, self.ready.len() as u64)
+    }
+
+    fn take_out(&mut self, id: u64) -> Msg {
+        let at = self.out.iter().position(|m| m.id == id).expect("it is out");
+        self.out.remove(at)
+    }
+
+    /// Gives consumers their prefetch back, one delivery each.
+    fn give_back(&mut self, consumers: &[u64]) {
+        for id in consumers {
+            if let Some(member) = self.members.iter_mut().find(|m| m.id == *id) {
+                member.outstanding -= 1;
+                self.line_up(*id);
+            }
+        }
+    }
+
+    /// Acknowledges messages `(consumer, message)`.
+    pub(crate) fn ack(&mut self, which: &[(u64, u64)]) {
+        for (_, id) in which {
+            if !self.deleted {
+                self.take_out(*id);
+                self.gone.settled += 1;
+            }
+        }
+        self.after_settling(which);
+    }
+
+    pub(crate) fn reject(&mut self, which: &[(u64, u64)]) {
+        for (_, id) in which {
+            if !self.deleted {
+                let msg = self.take_out(*id);
+                self.die(msg, Reason::Rejected);
+            }
+        }
+        self.after_settling(which);
+    }
+
+    fn after_settling(&mut self, which: &[(u64, u64)]) {
+        let consumers: Vec<u64> = which.iter().map(|(consumer, _)| *consumer).collect();
+        self.give_back(&consumers);
+        self.pump();
+    }
+
+    pub(crate) fn requeue(&mut self, which: &[(u64, u64)]) {
+        for (_, id) in which {
+            if !self.deleted {
+                let msg = self.take_out(*id);
+                self.ready.push(Msg { redelivered: true, ..msg });
+            }
+        }
+        self.after_settling(which);
+        self.drop_head();
+    }
+
+    /// Takes back what was never written to its client.
+    pub(crate) fn unsend(&mut self, ids: &[u64]) {
+        for id in ids {
+            if !self.deleted {
+                let msg = self.take_out(*id);
+                self.ready.push(msg);
+            }
+        }
+        self.pump();
+        self.drop_head();
+    }
+
+    /// `false`: refused, since somebody has the queue for himself or wants it so.
+    pub(crate) fn subscribe(&mut self, member: Member) -> bool {
+        let taken = self.members.iter().any(|m| m.exclusive);
+        if taken || (member.exclusive && (!self.members.is_empty() || self.options.single_active)) {
+            return false;
+        }
+        self.had_consumer = true;
+        let id = member.id;
+        self.members.push(member);
+        self.active = self.active.or(self.options.single_active.then_some(id));
+        self.line_up(id);
+        self.expire();
+        self.pump();
+        true
+    }
+
+    pub(crate) fn unsubscribe(&mut self, id: u64) {
+        if self.member(id).is_none() {
+            return;
+        }
+        self.members.retain(|m| m.id != id);
+        self.line.retain(|other| *other != id);
+        self.last_used = self.now;
+        if self.active == Some(id) {
+            let highest = self.members.iter().map(|m| m.priority).max();
+            self.active = self.members.iter().find(|m| Some(m.priority) == highest).map(|m| m.id);
+            if let Some(next) = self.active {
+                self.line_up(next);
+            }
+        }
+        self.pump();
+    }
+
+    /// Whether the queue has a reason to be deleted.
+    pub(crate) fn unused(&self) -> bool {
+        self.auto_delete && self.had_consumer && self.members.is_empty() && !self.deleted
+    }
+
+    pub(crate) fn idle_expired(&self) -> bool {
+        !self.deleted && self.idle_deadline() <= self.now
+    }
+
+    pub(crate) fn resume(&mut self, id: u64) {
+        self.line_up(id);
+        self.pump();
+    }
+
+    pub(crate) fn tick(&mut self) {
+        self.expire();
+        self.pump();
+    }
+
+    /// Messages have been read from disk.
+    pub(crate) fn loaded(&mut self, ids: &[u64]) {
+        for msg in self.ready.iter_mut().filter(|m| ids.contains(&m.id)) {
+            msg.on_disk = false;
+        }
+        self.expire();
+        self.pump();
+        self.drop_head();
+    }
+
+    /// The dead letter of a message has arrived.
+    pub(crate) fn buried(&mut self, id: u64) {
+        if !self.deleted {
+            let before = self.dying.len();
+            self.dying.retain(|m| m.id != id);
+            assert_eq!(self.dying.len() + 1, before, "it was on its way");
+            self.gone.dead += 1;
+        }
+    }
+
+    pub(crate) fn purge(&mut self) -> u64 {
+        let count = self.ready.len() as u64;
+        self.ready.clear();
+        self.gone.dropped += count;
+        count
+    }
+
+    pub(crate) fn delete(&mut self) -> u64 {
+        let count = self.purge();
+        self.gone.dropped += (self.out.len() + self.dying.len()) as u64;
+        self.out.clear();
+        self.dying.clear();
+        self.members.clear();
+        self.line.clear();
+        self.active = None;
+        self.deleted = true;
+        count
+    }
+
+    /// Ids of everything the store has to hold.
+    pub(crate) fn kept(&self) -> Vec<u64> {
+        let everywhere = self.ready.iter().chain(&self.out).chain(&self.dying);
+        let mut ids: Vec<u64> = everywhere.filter(|m| m.durable).map(|m| m.id).collect();
+        ids.sort_unstable();
+        ids
+    }
+}

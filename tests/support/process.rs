@@ -1,0 +1,105 @@
+//! The real command in a process of its own, on a free port: started, killed, stopped.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::client::Client;
+
+/// What the command prints once clients can connect.
+const READY: &str = "Server startup complete";
+
+/// What the log says of the port.
+const LISTENING: &str = "listening for AMQP 0-9-1 on ";
+
+/// A broker in its own process; killed when dropped.
+pub(crate) struct Process {
+    child: Child,
+    address: SocketAddr,
+    /// From the start of the process until its first answer to a client.
+    pub(crate) start_time: Duration,
+    // Kept open, so that the broker may go on writing.
+    _stdout: Lines<BufReader<ChildStdout>>,
+    log: JoinHandle<Vec<String>>,
+}
+
+/// The command with its defaults, whatever the environment of the tests says.
+pub(crate) fn command(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
+    for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("LEVERET_")) {
+        command.env_remove(key);
+    }
+    command.arg("--data-dir").arg(directory).args(["--listen", "127.0.0.1:0"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+impl Process {
+    /// Starts the broker and returns once it says that it is ready and has answered a client.
+    pub(crate) async fn start(directory: &Path) -> Self {
+        let started = Instant::now();
+        let mut child = command(directory).spawn().expect("the command runs");
+        let mut stderr = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
+        let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
+        let mut seen = Vec::new();
+        let address = loop {
+            let Some(line) = stderr.next_line().await.expect("the log is text") else {
+                panic!("the broker does not start: {}", seen.join("\n"));
+            };
+            let address = line.split_once(LISTENING).map(|(_, address)| address.trim().to_owned());
+            seen.push(line);
+            if let Some(address) = address {
+                break address.parse().expect("an address with a port");
+            }
+        };
+        loop {
+            let line = stdout.next_line().await.expect("the output is text");
+            if line.expect("the broker goes on").contains(READY) {
+                break;
+            }
+        }
+        tokio::net::TcpStream::connect(address).await.expect("the port accepts");
+        let start_time = started.elapsed();
+        Self { child, address, start_time, _stdout: stdout, log: tokio::spawn(collect(stderr, seen)) }
+    }
+
+    /// A new connection.
+    pub(crate) async fn client(&self) -> Client {
+        Client::connect(self.address).await
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends the process at once, as a crash would.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.expect("the process can be killed");
+    }
+
+    /// Asks the process to stop.
+    pub(crate) fn terminate(&self) {
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        kill_process(id.expect("the process runs"), Signal::TERM).expect("the process can be told");
+    }
+
+    /// Waits for the end of the process; returns its log too.
+    pub(crate) async fn ended(mut self) -> (ExitStatus, Vec<String>) {
+        let status = self.child.wait().await.expect("the process ends");
+        (status, self.log.await.expect("the log is read"))
+    }
+}
+
+async fn collect<R: AsyncRead + Unpin>(mut lines: Lines<BufReader<R>>, mut seen: Vec<String>) -> Vec<String> {
+    while let Ok(Some(line)) = lines.next_line().await {
+        seen.push(line);
+    }
+    seen
+}
