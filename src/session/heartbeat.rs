@@ -19,6 +19,8 @@ const DEAD_AFTER: u32 = 5;
 pub(super) struct Beats {
     heard: bool,
     said: bool,
+    /// The next thing written is a heartbeat, which does not count as said: RabbitMQ sends one every T/2.
+    beating: bool,
     /// Ticks since anything was heard.
     quiet: u32,
 }
@@ -29,7 +31,7 @@ impl Beats {
     }
 
     pub(super) fn said(&mut self) {
-        self.said = true;
+        self.said |= !std::mem::take(&mut self.beating);
     }
 }
 
@@ -82,6 +84,7 @@ impl<S> Session<S> {
             self.end();
         } else if !said {
             encode::heartbeat(context.output.buffer());
+            self.beats.beating = true;
         }
     }
 }

@@ -6,7 +6,7 @@ use amq_protocol::types::ShortString;
 use super::channel::Channel;
 use super::context::Context;
 use super::names::{clean, queue_meant};
-use crate::broker::{QueueDeclare, Replies};
+use crate::broker::{QueueDeclare, REPLY_TO, Replies};
 use crate::wire::refusal::{Refusal, ReplyCode};
 use crate::wire::short::short_string;
 use crate::wire::table::Table;
@@ -32,7 +32,7 @@ fn count(n: u64) -> u32 {
 
 fn declare(context: &mut Context, channel: &mut Channel, ask: &queue::Declare) -> Result<(), Refusal> {
     let name = clean(&ask.queue);
-    if Replies::is_reply(name.as_bytes()) {
+    if name == REPLY_TO || Replies::is_reply(name.as_bytes()) {
         return probe_reply(context, channel, ask, &name);
     }
     let declare = QueueDeclare {
@@ -60,9 +60,10 @@ fn declare(context: &mut Context, channel: &mut Channel, ask: &queue::Declare) -
     Ok(())
 }
 
-/// Declaring the secret name of a direct reply-to consumer asks whether it is alive.
+/// Declaring the secret name of a direct reply-to consumer asks whether it is alive; declaring the pseudo-queue asks
+/// whether there is such a thing, which clients do before they use it.
 fn probe_reply(context: &mut Context, channel: &Channel, ask: &queue::Declare, name: &str) -> Result<(), Refusal> {
-    if !context.broker.replies.alive(name) {
+    if name != REPLY_TO && !context.broker.replies.alive(name) {
         let text = format!("no {}", crate::broker::print_queue(name, &context.vhost.name));
         return Err(Refusal::new(ReplyCode::NotFound, text));
     }

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use proptest::prelude::*;
+
 use crate::bystander::harmless;
 use crate::client::Client;
 use crate::frames::{self, HEADER, Properties, none, raw_method};
@@ -223,4 +225,17 @@ async fn a_client_that_leaves_with_everything_open() {
         },
     )
     .await;
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn any_octets_are_a_conversation(mut input in proptest::collection::vec(any::<u8>(), 0..600), deep: bool) {
+        // Half of them begin with an open channel and go on with mostly good methods.
+        if let (true, Some(choice)) = (deep, input.get_mut(1)) {
+            *choice = 7;
+        }
+        crate::conversation::converse(&input);
+    }
 }

@@ -5,7 +5,7 @@ use crate::frames::{self, HEADER, heartbeat, login, open, open_ok, tune, tune_ok
 use crate::script::{Script, start, stop};
 
 /// Heartbeats of the broker, two a second, after which a silent client would be long gone.
-const LONG: usize = 10;
+const LONG: usize = 8;
 
 /// A client that has agreed on a heartbeat of one second.
 fn agreed() -> Script {
@@ -28,29 +28,37 @@ async fn a_silent_client_hears_heartbeats_and_then_nothing() {
         assert_eq!(frame, heartbeat(), "no connection.close: {}", crate::client::show(&frame));
         heard += 1;
     }
-    assert!(heard > 0);
+    // Half a second apart until the client is given up after three: the first may have been spared by open-ok.
+    assert!(heard >= 4, "{heard} heartbeats");
     stop(server).await;
+}
+
+/// Answers heartbeats of the broker with these octets, a part each time, for longer than a silent client lives.
+async fn lives_on(octets: &[u8]) {
+    let server = start(|_| {});
+    let mut client = Client::connect(server.addresses()[0]).await;
+    agreed().perform(&mut client).await;
+    for part in octets.chunks(octets.len() / LONG).take(LONG) {
+        client.expect(&heartbeat(), "the broker is alive").await;
+        client.send(part).await;
+    }
+    drop(client);
+    stop(server).await;
+}
+
+#[tokio::test]
+async fn a_client_that_sends_heartbeats_lives() {
+    lives_on(&heartbeat().repeat(LONG)).await;
 }
 
 #[tokio::test]
 async fn any_octet_is_a_sign_of_life() {
-    let server = start(|_| {});
     let body = b"a body that comes octet by octet";
-    let publish = frames::publish(1, "", "nowhere", "mandatory", frames::Properties::default(), body);
-    for said in [heartbeat().repeat(LONG), publish] {
-        let mut client = Client::connect(server.addresses()[0]).await;
-        agreed().perform(&mut client).await;
-        let step = said.len() / LONG;
-        for octets in said.chunks(step).take(LONG) {
-            client.expect(&heartbeat(), "the broker is alive").await;
-            client.send(octets).await;
-        }
-    }
-    stop(server).await;
+    lives_on(&frames::publish(1, "", "nowhere", "", frames::Properties::default(), body)).await;
 }
 
 #[tokio::test]
-async fn a_broken_frame_in_time_does_not_keep_a_client_alive() {
+async fn half_a_frame_keeps_no_client_alive() {
     let server = start(|_| {});
     let mut client = Client::connect(server.addresses()[0]).await;
     agreed().perform(&mut client).await;

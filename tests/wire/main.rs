@@ -9,6 +9,8 @@ mod channels;
 mod client;
 mod confirm;
 mod consume;
+#[path = "../fuzz/conversation.rs"]
+mod conversation; // shared with the fuzz targets
 mod exchanges;
 mod frames;
 mod framing;

@@ -205,6 +205,14 @@ async fn what_is_not_refused() {
 }
 
 #[tokio::test]
+async fn long_texts_are_cut_at_255_octets() {
+    let name = "q".repeat(255);
+    let text = format!("NOT_FOUND - no queue '{name}");
+    let text = format!("{}...", &text[..252]);
+    Refused::on(queue_declare(1, &name, "passive", &none())).channel(404, &text, DECLARE).await;
+}
+
+#[tokio::test]
 async fn names_of_the_servers_choice() {
     let name = format!("amq.gen-{}", "*".repeat(22));
     Script::open()

@@ -3,7 +3,8 @@
 use crate::client::Cut;
 use crate::frames::{
     Properties, cancel, cancel_ok, channel_close, channel_close_ok, channel_goodbye, channel_open, channel_open_ok,
-    consume, consume_ok, content, deliver, none, publish, queue_declare, queue_declare_ok,
+    consume, consume_ok, content, deliver, get, none, publish, queue_declare, queue_declare_ok, queue_delete,
+    queue_delete_ok, queue_purge,
 };
 use crate::refused::Refused;
 use crate::script::Script;
@@ -71,5 +72,33 @@ async fn refusals() {
     Refused::on(publish(1, "", "q", "", request, b"request"))
         .after(|script| script.ask(consume(2, REPLY_TO, "r", "no-ack", &none()), consume_ok(2, "r")))
         .channel(406, "PRECONDITION_FAILED - fast reply consumer does not exist", (60, 40))
+        .await;
+}
+
+#[tokio::test]
+async fn the_pseudo_queue_is_there_to_be_asked_for() {
+    for words in ["passive", ""] {
+        Script::open()
+            .ask(queue_declare(1, REPLY_TO, words, &none()), queue_declare_ok(1, REPLY_TO, 0, 1))
+            .close()
+            .play(Cut::Nowhere)
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn the_name_is_no_queue() {
+    let missing =
+        |at: (u16, u16)| channel_close(2, 404, &format!("NOT_FOUND - no queue '{}' in vhost '/'", name()), at);
+    requested()
+        .ask(get(2, &name(), ""), missing((60, 70)))
+        .reopen(2)
+        .ask(queue_purge(2, &name()), missing((50, 30)))
+        .reopen(2)
+        .ask(queue_delete(2, &name(), ""), queue_delete_ok(2, 0))
+        // None of which has harmed it.
+        .ask(publish(2, "", &name(), "", plain(), b"reply"), deliver(1, "r", 1, "", &name(), b"reply"))
+        .close()
+        .play(Cut::Everywhere)
         .await;
 }
