@@ -104,6 +104,7 @@ async fn connection_start_says_what_clients_look_for() {
     for name in ["publisher_confirms", "basic.nack", "consumer_cancel_notify", "authentication_failure_close"] {
         assert!(capabilities.get(name).is_some(), "{name}");
     }
+    drop(client);
     stop(server).await;
 }
 
