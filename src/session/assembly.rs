@@ -20,8 +20,15 @@ pub(super) struct Assembly {
 pub(super) enum Content {
     /// The header is due.
     Header,
-    /// The body is due; what the properties will be refused for once it is complete.
-    Body(Draft, Option<Refusal>),
+    /// The body is due.
+    Body {
+        /// What has come of it.
+        draft: Draft,
+        /// What the properties will be refused for once it is complete.
+        refusal: Option<Refusal>,
+        /// Routing keys beside the publish's own.
+        copies: Vec<Vec<u8>>,
+    },
     /// The body is too large: it is counted, not kept.
     TooLarge { size: u64, remaining: u64 },
 }

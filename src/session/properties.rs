@@ -7,15 +7,17 @@ use crate::message::Facts;
 use crate::queue::options;
 use crate::wire::properties::Properties;
 use crate::wire::refusal::{Refusal, ReplyCode};
-use crate::wire::table::{Malformed, RawTable};
+use crate::wire::table::{self, Malformed, RawTable};
 
 /// Properties that could be read.
 pub(super) struct Checked {
     pub(super) facts: Facts,
     /// Why the publish will be refused, once its exchange is known to be good.
     pub(super) refusal: Option<Refusal>,
-    /// Properties with `reply-to` replaced by the secret name.
+    /// The properties to keep, where they are not those received: `reply-to` replaced by the secret name, `BCC` removed.
     pub(super) rewritten: Option<Vec<u8>>,
+    /// Routing keys beside the publish's own, from the headers `CC` and `BCC`.
+    pub(super) copies: Vec<Vec<u8>>,
 }
 
 /// Walks the properties once: what the broker must know of them, and what RabbitMQ refuses them for.
@@ -29,15 +31,16 @@ pub(super) fn check(context: &Context, reply: Option<&str>, raw: &[u8]) -> Resul
         priority: properties.priority.unwrap_or(0),
         ..Facts::default()
     };
-    let mut refusal = None;
-    let mut rewritten = None;
+    let (mut refusal, mut copies) = (None, Vec::new());
+    let mut kept = properties;
+    let without_bcc: Vec<u8>;
     let mut refuse = |text: String| {
         refusal.get_or_insert_with(|| Refusal::new(ReplyCode::PreconditionFailed, text).at(PUBLISH.0, PUBLISH.1));
     };
     if properties.reply_to == Some(REPLY_TO.as_bytes()) {
         match reply {
             None => refuse("fast reply consumer does not exist".to_owned()),
-            Some(name) => rewritten = Some(Properties { reply_to: Some(name.as_bytes()), ..properties }.encode()),
+            Some(name) => kept.reply_to = Some(name.as_bytes()),
         }
     }
     if let Some(text) = properties.expiration {
@@ -47,14 +50,19 @@ pub(super) fn check(context: &Context, reply: Option<&str>, raw: &[u8]) -> Resul
         }
     }
     if let Some(headers) = properties.headers {
-        let headers = RawTable::new(headers);
         for key in ["CC", "BCC"] {
-            if let Some(value) = headers.get(key)
-                && value.as_array().is_none()
-            {
+            let Some(value) = RawTable::new(headers).get(key) else { continue };
+            if let Some(keys) = value.as_array() {
+                // Other elements than strings are ignored, as RabbitMQ does.
+                copies.extend(keys.iter().filter_map(|key| key.as_bytes().map(<[u8]>::to_vec)));
+            } else {
                 let kind = value.to_value().map_or("unknown", |value| value.type_name());
                 refuse(format!("invalid message: {{unacceptable_type_in_header,\"{key}\",{kind}}}"));
             }
+        }
+        if RawTable::new(headers).get("BCC").is_some() {
+            without_bcc = table::without(headers, &["BCC"]);
+            kept.headers = Some(&without_bcc);
         }
     }
     if let Some(claimed) = properties.user_id
@@ -64,7 +72,8 @@ pub(super) fn check(context: &Context, reply: Option<&str>, raw: &[u8]) -> Resul
         let claimed = String::from_utf8_lossy(claimed);
         refuse(format!("user_id property set to '{claimed}' but authenticated user was '{}'", context.user.name));
     }
-    Ok(Checked { facts, refusal, rewritten })
+    let rewritten = (kept != properties).then(|| kept.encode());
+    Ok(Checked { facts, refusal, rewritten, copies })
 }
 
 /// Reads an expiration property: a decimal number of milliseconds.

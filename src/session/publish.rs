@@ -58,7 +58,7 @@ pub(super) fn header(context: &mut Context, channel: &mut Channel, header: Conte
     let checked = properties::check(context, channel.reply.as_ref().map(|(name, _)| &**name), header.properties)?;
     let properties = checked.rewritten.as_deref().unwrap_or(header.properties);
     let draft = Draft::new(&assembly.address, properties, header.body_size, checked.facts);
-    assembly.content = Content::Body(draft, checked.refusal);
+    assembly.content = Content::Body { draft, refusal: checked.refusal, copies: checked.copies };
     if header.body_size == 0 { complete(context, channel) } else { Ok(()) }
 }
 
@@ -69,7 +69,7 @@ pub(super) fn body(context: &mut Context, channel: &mut Channel, piece: &[u8]) -
     };
     let (fits, remaining) = match &mut assembly.content {
         Content::Header => return Err(out_of_order(assembly)),
-        Content::Body(draft, _) => (draft.try_extend(piece), draft.remaining()),
+        Content::Body { draft, .. } => (draft.try_extend(piece), draft.remaining()),
         Content::TooLarge { remaining, .. } => {
             let left = remaining.checked_sub(piece.len() as u64);
             *remaining = left.unwrap_or(0);
@@ -90,8 +90,8 @@ fn complete(context: &mut Context, channel: &mut Channel) -> Result<(), Refusal>
     if assembly.immediate {
         return Err(at(Refusal::new(ReplyCode::NotImplemented, "immediate=true")));
     }
-    let (draft, late) = match assembly.content {
-        Content::Body(draft, late) => (draft, late),
+    let (draft, late, copies) = match assembly.content {
+        Content::Body { draft, refusal, copies } => (draft, refusal, copies),
         Content::TooLarge { size, .. } => {
             let limit = context.broker.config.max_message_size;
             let text = format!("message size {size} is larger than configured max size {limit}");
@@ -101,7 +101,7 @@ fn complete(context: &mut Context, channel: &mut Channel) -> Result<(), Refusal>
     };
     // The draft was sized by its own header: it is complete, and within what a record can hold.
     let message = draft.finish().ok_or_else(|| at(Refusal::new(ReplyCode::InternalError, "")))?;
-    let route = route(context, &message).map_err(at)?;
+    let route = route(context, &message, &copies).map_err(at)?;
     if let Some(refusal) = late {
         return Err(refusal);
     }
@@ -151,20 +151,25 @@ fn gather(context: &mut Context, channel: u16, tag: u64, route: &Route, message:
     }
 }
 
-fn route(context: &mut Context, message: &Message) -> Result<Arc<Route>, Refusal> {
+/// The queues for a message; `copies` are routing keys beside its own, whose routes are not remembered.
+fn route(context: &mut Context, message: &Message, copies: &[Vec<u8>]) -> Result<Arc<Route>, Refusal> {
     // Read before routing: a change in between makes what is remembered stale, never wrong.
     let version = context.vhost.version();
-    if let Some(route) = context.memo.get(version, message.address()) {
+    if copies.is_empty()
+        && let Some(route) = context.memo.get(version, message.address())
+    {
         return Ok(route);
     }
     let name = String::from_utf8_lossy(message.exchange()).into_owned();
     let properties = Properties::parse(message.properties()).unwrap_or_default();
     let headers = properties.headers.map(RawTable::new);
-    let routed = context.vhost.topology().route(&name, &[message.routing_key()], headers, true);
+    let mut keys = vec![message.routing_key()];
+    keys.extend(copies.iter().map(|key| &**key));
+    let routed = context.vhost.topology().route(&name, &keys, headers, true);
     match routed {
         Ok(route) => {
             let route = Arc::new(route);
-            if route.memoizable {
+            if route.memoizable && copies.is_empty() {
                 context.memo.insert(version, message.address(), &route);
             }
             Ok(route)

@@ -2,6 +2,7 @@
 
 use futures_lite::StreamExt;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeleteOptions};
+use lapin::types::AMQPValue;
 use lapin::{BasicProperties, Confirmation};
 
 use crate::client::{Client, closed, none, plain, refusal, table, text};
@@ -119,5 +120,24 @@ fn immediate_ends_the_connection() {
         assert_eq!(refusal(sent.await), closed(540, "NOT_IMPLEMENTED - immediate=true"));
         while events.next().await.is_some_and(|event| !matches!(event, lapin::Event::Error(_))) {}
         assert!(!other.connection.status().connected());
+    });
+}
+
+#[test]
+fn carbon_copies_reach_more_queues_and_blind_ones_stay_unseen() {
+    scenario(async |_, client| {
+        for queue in ["to", "cc", "bcc"] {
+            client.queue(queue, none()).await;
+        }
+        let list = |key: &str| AMQPValue::FieldArray(vec![text(key), text("to")].into());
+        let headers = table([("CC", list("cc")), ("BCC", list("bcc"))]);
+        client.publish("", "to", "m", plain().with_headers(headers)).await;
+        for queue in ["to", "cc", "bcc"] {
+            let delivery = client.take(queue).await.unwrap();
+            assert_eq!((body(&delivery).as_str(), delivery.routing_key.as_str()), ("m", "to"));
+            let headers = delivery.properties.headers().clone().unwrap();
+            assert!(headers.contains_key("CC") && !headers.contains_key("BCC"), "{headers:?}");
+            assert!(client.take(queue).await.is_none(), "one copy only");
+        }
     });
 }
