@@ -5,7 +5,7 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeleteOptio
 use lapin::types::AMQPValue;
 use lapin::{BasicProperties, Confirmation};
 
-use crate::client::{Client, closed, none, plain, refusal, table, text};
+use crate::client::{Client, body, closed, none, plain, refusal, table, text};
 use crate::server::scenario;
 
 const MANDATORY: BasicPublishOptions = BasicPublishOptions { mandatory: true, immediate: false };
