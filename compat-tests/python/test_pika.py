@@ -130,19 +130,6 @@ def test_exchanges(channel, fresh):
     assert gone.value.reply_code == 404
 
 
-def test_transactions(channel):
-    queue = channel.queue_declare("", exclusive=True).method.queue
-    count = lambda: channel.queue_declare(queue, passive=True).method.message_count
-    channel.tx_select()
-    channel.basic_publish("", queue, b"kept")
-    assert count() == 0
-    channel.tx_commit()
-    assert count() == 1
-    channel.basic_publish("", queue, b"forgotten")
-    channel.tx_rollback()
-    assert count() == 1
-
-
 def test_refusals(connection, url, fresh):
     queue = fresh("missing")
     with pytest.raises(pika.exceptions.ChannelClosedByBroker) as refused:

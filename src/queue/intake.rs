@@ -136,9 +136,10 @@ impl Intake {
     pub fn pressure(&self) -> Pressure {
         let open = self.open.lock();
         match (open.urgent, open.dirty.is_empty() && open.definitions.is_empty()) {
-            (_, true) => Pressure::Idle,
-            (true, false) => Pressure::Urgent,
+            // Somebody may wait for an epoch in which nothing is done: behind a change that is under way.
+            (true, _) => Pressure::Urgent,
             (false, false) => Pressure::Lazy,
+            (false, true) => Pressure::Idle,
         }
     }
 
@@ -233,6 +234,8 @@ mod tests {
         assert_eq!(intake.pressure(), Pressure::Urgent);
         let closed = intake.close();
         assert_eq!((closed.epoch, closed.definitions.len()), (1, 1));
+        assert_eq!(intake.pressure(), Pressure::Idle);
         assert_eq!(intake.define([]), 2);
+        assert_eq!(intake.pressure(), Pressure::Urgent, "an epoch without work is waited for all the same");
     }
 }

@@ -238,6 +238,8 @@ impl State {
                 None => return self.ask_load(fx),
             }
         }
+        // The rest of a long row: the janitor comes back for it.
+        fx.deadline = 0;
     }
 
     /// Lets go of a message that nobody will get: to the courier if there is a dead-letter exchange.
@@ -478,6 +480,7 @@ impl State {
         self.expire(now, fx);
         fx.doomed |= self.idle_expired(now);
         self.pump(now, fx);
+        self.drop_head(fx);
         self.report(fx);
     }
 

@@ -26,6 +26,7 @@ mod properties;
 mod publish;
 mod queue;
 mod runs;
+mod transport;
 mod unacked;
 mod write;
 
@@ -37,7 +38,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Cx, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::ReadBuf;
 use tokio::time::Sleep;
 
 use crate::auth::User;
@@ -47,10 +48,14 @@ use crate::wire::frame::{self, INITIAL_FRAME_MAX};
 use channel::Channel;
 use context::{Capabilities, Context, Flow, Park};
 use handshake::{Failure, Tuned};
+pub use transport::Transport;
 use write::Output;
 
 /// Octets read from a socket at once.
 const READ: usize = 128 * 1024;
+
+/// Reads shorter than this may be a client's that waits for a sign before it sends more: less than a TCP segment.
+const SMALL_READ: usize = 1_024;
 
 /// Passes of the loop before other tasks get their turn.
 const PASSES: usize = 16;
@@ -115,7 +120,7 @@ pub struct Session<S> {
     _listed: Listed,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+impl<S: Transport> Session<S> {
     /// A session on an accepted socket.
     pub fn new(stream: S, broker: Arc<Broker>, peer: SocketAddr, local: SocketAddr) -> Self {
         let outbox = Arc::new(Outbox::new(broker.config.outbox_bytes));
@@ -155,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     fn poll(&mut self, cx: &mut Cx<'_>) -> Poll<()> {
         for _ in 0..PASSES {
-            let mut progress = false;
+            let (mut progress, mut small, mut wrote) = (false, false, false);
             self.look_at_clock();
             if self.outbox.bell().poll(cx).is_ready() {
                 progress = true;
@@ -168,16 +173,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if self.wants_input() {
                 match self.poll_input(cx) {
                     Poll::Ready(Ok(0)) => self.on_eof(),
-                    Poll::Ready(Ok(_)) => progress = true,
+                    Poll::Ready(Ok(n)) => {
+                        progress = true;
+                        small = n < SMALL_READ;
+                    }
                     Poll::Ready(Err(error)) => self.on_io_error(&error),
                     Poll::Pending => {}
                 }
             }
             self.finish_turn();
             match self.poll_output(cx) {
-                Poll::Ready(Ok(wrote)) => progress |= wrote && self.deliverable,
+                Poll::Ready(Ok(some)) => {
+                    wrote = some;
+                    progress |= wrote && self.deliverable;
+                }
                 Poll::Ready(Err(error)) => self.on_io_error(&error),
                 Poll::Pending => {}
+            }
+            if small && !wrote {
+                self.stream.acknowledge();
             }
             if matches!(self.stage, Stage::Ended) {
                 return Poll::Ready(());

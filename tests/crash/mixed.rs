@@ -8,13 +8,14 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::client::{Client, next, table, text};
 use crate::in_time;
-use crate::ledger::{Id, Ledger};
+use crate::ledger::{Id, Ledger, Published, Settled};
 use crate::process::Process;
-use crate::worker::{Defined, Random, consume, define, id_of, publish};
+use crate::worker::{Book, Defined, Random, consume, define, id_of, publish};
 
 /// Queues with a publisher and a consumer each.
 const QUEUES: usize = 3;
@@ -60,21 +61,28 @@ async fn round(broker: Process, books: &mut Books, ids: &Arc<AtomicU64>, name: &
     let address = broker.address();
     let answers = ANSWERS.0 + random.below(ANSWERS.1 - ANSWERS.0);
     let progress = Arc::new(Semaphore::new(0));
-    let mut workers = Vec::new();
+    let mut workers = JoinSet::new();
+    let mut notes: Vec<(Book<Published>, Book<Settled>)> = Vec::new();
     for n in 0..QUEUES {
-        let publisher = tokio::spawn(publish(address, work(n), ids.clone(), progress.clone()));
-        let consumer = tokio::spawn(consume(address, work(n), Random::new(random.below(u64::MAX))));
-        workers.push((publisher, consumer));
+        let (published, settled) = (Book::default(), Book::default());
+        workers.spawn(publish(address, work(n), ids.clone(), progress.clone(), published.clone()));
+        workers.spawn(consume(address, work(n), Random::new(random.below(u64::MAX)), settled.clone()));
+        notes.push((published, settled));
     }
     let random = Random::new(random.below(u64::MAX));
-    let definer = tokio::spawn(define(address, name.to_owned(), random, progress.clone()));
+    let defined = Book::default();
+    workers.spawn(define(address, name.to_owned(), random, progress.clone(), defined.clone()));
     let _ = progress.acquire_many(u32::try_from(answers).unwrap()).await.unwrap();
     let killed = Instant::now();
     broker.kill().await;
-    for (ledger, (publisher, consumer)) in books.ledgers.iter_mut().zip(workers) {
-        ledger.note(&publisher.await.unwrap(), &consumer.await.unwrap());
+    workers.abort_all();
+    while let Some(ended) = workers.join_next().await {
+        assert!(!ended.is_err_and(|error| error.is_panic()), "a client has failed");
     }
-    books.definitions.extend(definer.await.unwrap());
+    for (ledger, (published, settled)) in books.ledgers.iter_mut().zip(notes) {
+        ledger.note(&published.lock(), &settled.lock());
+    }
+    books.definitions.append(&mut defined.lock());
     killed
 }
 

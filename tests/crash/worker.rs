@@ -1,4 +1,5 @@
-//! The clients of the mixed workload. Each works until its connection ends, and returns what it knows.
+//! The clients of the mixed workload. Each works until its connection ends or it is stopped, and notes what it knows in
+//! a book that others read afterwards: a client library may never answer again once its broker is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use lapin::options::{
     BasicAckOptions, BasicNackOptions, BasicPublishOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
     QueueDeleteOptions,
 };
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -21,6 +23,9 @@ const BATCH: usize = 50;
 
 /// Messages a consumer may hold.
 const PREFETCH: u16 = 40;
+
+/// What a client knows.
+pub(crate) type Book<T> = Arc<Mutex<T>>;
 
 /// Numbers that look random and repeat with their seed (`SplitMix64`).
 #[derive(Clone, Debug)]
@@ -47,31 +52,31 @@ pub(crate) async fn publish(
     queue: String,
     ids: Arc<AtomicU64>,
     progress: Arc<Semaphore>,
-) -> Published {
+    book: Book<Published>,
+) {
     let client = Client::connect(address).await;
-    let mut published = Published::default();
     loop {
         let mut confirms = Vec::with_capacity(BATCH);
         for _ in 0..BATCH {
             let id = ids.fetch_add(1, Ordering::Relaxed);
-            published.sent.insert(id);
+            book.lock().sent.insert(id);
             // Bodies of many sizes, so that blocks are filled unevenly.
             let body = format!("{id} {}", "x".repeat(usize::try_from(id % 1_500).unwrap()));
             let options = BasicPublishOptions::default();
             let to = queue.as_str().into();
             match client.channel.basic_publish("".into(), to, options, body.as_bytes(), persistent()).await {
                 Ok(confirm) => confirms.push((id, confirm)),
-                Err(_) => return published,
+                Err(_) => return,
             }
         }
         for (id, confirm) in confirms {
             match confirm.await {
                 Ok(confirmation) => {
                     assert!(confirmation.is_ack());
-                    published.confirmed.insert(id);
+                    book.lock().confirmed.insert(id);
                     progress.add_permits(1);
                 }
-                Err(_) => return published,
+                Err(_) => return,
             }
         }
     }
@@ -84,21 +89,20 @@ pub(crate) fn id_of(body: &[u8]) -> Id {
 }
 
 /// Consumes from `queue`: most messages are acknowledged, some rejected, returned, or held.
-pub(crate) async fn consume(address: SocketAddr, queue: String, mut random: Random) -> Settled {
+pub(crate) async fn consume(address: SocketAddr, queue: String, mut random: Random, book: Book<Settled>) {
     let client = Client::connect(address).await;
     client.channel.basic_qos(PREFETCH, BasicQosOptions::default()).await.unwrap();
     let mut consumer = client.consume(&queue).await;
-    let mut settled = Settled::default();
     let mut held = 0;
     while let Some(Ok(delivery)) = consumer.next().await {
         let id = id_of(&delivery.data);
         let sent = match random.below(100) {
             0..60 => {
-                settled.acked.insert(id, Instant::now());
+                book.lock().acked.insert(id, Instant::now());
                 delivery.ack(BasicAckOptions::default()).await
             }
             60..75 => {
-                settled.rejected.insert(id);
+                book.lock().rejected.insert(id);
                 delivery.nack(BasicNackOptions { requeue: false, multiple: false }).await
             }
             75..95 => delivery.nack(BasicNackOptions { requeue: true, multiple: false }).await,
@@ -112,7 +116,6 @@ pub(crate) async fn consume(address: SocketAddr, queue: String, mut random: Rand
             break;
         }
     }
-    settled
 }
 
 /// What is known of a definition.
@@ -132,18 +135,18 @@ pub(crate) async fn define(
     prefix: String,
     mut random: Random,
     progress: Arc<Semaphore>,
-) -> BTreeMap<String, Defined> {
+    known: Book<BTreeMap<String, Defined>>,
+) {
     let client = Client::connect(address).await;
-    let mut known = BTreeMap::new();
     let mut present = BTreeSet::new();
     for n in 0.. {
         let name = format!("{prefix}-{n}");
-        known.insert(name.clone(), Defined::Unsure);
+        known.lock().insert(name.clone(), Defined::Unsure);
         let options = QueueDeclareOptions::durable();
         if client.channel.queue_declare(name.as_str().into(), options, none()).await.is_err() {
             break;
         }
-        known.insert(name.clone(), Defined::Yes);
+        known.lock().insert(name.clone(), Defined::Yes);
         let options = QueueBindOptions::default();
         let key = name.as_str().into();
         if client.channel.queue_bind(name.as_str().into(), "amq.topic".into(), key, options, none()).await.is_err() {
@@ -154,12 +157,11 @@ pub(crate) async fn define(
         if random.below(3) > 0
             && let Some(name) = present.pop_first()
         {
-            known.insert(name.clone(), Defined::Unsure);
+            known.lock().insert(name.clone(), Defined::Unsure);
             if client.channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default()).await.is_err() {
                 break;
             }
-            known.insert(name, Defined::No);
+            known.lock().insert(name, Defined::No);
         }
     }
-    known
 }

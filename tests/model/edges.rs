@@ -194,6 +194,7 @@ async fn a_second_declare_or_bind_waits_for_the_first() {
     node.faults.release();
     assert!(node.durable(bound_again).await);
     assert!(node.committed(declared));
+    assert!(node.durable(bind()).await, "a binding made long ago is answered on an idle broker, too");
     node.stop().await.unwrap();
 }
 

@@ -21,12 +21,13 @@ impl Shelf {
     pub(crate) fn apply(&mut self, journal: &mut Journal) {
         let Some(batch) = journal.take().into_batch(QueueId(1)) else { return };
         assert!(batch.puts.is_sorted_by(|a, b| a.seq < b.seq), "puts ascend");
+        // Before the puts: a batch never puts and settles the same message.
+        for settle in batch.settles {
+            let put = self.0.remove(&settle.seq).expect("only what an earlier batch put is settled, and once");
+            assert_eq!((put.lane, put.message.body_len()), (settle.lane, settle.body_len));
+        }
         for put in batch.puts {
             self.put(put);
-        }
-        for settle in batch.settles {
-            let put = self.0.remove(&settle.seq).expect("only what was put is settled, and once");
-            assert_eq!((put.lane, put.message.body_len()), (settle.lane, settle.body_len));
         }
         for range in batch.drops {
             self.0.retain(|seq, put| put.lane != range.lane || !(range.from..range.until).contains(seq));

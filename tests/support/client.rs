@@ -120,7 +120,13 @@ impl Client {
 
     /// Another channel, without confirms: for refusals, which close it.
     pub(crate) async fn channel(&self) -> Channel {
-        self.connection.create_channel().await.expect("a channel opens")
+        loop {
+            match self.connection.create_channel().await {
+                Ok(channel) => return channel,
+                // lapin may hand out a number whose last channel it has not quite closed yet, with that one's error.
+                Err(error) => assert!(self.connection.status().connected(), "no channel opens: {error}"),
+            }
+        }
     }
 
     pub(crate) async fn close(self) {
