@@ -123,6 +123,9 @@ async fn what_is_not_refused() {
         .ask(exchange_bind(1, "x", "amq.direct", "k", &none()), exchange_bind_ok(1))
         .ask(exchange_unbind(1, "x", "amq.direct", "k", &none()), exchange_unbind_ok(1))
         .ask(exchange_unbind(1, "x", "amq.direct", "k", &none()), exchange_unbind_ok(1))
+        // An answer that waits for a commit comes also when there is nothing to commit.
+        .ask(exchange_bind(1, "amq.fanout", "amq.direct", "k", &none()), exchange_bind_ok(1))
+        .ask(exchange_bind(1, "amq.fanout", "amq.direct", "k", &none()), exchange_bind_ok(1))
         .send(exchange_declare(1, "silent", "fanout", "nowait", &none()))
         .ask(exchange_declare(1, "silent", "", "passive", &none()), exchange_declare_ok(1))
         .ask(exchange_delete(1, "x", "if-unused"), exchange_delete_ok(1))

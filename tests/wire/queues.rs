@@ -197,6 +197,9 @@ async fn what_is_not_refused() {
         .ask(queue_delete(1, "", ""), queue_delete_ok(1, 1))
         .no_queue("q")
         .ask(queue_declare(1, "a\r\nb", "durable", &none()), queue_declare_ok(1, "ab", 0, 0))
+        // An answer that waits for a commit comes also when there is nothing to commit.
+        .ask(queue_bind(1, "ab", "amq.direct", "k", &none()), queue_bind_ok(1))
+        .ask(queue_bind(1, "ab", "amq.direct", "k", &none()), queue_bind_ok(1))
         .send(queue_declare(1, "silent", "nowait", &none()))
         .ask(queue_declare(1, "silent", "passive", &none()), queue_declare_ok(1, "silent", 0, 0))
         .close()
