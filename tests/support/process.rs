@@ -44,8 +44,22 @@ pub(crate) fn command(directory: &Path) -> Command {
 impl Process {
     /// Starts the broker and returns once it says that it is ready and has answered a client.
     pub(crate) async fn start(directory: &Path) -> Self {
+        Self::run(command(directory)).await
+    }
+
+    /// The same, with no more than `files` open files allowed.
+    pub(crate) async fn start_with_files(directory: &Path, files: u32) -> Self {
+        let plain = command(directory);
+        let mut limited = Command::new("sh");
+        limited.arg("-c").arg(format!("ulimit -n {files} && exec \"$@\"")).arg("sh");
+        limited.arg(plain.as_std().get_program()).args(plain.as_std().get_args());
+        limited.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        Self::run(limited).await
+    }
+
+    async fn run(mut command: Command) -> Self {
         let started = Instant::now();
-        let mut child = command(directory).spawn().expect("the command runs");
+        let mut child = command.spawn().expect("the command runs");
         let mut stderr = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
         let mut seen = Vec::new();
