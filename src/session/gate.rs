@@ -3,6 +3,9 @@
 //! Publishes of one turn share the highest epoch among them, so the gate holds one pair a turn, not one entry a
 //! message. A transient publish behind a durable one waits at most one commit; in exchange confirms are in order and
 //! come out as few `multiple` ones as possible.
+//!
+//! A returned message goes through here too, and its confirm stands alone right behind it: lapin takes a return to
+//! belong to the next publish it sees confirmed.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -17,6 +20,8 @@ pub(super) struct Gate {
     /// Publishes up to the tag are released once the epoch is committed; both ascend.
     waiting: VecDeque<(Epoch, u64)>,
     refused: BTreeSet<u64>,
+    /// Returns by tag, ascending, as they go onto the wire.
+    returned: VecDeque<(u64, Vec<u8>)>,
     /// Publishes up to this tag are confirmed.
     released: u64,
     /// Publishes up to this tag are in `waiting`.
@@ -24,10 +29,13 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// Counts a publish; returns its tag.
+    /// Counts a publish; returns its tag. If it was returned, the return's octets go right before its confirm.
     #[inline]
-    pub(super) fn publish(&mut self) -> u64 {
+    pub(super) fn publish(&mut self, returned: Vec<u8>) -> u64 {
         self.published += 1;
+        if !returned.is_empty() {
+            self.returned.push_back((self.published, returned));
+        }
         self.published
     }
 
@@ -65,13 +73,23 @@ impl Gate {
             up_to = *tag;
             self.waiting.pop_front();
         }
-        while let Some(refused) = self.refused.first().copied().filter(|tag| *tag <= up_to) {
-            self.refused.pop_first();
-            self.ack(refused - 1, channel, out);
-            encode::nack(out, channel, refused, false);
-            self.released = refused;
+        while let Some(tag) = self.next_alone().filter(|tag| *tag <= up_to) {
+            self.ack(tag - 1, channel, out);
+            if self.refused.remove(&tag) {
+                encode::nack(out, channel, tag, false);
+                self.released = tag;
+            } else if let Some((_, octets)) = self.returned.pop_front() {
+                out.extend_from_slice(&octets);
+                self.ack(tag, channel, out);
+            }
         }
         self.ack(up_to, channel, out);
+    }
+
+    /// The next publish whose confirm stands alone. One that was returned reached no queue that could refuse it.
+    fn next_alone(&self) -> Option<u64> {
+        let returned = self.returned.front().map(|(tag, _)| *tag);
+        self.refused.first().copied().into_iter().chain(returned).min()
     }
 
     fn ack(&mut self, up_to: u64, channel: u16, out: &mut Vec<u8>) {
@@ -98,10 +116,10 @@ mod tests {
     fn nothing_is_confirmed_before_its_commit_and_everything_in_order() {
         let mut gate = Gate::default();
         for _ in 0..3 {
-            gate.publish();
+            gate.publish(Vec::new());
         }
         gate.seal(5);
-        gate.publish();
+        gate.publish(Vec::new());
         gate.seal(0);
         let mut out = Vec::new();
         gate.release(4, 1, &mut out);
@@ -111,10 +129,27 @@ mod tests {
     }
 
     #[test]
+    fn a_return_stands_right_before_its_own_confirm() {
+        let mut gate = Gate::default();
+        for tag in 1..=4 {
+            let returned = if tag == 3 { b"return".to_vec() } else { Vec::new() };
+            assert_eq!(gate.publish(returned), tag);
+        }
+        gate.seal(1);
+        let mut out = Vec::new();
+        gate.release(0, 1, &mut out);
+        assert!(out.is_empty(), "it keeps its place behind what waits for a commit");
+        gate.release(1, 1, &mut out);
+        let expected =
+            [expected(&[(true, 2, true)]), b"return".to_vec(), expected(&[(true, 3, false), (true, 4, false)])];
+        assert_eq!(out, expected.concat());
+    }
+
+    #[test]
     fn a_refused_publish_breaks_the_run_of_confirms() {
         let mut gate = Gate::default();
         for tag in 1..=6 {
-            assert_eq!(gate.publish(), tag);
+            assert_eq!(gate.publish(Vec::new()), tag);
         }
         gate.refuse(1);
         gate.refuse(4);

@@ -105,17 +105,14 @@ fn complete(context: &mut Context, channel: &mut Channel) -> Result<(), Refusal>
     if let Some(refusal) = late {
         return Err(refusal);
     }
-    if route.queues.is_empty() && assembly.mandatory && !to_reply(&message) {
-        let out = context.output.buffer();
-        encode::basic_return(out, channel.number, ReplyCode::NoRoute.code(), "NO_ROUTE", message.address());
-        context.output.content(channel.number, &message, context.frame_max);
-    }
-    let tag = match &mut channel.gate {
-        Some(gate) => {
-            context.publisher.confirm(channel.number);
-            gate.publish()
-        }
-        None => 0,
+    let unroutable = route.queues.is_empty() && assembly.mandatory && !to_reply(&message);
+    let returned = if unroutable { returned(channel.number, &message, context.frame_max) } else { Vec::new() };
+    let tag = if let Some(gate) = &mut channel.gate {
+        context.publisher.confirm(channel.number);
+        gate.publish(returned)
+    } else {
+        context.output.buffer().extend_from_slice(&returned);
+        0
     };
     if to_reply(&message) {
         // In order with what was published before.
@@ -126,6 +123,15 @@ fn complete(context: &mut Context, channel: &mut Channel) -> Result<(), Refusal>
     }
     gather(context, channel.number, tag, &route, message);
     Ok(())
+}
+
+/// basic.return with its content.
+fn returned(channel: u16, message: &Message, frame_max: u32) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode::basic_return(&mut out, channel, ReplyCode::NoRoute.code(), "NO_ROUTE", message.address());
+    encode::content_header(&mut out, channel, u64::from(message.body_len()), message.properties());
+    encode::body(&mut out, channel, message.body(), frame_max);
+    out
 }
 
 fn to_reply(message: &Message) -> bool {

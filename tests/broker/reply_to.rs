@@ -64,7 +64,7 @@ fn refusals() {
             refusal(channel.basic_consume(REPLY_TO.into(), "".into(), BasicConsumeOptions::default(), none()).await);
         assert_eq!(refused, closed(406, "PRECONDITION_FAILED - reply consumer cannot acknowledge"));
         let channel = client.channel().await;
-        consume(&channel, REPLY_TO, no_ack(), none()).await;
+        let _held = consume(&channel, REPLY_TO, no_ack(), none()).await;
         let refused = refusal(channel.basic_consume(REPLY_TO.into(), "".into(), no_ack(), none()).await);
         assert_eq!(refused, closed(406, "PRECONDITION_FAILED - reply consumer already set"));
         let channel = client.channel().await;

@@ -272,7 +272,8 @@ impl Client {
     }
 }
 
-/// Consumes on a channel under a tag the broker chooses.
+/// Consumes on a channel under a tag the broker chooses. lapin cancels a consumer that is dropped.
+#[must_use]
 pub(crate) async fn consume(
     channel: &Channel,
     queue: &str,
