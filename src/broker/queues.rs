@@ -256,9 +256,17 @@ fn quorum_takes(ask: &QueueDeclare, resource: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// RabbitMQ compares durable, auto-delete, then the arguments it knows.
+/// RabbitMQ compares exclusive, durable, auto-delete, then the arguments it knows.
 fn equivalent(queue: &Queue, ask: &QueueDeclare, durable: bool, resource: &str) -> Result<(), Refusal> {
     let current = queue.definition();
+    // An exclusive queue declared again without the flag, by its own connection, or the reverse.
+    if ask.exclusive != current.exclusive_to.is_some() {
+        let text = format!(
+            "cannot obtain exclusive access to locked {resource}. It could be originally declared on another \
+             connection or the exclusive property value does not match that of the original declaration."
+        );
+        return Err(Refusal::new(ReplyCode::ResourceLocked, text));
+    }
     for (arg, received, current) in
         [("durable", durable, current.durable), ("auto_delete", ask.auto_delete, current.auto_delete)]
     {
@@ -266,14 +274,6 @@ fn equivalent(queue: &Queue, ask: &QueueDeclare, durable: bool, resource: &str) 
             let text = format!("received '{received}' but current is '{current}'");
             return Err(precondition(format!("inequivalent arg '{arg}' for {resource}: {text}")));
         }
-    }
-    // An exclusive queue declared again without the flag, by its own connection.
-    if ask.exclusive != current.exclusive_to.is_some() {
-        let text = format!(
-            "cannot obtain exclusive access to locked {resource}. It could be originally declared on another \
-             connection or the exclusive property value does not match that of the original declaration."
-        );
-        return Err(Refusal::new(ReplyCode::ResourceLocked, text));
     }
     // A queue always has a type: absent and classic are the same.
     let with_type = |table: &Table| {

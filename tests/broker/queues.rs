@@ -86,6 +86,21 @@ fn declaring_again_must_say_the_same() {
 }
 
 #[test]
+fn exclusive_is_compared_before_everything_else() {
+    scenario(async |_, client| {
+        let own = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+        let shared = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        for (first, then) in [(own, shared), (shared, QueueDeclareOptions { exclusive: true, ..shared })] {
+            client.channel.queue_declare("q".into(), first, none()).await.unwrap();
+            let channel = client.channel().await;
+            let (code, text) = refusal(channel.queue_declare("q".into(), then, none()).await);
+            assert_eq!(code, 405, "{text}");
+            client.channel.queue_delete("q".into(), QueueDeleteOptions::default()).await.unwrap();
+        }
+    });
+}
+
+#[test]
 fn reserved_names_and_bad_arguments_are_refused() {
     scenario(async |_, client| {
         let channel = client.channel().await;
