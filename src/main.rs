@@ -8,6 +8,11 @@ use leveret::server::{Builder, ServerError};
 use leveret::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Messages are allocated by the publisher's thread and freed by the consumer's; this allocator takes them back without
+/// a lock between the two.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Exit status for settings that cannot be used (`EX_USAGE`).
 const BAD_SETTINGS: u8 = 64;
 /// Exit status when the broker cannot start or its store fails.
