@@ -54,10 +54,6 @@ mod held {
             }
         });
     }
-
-    pub(super) fn none(rank: Rank) -> bool {
-        HELD.with_borrow(|held| !held.contains(&rank))
-    }
 }
 
 #[cfg(not(debug_assertions))]
@@ -67,15 +63,6 @@ mod held {
     pub(super) fn acquire(_: Rank) {}
     #[inline]
     pub(super) fn release(_: Rank) {}
-    #[inline]
-    pub(super) fn none(_: Rank) -> bool {
-        true
-    }
-}
-
-/// Asserts, in debug builds, that the calling thread holds no lock of this rank.
-pub fn assert_unheld(rank: Rank) {
-    debug_assert!(held::none(rank), "a lock of rank {rank:?} is held where none may be");
 }
 
 /// Releases a rank when dropped; fields of the guards below drop after the lock itself.

@@ -165,11 +165,6 @@ impl Draft {
         self.remaining
     }
 
-    /// Body octets received so far.
-    pub fn body_len(&self) -> usize {
-        self.record.len() - self.address_len - self.properties_len
-    }
-
     /// Appends a piece of the body. Returns `false`, appending nothing, if it is longer than what remains.
     #[must_use]
     pub fn try_extend(&mut self, chunk: &[u8]) -> bool {
