@@ -6,7 +6,7 @@
 //! [`super::users`].
 
 use super::units::{self, DURATION, SIZE};
-use super::{Config, LogFormat, UserEntry};
+use super::{Compatibility, Config, LogFormat, UserEntry};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
@@ -90,6 +90,17 @@ pub(super) const KEYS: &[Key] = &[
         }),
     },
     Key {
+        name: "compatibility",
+        default: r#""lenient""#,
+        doc: "Which RabbitMQ to answer as: 3.13, 4.2, 4.3, or lenient, which takes whatever any of them takes.",
+        accepts: "3.13, 4.2, 4.3 or lenient",
+        set: Set::Text(|config, text| {
+            let known = Compatibility::ALL.iter().find(|(name, _)| *name == text);
+            config.compatibility = known.ok_or_else(|| format!("{text:?} is not a version known here"))?.1;
+            Ok(())
+        }),
+    },
+    Key {
         name: "log.format",
         default: r#""human""#,
         doc: "Shape of a log line: human or json.",
@@ -165,11 +176,11 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         name: "limits.max_message_size",
-        default: r#""128MiB""#,
-        doc: "Largest message body accepted.",
-        accepts: "a size from 1B to 512MiB",
+        default: "0",
+        doc: "Largest message body accepted; 0 takes what the compatibility chosen above takes, 128MiB if lenient.",
+        accepts: "0, or a size from 1B to 512MiB",
         set: Set::Text(|config, text| {
-            config.max_message_size = bytes(text, 1..=512 * MIB)?;
+            config.max_message_size = bytes(text, 0..=512 * MIB)?;
             Ok(())
         }),
     },

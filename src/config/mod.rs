@@ -8,6 +8,7 @@
 //! reloading while running, includes, interpolation of variables.
 
 mod args;
+pub mod compatibility;
 mod keys;
 mod load;
 mod problem;
@@ -23,6 +24,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use args::Args;
+pub use compatibility::{Compatibility, Profile};
 pub use load::{Environment, load, load_from};
 pub use problem::{Origin, Problem};
 pub use secret::Secret;
@@ -40,6 +42,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Addresses to accept AMQP connections on.
     pub listen: Vec<SocketAddr>,
+    /// Which RabbitMQ to answer as.
+    pub compatibility: Compatibility,
     /// Users that exist from the first start on.
     pub users: Vec<UserEntry>,
     /// Shape of a log line.
@@ -54,7 +58,7 @@ pub struct Config {
     pub frame_max: u32,
     /// Highest channel number offered in connection.tune.
     pub channel_max: u16,
-    /// Largest message body accepted, in octets.
+    /// Largest message body accepted, in octets; 0 takes the profile's, see [`Config::largest_body`].
     pub max_message_size: u64,
     /// Octets of deliveries that may wait for one connection before its consumers are passed over.
     pub outbox_bytes: usize,
@@ -103,6 +107,7 @@ impl Default for Config {
                 SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), AMQP_PORT),
                 SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), AMQP_PORT),
             ],
+            compatibility: Compatibility::default(),
             users: vec![UserEntry {
                 name: users::GUEST.to_owned(),
                 password: Secret::new(users::GUEST),
@@ -115,7 +120,7 @@ impl Default for Config {
             heartbeat: 60,
             frame_max: 128 * KIB,
             channel_max: 2047,
-            max_message_size: 128 * MIB as u64,
+            max_message_size: 0,
             outbox_bytes: MIB,
             control_bytes: 16 * MIB,
             map_size: 0,
@@ -124,5 +129,19 @@ impl Default for Config {
             shutdown_grace: Duration::from_secs(3),
             accept_pause: Duration::from_millis(100),
         }
+    }
+}
+
+impl Config {
+    /// What the chosen compatibility stands for.
+    #[inline]
+    pub fn profile(&self) -> &'static Profile {
+        self.compatibility.profile()
+    }
+
+    /// Largest message body accepted, in octets.
+    #[inline]
+    pub fn largest_body(&self) -> u64 {
+        if self.max_message_size > 0 { self.max_message_size } else { self.profile().max_message_size }
     }
 }

@@ -134,8 +134,8 @@ fn all_problems_are_reported_at_once_with_their_lines() {
          limits.channel_max, limits.max_message_size, limits.outbox_bytes, limits.control_bytes)",
         "F:7: limits.heartbeat: \"60\" is not a whole number with ms, s, m, h or d (accepted: a duration of whole \
          seconds from 0s to 65535s)",
-        "F:9: limit: unknown key (accepted: data_dir, listen, users)",
-        "F:2: listn: unknown key (accepted: data_dir, listen, users)",
+        "F:9: limit: unknown key (accepted: data_dir, listen, compatibility, users)",
+        "F:2: listn: unknown key (accepted: data_dir, listen, compatibility, users)",
         "F:12: store.map_size: \"16777217\" is too small or not a multiple of 64KiB (accepted: 0, or a size from 16MiB \
          to 64TiB that is a multiple of 64KiB)",
         "F:13: store.ack_flush: is a TOML boolean (accepted: a duration from 1ms to 1m)",
@@ -246,4 +246,15 @@ fn the_command_line_is_well_formed() {
     let args = args.unwrap();
     assert_eq!((args.listen.len(), args.log_format), (2, Some(LogFormat::Json)));
     assert!(Args::try_parse_from(["leveret", "--log-format", "yaml"]).is_err());
+}
+
+#[test]
+fn the_compatibility_decides_the_largest_body_unless_that_is_set() {
+    let (_file, args) = file("compatibility = '4.3'");
+    let config = load_from(&args, &env(&[])).unwrap();
+    assert_eq!((config.compatibility, config.largest_body()), (Compatibility::V4_3, 16 << 20));
+    let config = load_from(&args, &env(&[("LEVERET_LIMITS__MAX_MESSAGE_SIZE", "1KiB")])).unwrap();
+    assert_eq!(config.largest_body(), 1 << 10);
+    assert_eq!(Config::default().largest_body(), 128 << 20);
+    assert!(problems("compatibility = '5'")[0].starts_with("F:1: compatibility: \"5\" is not a version known here"));
 }

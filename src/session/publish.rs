@@ -51,7 +51,7 @@ pub(super) fn header(context: &mut Context, channel: &mut Channel, header: Conte
         let text = format!("content body size {size} exceeds maximum allowed size {MAX_ANNOUNCED}");
         return Err(Refusal::new(ReplyCode::FrameError, text));
     }
-    if header.body_size > context.broker.config.max_message_size {
+    if header.body_size > context.broker.config.largest_body() {
         assembly.content = Content::TooLarge { size: header.body_size, remaining: header.body_size };
         return Ok(());
     }
@@ -93,7 +93,7 @@ fn complete(context: &mut Context, channel: &mut Channel) -> Result<(), Refusal>
     let (draft, late, copies) = match assembly.content {
         Content::Body { draft, refusal, copies } => (draft, refusal, copies),
         Content::TooLarge { size, .. } => {
-            let limit = context.broker.config.max_message_size;
+            let limit = context.broker.config.largest_body();
             let text = format!("message size {size} is larger than configured max size {limit}");
             return Err(at(Refusal::new(ReplyCode::PreconditionFailed, text)));
         }
