@@ -16,7 +16,7 @@ use super::write::Output;
 use crate::auth::User;
 use crate::broker::{Broker, Connection, VirtualHost};
 use crate::clock::Millis;
-use crate::queue::{Effects, Lease, Outbox, Queue};
+use crate::queue::{Consumer, Effects, Lease, Outbox, Queue};
 use crate::store::Epoch;
 use crate::wire::encode;
 
@@ -68,6 +68,8 @@ pub(super) struct Context {
     pub(super) park: Option<Park>,
     pub(super) fx: Effects,
     pub(super) cancelled: Vec<Cancelled>,
+    /// Consumers whose queue has gone while an answer waits: RabbitMQ answers a delete before it tells them.
+    pub(super) parting: Vec<Arc<Consumer>>,
     /// Exclusive queues declared here.
     pub(super) exclusive: Vec<Arc<Queue>>,
     /// Acknowledged leases, settled at the next flush.

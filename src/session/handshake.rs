@@ -244,6 +244,7 @@ impl<S> Session<S> {
             park: None,
             fx: Effects::default(),
             cancelled: Vec::new(),
+            parting: Vec::new(),
             exclusive: Vec::new(),
             settled: Vec::new(),
             now: self.broker.clock.now(),

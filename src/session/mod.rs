@@ -354,6 +354,7 @@ impl<S> Session<S> {
             match context.park.take() {
                 Some(Park::Reply(epoch, octets)) if epoch <= committed => {
                     context.output.buffer().extend_from_slice(&octets);
+                    deliver::part(context, &mut self.channels);
                 }
                 Some(Park::Load) | None => {}
                 park => context.park = park,
