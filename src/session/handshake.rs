@@ -249,6 +249,7 @@ impl<S> Session<S> {
             settled: Vec::new(),
             now: self.broker.clock.now(),
             pressing: 0,
+            transacted: 0,
         };
         let open_ok = connection::AMQPMethod::OpenOk(connection::OpenOk {});
         context.send(0, AMQPClass::Connection(open_ok));
