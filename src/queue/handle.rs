@@ -296,15 +296,18 @@ impl Queue {
         self.with(false, |state| state.redelivered()).0
     }
 
-    /// Keeps a message whose lease was dropped by accident until the next operation returns it. Never locks the queue:
-    /// the lease may be dropped while the queue is locked.
-    pub(super) fn abandon(&self, entry: Entry) {
+    /// Keeps a message whose lease was dropped by accident until the next operation returns it, and asks the janitor for
+    /// one. Never locks the queue: the lease may be dropped while the queue is locked.
+    pub(super) fn abandon(self: &Arc<Self>, entry: Entry) {
         self.abandoned.lock().push(entry);
-        self.has_abandoned.store(true, Ordering::Relaxed);
+        if !self.has_abandoned.swap(true, Ordering::AcqRel) {
+            self.intake.strays.add(self);
+        }
     }
 
     fn take_abandoned(&self) -> Vec<Entry> {
-        self.has_abandoned.store(false, Ordering::Relaxed);
+        // Before they are taken: one that comes in between is taken now or announced anew.
+        self.has_abandoned.store(false, Ordering::Release);
         std::mem::take(&mut *self.abandoned.lock())
     }
 }

@@ -294,6 +294,10 @@ impl State {
             return self.roster.rotate(slot, false);
         }
         let mut outbox = consumer.outbox.open();
+        if credit.is_none() && !consumer.no_ack && consumer.credit.as_ref().is_some_and(|credit| credit.limited()) {
+            // The limit was set in between, and counted without this delivery: the turn begins again.
+            return;
+        }
         let (mut more, mut refused) = (true, false);
         loop {
             if !outbox.room(&consumer) {

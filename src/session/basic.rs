@@ -48,7 +48,7 @@ fn qos(context: &mut Context, channel: &mut Channel, ask: &basic::Qos) {
     if ask.global {
         let outstanding = channel.outstanding();
         let credit = channel.credit.get_or_insert_default();
-        for consumer in credit.set_limit(ask.prefetch_count, outstanding) {
+        for consumer in credit.set_limit(ask.prefetch_count, outstanding, &context.outbox) {
             if let Some(queue) = &consumer.queue {
                 queue.resume(&consumer, context.now, &mut context.fx);
                 context.finish(queue);

@@ -66,7 +66,7 @@ impl Pair {
         }
         for (at, limit) in limits.iter().enumerate() {
             let credit = Arc::new(ChannelCredit::default());
-            assert!(credit.set_limit(*limit, 0).is_empty());
+            assert!(credit.set_limit(*limit, 0, &pair.outboxes[0]).is_empty());
             let getter = Self::consumer(GETTER + at as u64, at, (false, false, 0, 0), &pair.outboxes[0], &credit);
             pair.getters.push(getter);
             pair.credits.push(credit);
@@ -235,7 +235,7 @@ impl Pair {
     pub(crate) fn set_limit(&mut self, channel: usize, limit: u16) {
         self.twin.channels[channel].limit = u64::from(limit);
         let used = usize::try_from(self.twin.channels[channel].used).unwrap_or(0);
-        for consumer in self.credits[channel].set_limit(limit, used) {
+        for consumer in self.credits[channel].set_limit(limit, used, &self.outboxes[0]) {
             self.resume(&consumer);
         }
         self.check("qos");
