@@ -96,7 +96,7 @@ fn settle_committed(broker: &Broker, waiting: &mut Waiting) {
 /// Publishes a letter to the dead-letter exchange. Returns the epoch after which its source may be settled.
 fn carry(broker: &Broker, queue: &Arc<Queue>, letter: &DeadLetter) -> Epoch {
     let definition = queue.definition();
-    let options = &definition.options;
+    let options = queue.options();
     let (Some(exchange), Some(vhost)) = (&options.dead_letter_exchange, broker.vhost(&definition.vhost)) else {
         return 0;
     };
