@@ -42,6 +42,11 @@ impl Courier {
         self.bell.ring();
     }
 
+    /// Drops letters from these queues, which are deleted.
+    pub(super) fn forget(&self, from: impl Fn(&Queue) -> bool) {
+        self.inbox.lock().retain(|(queue, _)| !from(queue));
+    }
+
     /// Asks the courier to end once every letter there is has arrived and is settled.
     pub(super) fn end(&self) {
         self.ending.store(true, Ordering::Release);

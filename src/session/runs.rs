@@ -13,6 +13,9 @@ const SPARE: usize = 8;
 /// Largest vector kept, in messages.
 const SPARE_CAPACITY: usize = 4_096;
 
+/// The memory of a run.
+type Vectors = (Vec<Message>, Vec<(u16, u64)>);
+
 /// Messages gathered for one queue.
 #[derive(Debug)]
 pub(super) struct Run {
@@ -35,7 +38,7 @@ pub(super) struct Publisher {
     /// The highest epoch among the turn's pushes.
     epoch: u64,
     /// Vectors to be used again.
-    spare: Vec<(Vec<Message>, Vec<(u16, u64)>)>,
+    spare: Vec<Vectors>,
 }
 
 impl Publisher {
