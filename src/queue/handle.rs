@@ -31,7 +31,7 @@ pub struct Definition {
     pub exclusive_to: Option<u64>,
     /// Arguments as declared.
     pub arguments: Table,
-    /// The arguments' meaning.
+    /// The arguments' meaning, which never changes; what is in force, policies included, is [`Queue::options`].
     pub options: Arc<Options>,
 }
 
@@ -85,6 +85,16 @@ impl Queue {
     /// What it was declared as.
     pub fn definition(&self) -> &Definition {
         &self.definition
+    }
+
+    /// The options in force: those of the arguments, merged with those of policies. Takes the queue's lock.
+    pub fn options(&self) -> Arc<Options> {
+        self.state.lock().options().clone()
+    }
+
+    /// Takes over what arguments and policies of version `governed` ask for; see [`State::set_options`].
+    pub fn set_options(self: &Arc<Self>, options: Arc<Options>, governed: u64, now: Millis, fx: &mut Effects) {
+        self.with(false, |state| state.set_options(options, governed, now, fx));
     }
 
     /// Identity in the store.

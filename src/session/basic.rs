@@ -93,6 +93,12 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
         context.reply(0, ask.nowait, channel.number, consume_ok);
         return Ok(());
     }
+    if let Some(max) = context.broker.config.consumer_max_per_channel
+        && channel.consumers.len() as u64 >= max
+    {
+        let text = format!("reached maximum ({max}) of consumers per channel");
+        return Err(Refusal::new(ReplyCode::NotAllowed, text));
+    }
     let name = queue_meant(channel, &ask.queue)?;
     let queue = context.vhost.usable_queue(&name, context.id())?;
     let arguments = Table::from(&ask.arguments);

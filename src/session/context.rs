@@ -14,7 +14,7 @@ use super::memo::Memo;
 use super::runs::Publisher;
 use super::write::Output;
 use crate::auth::User;
-use crate::broker::{Broker, Connection, VirtualHost};
+use crate::broker::{Admitted, Broker, Connection, VirtualHost};
 use crate::clock::Millis;
 use crate::queue::{Consumer, Effects, Lease, Outbox, Queue};
 use crate::store::Epoch;
@@ -59,6 +59,8 @@ pub(super) struct Context {
     pub(super) connection: Arc<Connection>,
     pub(super) outbox: Arc<Outbox>,
     pub(super) vhost: Arc<VirtualHost>,
+    /// The places of this connection within limits; given up before the client hears that it is closed.
+    pub(super) admitted: Option<Admitted>,
     pub(super) user: Arc<User>,
     pub(super) capabilities: Capabilities,
     pub(super) frame_max: u32,
