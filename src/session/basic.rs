@@ -5,6 +5,7 @@ use amq_protocol::protocol::{AMQPClass, basic};
 use super::channel::Channel;
 use super::context::{Cancelled, Context, Flow, Park};
 use super::names::queue_meant;
+use super::notes::Note;
 use crate::broker::{REPLY_TO, print_queue};
 use crate::queue::{Got, Kind, Lease, Queue, Subscribed, Subscription};
 use crate::wire::encode;
@@ -45,6 +46,7 @@ pub(super) fn handle(context: &mut Context, channel: &mut Channel, method: basic
 /// The prefetch size, which amq-protocol skips, is checked where the octets are: see [`super::dispatch`].
 fn qos(context: &mut Context, channel: &mut Channel, ask: &basic::Qos) {
     if ask.global {
+        context.note(Note::GlobalPrefetch);
         let credit = channel.credit.get_or_insert_default();
         for consumer in credit.set_limit(ask.prefetch_count, channel.unacked.len()) {
             if let Some(queue) = &consumer.queue {

@@ -11,6 +11,7 @@ use amq_protocol::protocol::AMQPClass;
 use amq_protocol::types::ShortString;
 
 use super::memo::Memo;
+use super::notes::Notes;
 use super::runs::Publisher;
 use super::write::Output;
 use crate::auth::User;
@@ -72,6 +73,8 @@ pub(super) struct Context {
     pub(super) exclusive: Vec<Arc<Queue>>,
     /// Acknowledged leases, settled at the next flush.
     pub(super) settled: Vec<Lease>,
+    /// What was said in the log about what the client uses.
+    pub(super) notes: Notes,
     /// The time of this turn.
     pub(super) now: Millis,
     /// The highest epoch any publish waits for without a confirm (for slowing publishers down).

@@ -22,6 +22,7 @@ mod handshake;
 mod heartbeat;
 mod memo;
 mod names;
+mod notes;
 mod properties;
 mod publish;
 mod queue;
