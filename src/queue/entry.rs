@@ -29,7 +29,7 @@ pub struct Entry {
 impl Entry {
     /// The journal's word for "no longer needed".
     pub fn settle(&self) -> Settle {
-        Settle { seq: self.seq, lane: self.lane, body_len: self.body_len }
+        Settle { seq: self.seq, lane: self.lane, body_len: self.body_len, counted: false }
     }
 }
 
