@@ -244,11 +244,13 @@ impl<S> Session<S> {
             park: None,
             fx: Effects::default(),
             cancelled: Vec::new(),
+            parting: Vec::new(),
             exclusive: Vec::new(),
             settled: Vec::new(),
             notes: super::notes::Notes::new(self.given_name.as_deref().unwrap_or_default()),
             now: self.broker.clock.now(),
             pressing: 0,
+            transacted: 0,
         };
         let open_ok = connection::AMQPMethod::OpenOk(connection::OpenOk {});
         context.send(0, AMQPClass::Connection(open_ok));

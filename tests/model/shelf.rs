@@ -74,6 +74,6 @@ impl Shelf {
             }
         }
         lanes.sort_by_key(|lane| lane.lane);
-        RecoveredQueue { lanes, next_seq, redelivered }
+        RecoveredQueue { lanes, next_seq, redelivered, counts: Vec::new() }
     }
 }
