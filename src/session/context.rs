@@ -17,7 +17,7 @@ use super::write::Output;
 use crate::auth::User;
 use crate::broker::{Broker, Connection, VirtualHost};
 use crate::clock::Millis;
-use crate::queue::{Consumer, Effects, Lease, Outbox, Queue};
+use crate::queue::{Cause, Consumer, Effects, Lease, Outbox, Queue};
 use crate::store::Epoch;
 use crate::wire::encode;
 
@@ -139,6 +139,11 @@ impl Context {
             self.broker.finish(&queue, &mut self.fx);
         }
         self.broker.return_credit(leases, &mut self.fx);
+    }
+
+    /// Returns leases to their queues, emptying them.
+    pub(super) fn requeue(&mut self, leases: &mut [Lease], cause: Cause) {
+        self.for_each_queue(leases, |queue, leases, now, fx| queue.requeue(leases, cause, now, fx));
     }
 
     /// Ends an operation on `queue` that left effects in this context.

@@ -14,6 +14,7 @@ mod basic;
 mod channel;
 mod close;
 mod context;
+mod counts;
 mod deliver;
 mod dispatch;
 mod exchange;
