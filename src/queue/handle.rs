@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::journal::Taken;
-use super::{Consumer, Effects, Entry, Got, Intake, Lease, Load, Options, Room, State, Subscribed, Verdict};
+use super::{Cause, Consumer, Effects, Entry, Got, Intake, Lease, Load, Options, Room, State, Subscribed, Verdict};
 use crate::clock::Millis;
 use crate::message::Message;
 use crate::store::{Epoch, Page, QueueId, RecoveredQueue, Seq};
@@ -194,7 +194,7 @@ impl Queue {
         let conclude = |state: &mut State| match verdict {
             Verdict::Settle => state.settle(leases, now, fx),
             Verdict::Reject => state.reject(leases, now, fx),
-            Verdict::Requeue => state.requeue(leases, now, fx),
+            Verdict::Requeue(cause) => state.requeue(leases, cause, now, fx),
         };
         self.with(true, conclude).1
     }
@@ -214,14 +214,19 @@ impl Queue {
         self.with(false, |state| state.settle_entry(entry));
     }
 
+    /// Takes back a message whose dead letter could not arrive before the broker stops.
+    pub fn take_back_letter(self: &Arc<Self>, entry: Entry) {
+        self.with(false, |state| state.take_back_letter(entry));
+    }
+
     /// Refuses leases of this queue for good, emptying them.
     pub fn reject(self: &Arc<Self>, leases: &mut [Lease], now: Millis, fx: &mut Effects) {
         self.with(false, |state| state.reject(leases, now, fx));
     }
 
-    /// Returns leases of this queue, emptying them, to their original positions.
-    pub fn requeue(self: &Arc<Self>, leases: &mut [Lease], now: Millis, fx: &mut Effects) {
-        self.with(false, |state| state.requeue(leases, now, fx));
+    /// Returns leases of this queue, emptying them.
+    pub fn requeue(self: &Arc<Self>, leases: &mut [Lease], cause: Cause, now: Millis, fx: &mut Effects) {
+        self.with(false, |state| state.requeue(leases, cause, now, fx));
     }
 
     /// Returns messages that were pumped for a session but never written to its client.

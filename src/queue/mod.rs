@@ -28,7 +28,7 @@ mod tests;
 
 pub use consumer::{ChannelCredit, Consumer, Subscription};
 pub use effects::{DeadLetter, Effects, Load, Reason};
-pub use entry::{Entry, Lease};
+pub use entry::{Cause, Entry, Lease};
 pub use handle::{Definition, Push, Queue};
 pub use intake::{Closed, Intake, Pressure, Watermark};
 pub use journal::Journal;

@@ -9,7 +9,7 @@ use super::gate::Gate;
 use super::tx::Tx;
 use super::unacked::Unacked;
 use crate::broker::Place;
-use crate::queue::{ChannelCredit, Consumer, Queue};
+use crate::queue::{Cause, ChannelCredit, Consumer};
 
 /// What state a channel number is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +125,6 @@ impl Channel {
             Mode::Plain | Mode::Confirm(_) => Vec::new(),
         };
         self.unacked.take_all(&mut leases);
-        context.for_each_queue(&mut leases, Queue::requeue);
+        context.requeue(&mut leases, Cause::Ended);
     }
 }

@@ -11,12 +11,13 @@ use amq_protocol::protocol::AMQPClass;
 use amq_protocol::types::ShortString;
 
 use super::memo::Memo;
+use super::notes::Notes;
 use super::runs::Publisher;
 use super::write::Output;
 use crate::auth::User;
 use crate::broker::{Admitted, Broker, Connection, VirtualHost};
 use crate::clock::Millis;
-use crate::queue::{Consumer, Effects, Lease, Outbox, Queue};
+use crate::queue::{Cause, Consumer, Effects, Lease, Outbox, Queue};
 use crate::store::Epoch;
 use crate::wire::encode;
 
@@ -76,6 +77,8 @@ pub(super) struct Context {
     pub(super) exclusive: Vec<Arc<Queue>>,
     /// Acknowledged leases, settled at the next flush.
     pub(super) settled: Vec<Lease>,
+    /// What was said in the log about what the client uses.
+    pub(super) notes: Notes,
     /// The time of this turn.
     pub(super) now: Millis,
     /// The highest epoch any publish waits for without a confirm (for slowing publishers down).
@@ -138,6 +141,11 @@ impl Context {
             self.broker.finish(&queue, &mut self.fx);
         }
         self.broker.return_credit(leases, &mut self.fx);
+    }
+
+    /// Returns leases to their queues, emptying them.
+    pub(super) fn requeue(&mut self, leases: &mut [Lease], cause: Cause) {
+        self.for_each_queue(leases, |queue, leases, now, fx| queue.requeue(leases, cause, now, fx));
     }
 
     /// Ends an operation on `queue` that left effects in this context.

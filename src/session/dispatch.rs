@@ -8,6 +8,7 @@ use super::channel::{Channel, Mode, Phase};
 use super::context::{Context, Flow};
 use super::gate::Gate;
 use super::{Session, Stage, basic as basic_handlers, exchange, publish, queue, tx as tx_handlers};
+use crate::queue::Cause;
 use crate::wire::frame::{Frame, FrameKind, unexpected};
 use crate::wire::method::{self, Method};
 use crate::wire::refusal::{Radius, Refusal, ReplyCode};
@@ -200,9 +201,11 @@ fn on_channel(context: &mut Context, channel: &mut Channel, frame: Frame<'_>) ->
             basic_handlers::ack(context, channel, delivery_tag, multiple).map(|()| done())
         }
         Method::Nack { delivery_tag, multiple, requeue } => {
+            let requeue = requeue.then_some(Cause::Nack);
             basic_handlers::nack(context, channel, delivery_tag, multiple, requeue).map(|()| done())
         }
         Method::Reject { delivery_tag, requeue } => {
+            let requeue = requeue.then_some(Cause::Reject);
             basic_handlers::nack(context, channel, delivery_tag, false, requeue).map(|()| done())
         }
         Method::Other(class) => on_class(context, channel, class),

@@ -245,6 +245,7 @@ impl<S> Session<S> {
             parting: Vec::new(),
             exclusive: Vec::new(),
             settled: Vec::new(),
+            notes: super::notes::Notes::new(self.given_name.as_deref().unwrap_or_default()),
             now: self.broker.clock.now(),
             pressing: 0,
             transacted: 0,

@@ -6,6 +6,7 @@
 //! the same: a limit exceeded for a moment is the lesser evil.
 
 use super::{Effects, Message, Millis, Overflow, State};
+use crate::queue::Cause;
 
 /// Room in a queue, reserved for a transaction; to be given back by [`State::release`] or used by
 /// [`State::push_reserved`].
@@ -25,8 +26,8 @@ pub enum Verdict {
     Settle,
     /// They are refused for good.
     Reject,
-    /// They return to their original positions.
-    Requeue,
+    /// They return to the queue.
+    Requeue(Cause),
 }
 
 impl State {
