@@ -76,6 +76,11 @@ impl Courier {
         self.bell.ring();
     }
 
+    /// Drops letters from these queues, which are deleted.
+    pub(super) fn forget(&self, from: impl Fn(&Queue) -> bool) {
+        self.inbox.lock().retain(|(queue, _)| !from(queue));
+    }
+
     /// Asks the courier to end once every letter there is has arrived and is settled.
     pub(super) fn end(&self) {
         self.ending.store(true, Ordering::Release);
@@ -189,7 +194,7 @@ fn settle_committed(broker: &Broker, waiting: &mut Waiting) {
 /// Publishes a letter to the dead-letter exchange, but for targets where it is already.
 fn carry(broker: &Broker, queue: &Arc<Queue>, letter: &DeadLetter, trip: Trip) -> Trip {
     let definition = queue.definition();
-    let options = &definition.options;
+    let options = queue.options();
     let (Some(exchange), Some(vhost)) = (&options.dead_letter_exchange, broker.vhost(&definition.vhost)) else {
         return Trip { complete: true, ..trip };
     };

@@ -22,6 +22,7 @@ pub mod options;
 mod outbox;
 mod roster;
 mod state;
+mod strays;
 #[cfg(test)]
 mod tests;
 
@@ -34,3 +35,4 @@ pub use journal::Journal;
 pub use options::{BadArgument, Kind, Options, Overflow, Strategy};
 pub use outbox::{Drained, Item, Outbox};
 pub use state::{Got, Room, State, Subscribed, Verdict};
+pub use strays::Strays;

@@ -60,7 +60,10 @@ enum Redelivered {
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools)] // independent facts, not a state machine in disguise
 pub struct State {
+    /// What arguments and policies together ask of the queue.
     options: Arc<Options>,
+    /// The version of the policies behind `options`.
+    governed: u64,
     durable: bool,
     auto_delete: bool,
     lanes: Lanes,
@@ -97,6 +100,7 @@ impl State {
                 options.is_quorum() && options.profile.single_active_by_priority,
             ),
             options,
+            governed: 0,
             durable,
             auto_delete,
             journal: Journal::default(),
@@ -113,6 +117,32 @@ impl State {
             had_consumer: false,
             deleted: false,
         }
+    }
+
+    /// The options in force: those of the arguments, merged with those of policies.
+    pub fn options(&self) -> &Arc<Options> {
+        &self.options
+    }
+
+    /// Takes over what arguments and policies of version `governed` ask for; what an older version asks comes too late
+    /// and is ignored. A changed time to live is that of later messages, a smaller length limit is enforced at once, a
+    /// changed idle time starts anew. The type, the priorities and the single active consumer never change.
+    pub fn set_options(&mut self, options: Arc<Options>, governed: u64, now: Millis, fx: &mut Effects) {
+        if self.deleted || governed < self.governed {
+            return;
+        }
+        self.governed = governed;
+        let before = std::mem::replace(&mut self.options, options);
+        if before == self.options {
+            return;
+        }
+        if before.expires != self.options.expires {
+            self.last_used = now;
+        }
+        // A deadline the janitor knows of may not be one any more; it finds that out when it comes.
+        self.reported = NEVER;
+        self.expire(now, fx);
+        self.settle_down(now, fx);
     }
 
     /// Takes up what the store kept. `clean` tells whether the last run ended in order.
@@ -320,6 +350,10 @@ impl State {
             return self.roster.rotate(slot, false);
         }
         let mut outbox = consumer.outbox.open();
+        if credit.is_none() && !consumer.no_ack && consumer.credit.as_ref().is_some_and(|credit| credit.limited()) {
+            // The limit was set in between, and counted without this delivery: the turn begins again.
+            return;
+        }
         let (mut more, mut refused) = (true, false);
         loop {
             if !outbox.room(&consumer) {
@@ -468,7 +502,8 @@ impl State {
         let deadline = self.lanes.deadline(self.loading).min(self.idle_deadline());
         if deadline < self.reported && !self.deleted {
             self.reported = deadline;
-            fx.deadline = deadline;
+            // Whoever asked to be looked at sooner still is.
+            fx.deadline = fx.deadline.min(deadline);
         }
     }
 

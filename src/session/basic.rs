@@ -51,7 +51,7 @@ fn qos(context: &mut Context, channel: &mut Channel, ask: &basic::Qos) {
         context.note(Note::GlobalPrefetch);
         let outstanding = channel.outstanding();
         let credit = channel.credit.get_or_insert_default();
-        for consumer in credit.set_limit(ask.prefetch_count, outstanding) {
+        for consumer in credit.set_limit(ask.prefetch_count, outstanding, &context.outbox) {
             if let Some(queue) = &consumer.queue {
                 queue.resume(&consumer, context.now, &mut context.fx);
                 context.finish(queue);
@@ -96,6 +96,12 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
         channel.reply = Some((context.broker.replies.register(consumer.clone()), consumer));
         context.reply(0, ask.nowait, channel.number, consume_ok);
         return Ok(());
+    }
+    if let Some(max) = context.broker.config.consumer_max_per_channel
+        && channel.consumers.len() as u64 >= max
+    {
+        let text = format!("reached maximum ({max}) of consumers per channel");
+        return Err(Refusal::new(ReplyCode::NotAllowed, text));
     }
     let name = queue_meant(channel, &ask.queue)?;
     let queue = context.vhost.usable_queue(&name, context.id())?;

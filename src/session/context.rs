@@ -16,7 +16,7 @@ use super::notes::Notes;
 use super::runs::Publisher;
 use super::write::Output;
 use crate::auth::User;
-use crate::broker::{Broker, Connection, VirtualHost};
+use crate::broker::{Admitted, Broker, Connection, VirtualHost};
 use crate::clock::Millis;
 use crate::queue::{Cause, Consumer, Effects, Lease, Outbox, Queue};
 use crate::store::Epoch;
@@ -61,6 +61,8 @@ pub(super) struct Context {
     pub(super) connection: Arc<Connection>,
     pub(super) outbox: Arc<Outbox>,
     pub(super) vhost: Arc<VirtualHost>,
+    /// The places of this connection within limits; given up before the client hears that it is closed.
+    pub(super) admitted: Option<Admitted>,
     pub(super) user: Arc<User>,
     pub(super) capabilities: Capabilities,
     pub(super) frame_max: u32,

@@ -66,7 +66,8 @@ impl<S> Session<S> {
             let text = format!("number of channels opened ({open}) has reached the negotiated channel_max ({max})");
             return Err(Refusal::new(ReplyCode::NotAllowed, text));
         }
-        self.channels.insert(frame.channel, Channel::new(frame.channel));
+        let place = self.broker.admit_channel()?;
+        self.channels.insert(frame.channel, Channel::new(frame.channel, place));
         let ok = AMQPClass::Channel(channel_class::AMQPMethod::OpenOk(channel_class::OpenOk {}));
         if let Some(context) = &mut self.context {
             context.send(frame.channel, ok);

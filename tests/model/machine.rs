@@ -31,6 +31,8 @@ pub(crate) struct Pair {
     /// The earliest deadline the machine has asked for since the last tick.
     pub(crate) deadline: u64,
     next_id: u64,
+    /// The version of the policies in force.
+    governed: u64,
 }
 
 /// Looks of the janitor after which it should have nothing left to do at one moment.
@@ -59,6 +61,7 @@ impl Pair {
             load: None,
             deadline: NEVER,
             next_id: 1,
+            governed: 1,
         };
         for budget in budgets {
             pair.outboxes.push(Arc::new(Outbox::new(usize::try_from(*budget).expect("small"))));
@@ -66,7 +69,7 @@ impl Pair {
         }
         for (at, limit) in limits.iter().enumerate() {
             let credit = Arc::new(ChannelCredit::default());
-            assert!(credit.set_limit(*limit, 0).is_empty());
+            assert!(credit.set_limit(*limit, 0, &pair.outboxes[0]).is_empty());
             let getter = Self::consumer(GETTER + at as u64, at, (false, false, 0, 0), &pair.outboxes[0], &credit);
             pair.getters.push(getter);
             pair.credits.push(credit);
@@ -135,6 +138,19 @@ impl Pair {
         self.twin.last_used = self.twin.now;
         self.state.touch(self.twin.now, &mut self.fx);
         self.check("touch");
+    }
+
+    /// A policy changes what it can change of `options`.
+    pub(crate) fn govern(&mut self, options: Options) {
+        let Options { kind, max_priority, single_active, .. } = self.twin.options;
+        let options = Options { kind, max_priority, single_active, ..options };
+        self.governed += 1;
+        let (now, fx) = (self.twin.now, &mut self.fx);
+        self.state.set_options(Arc::new(options.clone()), self.governed, now, fx);
+        // What an older version asks for comes too late.
+        self.state.set_options(Arc::new(Options::default()), self.governed - 1, now, fx);
+        self.twin.govern(options);
+        self.check("govern");
     }
 
     pub(crate) fn push(&mut self, messages: &[Publish]) {
@@ -245,7 +261,7 @@ impl Pair {
     pub(crate) fn set_limit(&mut self, channel: usize, limit: u16) {
         self.twin.channels[channel].limit = u64::from(limit);
         let used = usize::try_from(self.twin.channels[channel].used).unwrap_or(0);
-        for consumer in self.credits[channel].set_limit(limit, used) {
+        for consumer in self.credits[channel].set_limit(limit, used, &self.outboxes[0]) {
             self.resume(&consumer);
         }
         self.check("qos");

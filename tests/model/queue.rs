@@ -194,6 +194,10 @@ fn step(rng: &mut Rng, pair: &mut Pair, consumer_ids: &mut u64) {
         }
         96 if rng.chance(1, 3) => pair.purge(),
         97 if rng.chance(1, 40) => pair.delete(),
+        98 if rng.chance(1, 2) => {
+            let options = options(rng);
+            pair.govern(options);
+        }
         98 => pair.touch(),
         _ => pair.commit(),
     }

@@ -144,6 +144,20 @@ impl Twin {
         }
     }
 
+    /// Other options from here on: what came before keeps its time to live.
+    pub(crate) fn govern(&mut self, options: Options) {
+        if self.deleted || options == self.options {
+            return;
+        }
+        if options.expires != self.options.expires {
+            self.last_used = self.now;
+        }
+        self.options = options;
+        self.expire();
+        self.pump();
+        self.drop_head();
+    }
+
     fn quorum(&self) -> bool {
         self.options.kind == Kind::Quorum
     }

@@ -44,7 +44,9 @@ impl State {
                 self.release(room);
                 return None;
             }
-            let fleeting = message.facts().expiration == 0 || self.options.message_ttl == Some(0);
+            // One that expires at once leaves at once, unless it stands behind another.
+            let alone = self.lanes.count() + room.messages == 0;
+            let fleeting = alone && (message.facts().expiration == 0 || self.options.message_ttl == Some(0));
             if hunger > 0 {
                 hunger -= 1;
             } else if !fleeting {
