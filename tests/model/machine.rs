@@ -87,7 +87,7 @@ impl Pair {
     ) -> Arc<Consumer> {
         let channel = u16::try_from(channel).expect("small");
         let tag = id.to_string().into_bytes().into();
-        let subscription = Subscription { id, tag, channel, no_ack, exclusive, priority, prefetch };
+        let subscription = Subscription { id, tag, channel, no_ack, exclusive, priority, prefetch, timeout: None };
         subscription.connect(outbox.clone(), None, Some(credit.clone()))
     }
 
