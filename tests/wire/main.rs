@@ -18,6 +18,7 @@ mod handshake;
 mod heartbeat;
 mod publish;
 mod queues;
+mod quorum;
 mod refused;
 mod reply_to;
 mod script;
