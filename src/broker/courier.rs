@@ -151,7 +151,7 @@ fn send_on(
     // Read before the route is: a change in between is not missed.
     let version = version(broker, &queue);
     let trip = carry(broker, &queue, &letter, trip);
-    if trip.complete || !queue.definition().options.at_least_once() {
+    if trip.complete || !queue.options().at_least_once() {
         waiting.push_back((trip.epoch, queue, letter.entry));
     } else {
         let retry_at = broker.clock.now().saturating_add(RETRY);

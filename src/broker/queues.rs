@@ -132,11 +132,6 @@ impl VirtualHost {
         room?;
         if options.kind == Kind::Quorum {
             quorum_takes(&ask, &resource)?;
-            if options.dead_letter_strategy == Strategy::AtLeastOnce && !options.at_least_once() {
-                let queue = printable(&ask.name);
-                tracing::warn!(%queue, "dead letters are sent at most once: at-least-once needs a dead-letter exchange \
-                    and the overflow reject-publish");
-            }
         }
         let definition = Definition {
             id: QueueId(broker.next_queue_id.fetch_add(1, Ordering::Relaxed)),
@@ -160,6 +155,7 @@ impl VirtualHost {
         self.count(&topology);
         self.changed();
         drop(topology);
+        warn_of_strategy(&queue);
         // Starts the clock of x-expires.
         queue.declared_again(now, fx);
         Ok(Declared { queue, messages: 0, consumers: 0, epoch })
@@ -301,6 +297,16 @@ impl VirtualHost {
             let _ = self.remove_queue(broker, &queue, &mut fx, |_| Ok::<(), std::convert::Infallible>(()));
             broker.finish(&queue, &mut fx);
         }
+    }
+}
+
+/// A quorum queue cannot keep its dead letters without an exchange for them, or while it drops messages to make room.
+fn warn_of_strategy(queue: &Queue) {
+    let options = queue.options();
+    if options.is_quorum() && options.dead_letter_strategy == Strategy::AtLeastOnce && !options.at_least_once() {
+        let queue = printable(&**queue.name());
+        tracing::warn!(%queue, "its dead letters are sent at most once: at-least-once needs a dead-letter exchange \
+            and the overflow reject-publish");
     }
 }
 

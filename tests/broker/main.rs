@@ -25,6 +25,7 @@ mod policies;
 mod prefetch;
 mod publish;
 mod queues;
+mod quorum;
 mod recover;
 mod reply_to;
 mod vhosts;

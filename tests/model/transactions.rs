@@ -246,6 +246,7 @@ fn limited(seed: u64) -> (State, Vec<Message>) {
             exclusive: false,
             priority: 0,
             prefetch: u16::try_from(rng.below(4)).unwrap(),
+            timeout: None,
         };
         state.subscribe(subscription.connect(outbox.clone(), None, Some(credit)), 0, &mut fx);
     }

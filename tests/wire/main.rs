@@ -19,6 +19,7 @@ mod heartbeat;
 mod limits;
 mod publish;
 mod queues;
+mod quorum;
 mod refused;
 mod reply_to;
 mod script;
