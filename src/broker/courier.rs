@@ -4,13 +4,16 @@
 //! pushes, and only then settles the source. A durable source is settled after the watermark has reached the epochs of
 //! the targets' puts: a crash in between duplicates, never loses. Letters that die again join the end of the list, so a
 //! cycle is a loop here, not recursion.
+//!
+//! Delayed messages whose time has come ([`Reason::Due`]) are carried by the same rules, through the exchange that held
+//! them and without a death. As they arrive, their holder is asked for the next.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Broker, VirtualHost};
-use crate::message::{Message, death};
+use super::{Broker, Routing, VirtualHost};
+use crate::message::{Message, death, delay};
 use crate::queue::{DeadLetter, Effects, Entry, Push, Queue, Reason};
 use crate::store::Epoch;
 use crate::sync::{Bell, Mutex, Rank};
@@ -50,7 +53,7 @@ impl Courier {
 }
 
 /// Sources that wait for their targets' commit, in the order of the epochs.
-type Waiting = VecDeque<(Epoch, Arc<Queue>, Entry)>;
+type Waiting = VecDeque<(Epoch, Arc<Queue>, DeadLetter)>;
 
 /// Carries letters until asked to end.
 pub(super) async fn run(broker: Arc<Broker>) {
@@ -65,7 +68,7 @@ pub(super) async fn run(broker: Arc<Broker>) {
         let idle = letters.is_empty();
         for (queue, letter) in letters {
             let epoch = carry(&broker, &queue, &letter);
-            waiting.push_back((epoch, queue, letter.entry));
+            waiting.push_back((epoch, queue, letter));
         }
         settle_committed(&broker, &mut waiting);
         if !idle {
@@ -86,15 +89,42 @@ pub(super) async fn run(broker: Arc<Broker>) {
 
 fn settle_committed(broker: &Broker, waiting: &mut Waiting) {
     let mark = broker.watermark.get();
+    let mut holders: Vec<Arc<Queue>> = Vec::new();
     while waiting.front().is_some_and(|(epoch, ..)| *epoch <= mark) {
-        if let Some((_, queue, entry)) = waiting.pop_front() {
-            queue.settle_entry(&entry);
+        if let Some((_, queue, letter)) = waiting.pop_front() {
+            queue.settle_entry(&letter.entry);
+            if letter.reason == Reason::Due && !holders.iter().any(|known| Arc::ptr_eq(known, &queue)) {
+                holders.push(queue);
+            }
         }
+    }
+    for holder in holders.iter().filter(|_| !broker.stopping()) {
+        let mut fx = Effects::default();
+        holder.tick(broker.clock.now(), &mut fx);
+        broker.finish(holder, &mut fx);
     }
 }
 
-/// Publishes a letter to the dead-letter exchange. Returns the epoch after which its source may be settled.
+/// Brings a letter to where it goes. Returns the epoch after which its source may be settled.
 fn carry(broker: &Broker, queue: &Arc<Queue>, letter: &DeadLetter) -> Epoch {
+    if letter.reason == Reason::Due { release(broker, queue, &letter.entry) } else { bury(broker, queue, letter) }
+}
+
+/// Routes a delayed message through the exchange that held it, whose name its holder has.
+fn release(broker: &Broker, holder: &Queue, entry: &Entry) -> Epoch {
+    let Some(vhost) = broker.vhost(&holder.definition().vhost) else { return 0 };
+    let Some(message) = delay::released(&entry.message, entry.redelivered) else {
+        let exchange = crate::telemetry::printable(&**holder.name());
+        tracing::warn!(%exchange, "a delayed message's headers do not fit a message any more; it was dropped");
+        return 0;
+    };
+    let now = broker.clock.now();
+    let targets = vhost.topology().route_again(holder.name(), &message, now);
+    push(broker, targets, &message)
+}
+
+/// Publishes a letter to the dead-letter exchange.
+fn bury(broker: &Broker, queue: &Queue, letter: &DeadLetter) -> Epoch {
     let definition = queue.definition();
     let options = &definition.options;
     let (Some(exchange), Some(vhost)) = (&options.dead_letter_exchange, broker.vhost(&definition.vhost)) else {
@@ -119,18 +149,22 @@ fn carry(broker: &Broker, queue: &Arc<Queue>, letter: &DeadLetter) -> Epoch {
 fn publish(broker: &Broker, vhost: &VirtualHost, dead: &death::Dead) -> Epoch {
     let exchange = std::str::from_utf8(dead.message.exchange()).unwrap_or_default();
     let properties = crate::wire::properties::Properties::parse(dead.message.properties()).unwrap_or_default();
-    let headers = properties.headers.map(crate::wire::table::RawTable::new);
     let keys: Vec<&[u8]> = dead.routing_keys.iter().map(|key| &**key).collect();
-    let Ok(route) = vhost.topology().route(exchange, &keys, headers, false) else { return 0 };
+    let now = broker.clock.now();
+    let routing = Routing { message: &dead.message, keys: &keys, properties: &properties, now };
+    let Ok(mut route) = vhost.topology().route(exchange, &routing, false) else { return 0 };
+    // A holder is not one of the queues it died in, whatever its name.
+    route.queues.retain(|target| target.is_holder() || !dead.cycles_to(target.name()));
+    push(broker, route.queues, &dead.message)
+}
+
+fn push(broker: &Broker, targets: Vec<Arc<Queue>>, message: &Message) -> Epoch {
     let now = broker.clock.now();
     let (mut fx, mut refused) = (Effects::default(), Vec::new());
     let mut epoch = 0;
-    for target in route.queues {
-        if dead.cycles_to(target.name()) {
-            continue;
-        }
-        let message: Message = dead.message.clone();
-        if let Push::Taken(taken) = target.push(std::iter::once(message), false, now, &mut refused, &mut fx) {
+    for target in targets {
+        let message = std::iter::once(message.clone());
+        if let Push::Taken(taken) = target.push(message, false, now, &mut refused, &mut fx) {
             epoch = epoch.max(taken);
         }
         broker.finish(&target, &mut fx);

@@ -36,7 +36,7 @@ pub use exchanges::ExchangeDeclare;
 pub use queues::{Declared, QueueDeclare};
 pub use recover::StartError;
 pub use replies::{REPLY_TO, Replies};
-pub use route::{NoRoute, Route};
+pub use route::{NoRoute, Route, Routing};
 pub use topology::{Exchange, Topology};
 pub use vhost::{VirtualHost, print_exchange, print_queue};
 

@@ -15,6 +15,8 @@ pub enum Reason {
     Expired,
     /// The queue was over its length limit.
     MaxLen,
+    /// It did not die: its delay is over, and it goes on through the exchange that delayed it.
+    Due,
 }
 
 impl Reason {
@@ -24,6 +26,7 @@ impl Reason {
             Self::Rejected => "rejected",
             Self::Expired => "expired",
             Self::MaxLen => "maxlen",
+            Self::Due => "due",
         }
     }
 }

@@ -12,6 +12,7 @@
 //! about arguments.
 
 mod consumer;
+mod delay;
 mod effects;
 mod entry;
 mod handle;
@@ -24,6 +25,7 @@ mod roster;
 mod state;
 #[cfg(test)]
 mod tests;
+mod unique;
 
 pub use consumer::{ChannelCredit, Consumer, Subscription};
 pub use effects::{DeadLetter, Effects, Load, Reason};

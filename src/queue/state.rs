@@ -3,15 +3,20 @@
 //! Every operation leaves the queue pumped: no consumer with credit and room stands beside a ready message. Time is an
 //! argument; what reaches beyond the queue is left in [`Effects`].
 
+mod holding;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::delay::Delay;
 use super::lanes::{Front, Lanes, Middle};
 use super::options::{Options, Overflow};
 use super::roster::Roster;
+use super::unique::Unique;
 use super::{Consumer, DeadLetter, Effects, Entry, Journal, Lease, Load, Reason};
 use crate::clock::{Millis, NEVER};
 use crate::message::Message;
+use crate::message::duplicate::{self, Fingerprint};
 use crate::store::{DropRange, Page, Put, RecoveredQueue, Seq};
 
 /// Messages expired in one look at the queue; a longer row is continued at once by the next look.
@@ -72,6 +77,10 @@ pub struct State {
     last_used: Millis,
     had_consumer: bool,
     deleted: bool,
+    /// What waits for its time, if this is the holder of an exchange that delays: then nothing is ever ready.
+    delay: Option<Box<Delay>>,
+    /// What may not come twice, if the queue minds.
+    unique: Option<Unique>,
 }
 
 impl State {
@@ -80,6 +89,7 @@ impl State {
         Self {
             lanes: Lanes::new(options.max_priority),
             roster: Roster::new(options.single_active),
+            unique: options.deduplicate.then(Unique::default),
             options,
             durable,
             auto_delete,
@@ -92,12 +102,16 @@ impl State {
             last_used: now,
             had_consumer: false,
             deleted: false,
+            delay: None,
         }
     }
 
     /// Takes up what the store kept. `clean` tells whether the last run ended in order.
     pub fn recover(&mut self, kept: &RecoveredQueue, clean: bool) {
-        for lane in &kept.lanes {
+        if let Some(delay) = &mut self.delay {
+            kept.lanes.iter().for_each(|lane| delay.recover(lane));
+        }
+        for lane in kept.lanes.iter().filter(|_| self.delay.is_none()) {
             let middle = Middle {
                 from: lane.first,
                 until: lane.last + 1,
@@ -152,7 +166,15 @@ impl State {
         if self.deleted {
             return false;
         }
+        if self.delay.is_some() {
+            self.hold(messages, now, fx);
+            return true;
+        }
         for (at, message) in messages.enumerate() {
+            let fingerprint = self.unique.as_ref().and_then(|_| duplicate::of_message(&message));
+            if self.is_duplicate(fingerprint) {
+                continue;
+            }
             if self.options.overflow != Overflow::DropHead && self.full() {
                 refused.push(at);
                 if self.options.overflow == Overflow::RejectPublishDlx {
@@ -161,6 +183,9 @@ impl State {
                 continue;
             }
             let entry = self.admit(message, now);
+            if let (Some(unique), Some(fingerprint)) = (&mut self.unique, fingerprint) {
+                unique.insert(fingerprint, entry.seq);
+            }
             // A run of messages gives the same result at once as one by one, with three exceptions. With a refusing
             // limit each must have had its chance to leave before the next is judged. One with a time to live of 0 is
             // taken now or never, after those before it. Among priorities, a higher one behind a lower must not be
@@ -184,6 +209,17 @@ impl State {
         self.drop_head(fx);
         self.report(fx);
         true
+    }
+
+    fn is_duplicate(&self, fingerprint: Option<Fingerprint>) -> bool {
+        matches!((&self.unique, fingerprint), (Some(unique), Some(fingerprint)) if unique.holds(fingerprint))
+    }
+
+    /// At recovery: a kept message is at `seq` whose like may not come again.
+    pub fn recall(&mut self, fingerprint: Fingerprint, seq: Seq) {
+        if let Some(unique) = &mut self.unique {
+            unique.insert(fingerprint, seq);
+        }
     }
 
     fn admit(&mut self, message: Message, now: Millis) -> Entry {
@@ -253,6 +289,9 @@ impl State {
     }
 
     fn forget(&mut self, entry: &Entry) {
+        if let Some(unique) = &mut self.unique {
+            unique.left(entry);
+        }
         if entry.durable {
             self.journal.settle(entry.settle());
         }
@@ -292,9 +331,7 @@ impl State {
             }
             let Some(entry) = self.lanes.pop() else { break };
             if consumer.no_ack {
-                if entry.durable {
-                    self.journal.settle(entry.settle());
-                }
+                self.forget(&entry);
             } else {
                 self.leased += 1;
             }
@@ -477,6 +514,7 @@ impl State {
     /// What the janitor does when a deadline has come.
     pub fn tick(&mut self, now: Millis, fx: &mut Effects) {
         self.reported = NEVER;
+        self.release(now, fx);
         self.expire(now, fx);
         fx.doomed |= self.idle_expired(now);
         self.pump(now, fx);
@@ -498,7 +536,7 @@ impl State {
 
     /// Tells the janitor if it has to look earlier than it knows.
     fn report(&mut self, fx: &mut Effects) {
-        let deadline = self.lanes.deadline(self.loading).min(self.idle_deadline());
+        let deadline = self.lanes.deadline(self.loading).min(self.idle_deadline()).min(self.release_deadline());
         if deadline < self.reported && !self.deleted {
             self.reported = deadline;
             fx.deadline = deadline;
@@ -520,6 +558,9 @@ impl State {
     /// Takes in what was loaded for `asked`. Returns how many messages turned out to be damaged or missing.
     pub fn loaded(&mut self, asked: Load, page: Page, now: Millis, fx: &mut Effects) -> u64 {
         self.loading = false;
+        if self.delay.is_some() {
+            return self.fetched(asked, page, now, fx);
+        }
         // A purge or delete may have come first; then the page is of no interest.
         let stands = self.lanes.middle(asked.lane).is_some_and(|m| m.from == asked.from && m.until == asked.until);
         let before = self.lanes.count();
@@ -556,6 +597,9 @@ impl State {
         for (lane, middle) in middles {
             self.journal.drop_range(DropRange { lane, from: middle.from, until: middle.until });
         }
+        if let Some(unique) = &mut self.unique {
+            unique.clear();
+        }
         self.report(fx);
         count
     }
@@ -566,6 +610,7 @@ impl State {
         let count = self.lanes.count();
         self.deleted = true;
         self.lanes.clear();
+        self.delay = None;
         self.journal.clear();
         self.leased = 0;
         for consumer in self.roster.clear() {
