@@ -6,7 +6,8 @@
 //! cycle is a loop here, not recursion.
 //!
 //! Delayed messages whose time has come ([`Reason::Due`]) are carried by the same rules, through the exchange that held
-//! them and without a death. As they arrive, their holder is asked for the next.
+//! them and without a death. As they arrive, their holder is asked for the next. Nobody else asks a holder for what is
+//! due, so that messages go on in the order of their times.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -27,6 +28,8 @@ type Letter = (Arc<Queue>, DeadLetter);
 #[derive(Debug)]
 pub(super) struct Courier {
     inbox: Mutex<VecDeque<Letter>>,
+    /// Holders in which something is due.
+    due: Mutex<Vec<Arc<Queue>>>,
     bell: Arc<Bell>,
     /// No more letters are to be waited for.
     ending: AtomicBool,
@@ -35,13 +38,20 @@ pub(super) struct Courier {
 impl Default for Courier {
     fn default() -> Self {
         let inbox = Mutex::new(Rank::Leaf, VecDeque::new());
-        Self { inbox, bell: Arc::new(Bell::new()), ending: AtomicBool::new(false) }
+        let due = Mutex::new(Rank::Leaf, Vec::new());
+        Self { inbox, due, bell: Arc::new(Bell::new()), ending: AtomicBool::new(false) }
     }
 }
 
 impl Courier {
     pub(super) fn send(&self, from: &Arc<Queue>, letters: impl Iterator<Item = DeadLetter>) {
         self.inbox.lock().extend(letters.map(|letter| (from.clone(), letter)));
+        self.bell.ring();
+    }
+
+    /// Something is due in a holder.
+    pub(super) fn fetch(&self, holder: Arc<Queue>) {
+        self.due.lock().push(holder);
         self.bell.ring();
     }
 
@@ -60,6 +70,8 @@ pub(super) async fn run(broker: Arc<Broker>) {
     let mut waiting = Waiting::new();
     loop {
         let ending = broker.courier.ending.load(Ordering::Acquire);
+        let due = std::mem::take(&mut *broker.courier.due.lock());
+        look_after(&broker, &due);
         let letters: Vec<Letter> = {
             let mut inbox = broker.courier.inbox.lock();
             let n = inbox.len().min(BUDGET);
@@ -98,6 +110,11 @@ fn settle_committed(broker: &Broker, waiting: &mut Waiting) {
             }
         }
     }
+    look_after(broker, &holders);
+}
+
+/// Takes what is due out of holders. At the end of the broker it stays where it is.
+fn look_after(broker: &Broker, holders: &[Arc<Queue>]) {
     for holder in holders.iter().filter(|_| !broker.stopping()) {
         let mut fx = Effects::default();
         holder.tick(broker.clock.now(), &mut fx);

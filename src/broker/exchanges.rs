@@ -113,6 +113,7 @@ impl VirtualHost {
             broker.intake.clone(),
             broker.clock.now(),
             None,
+            &[],
         )
     }
 

@@ -1,4 +1,4 @@
-//! Deadlines: message expiry at the head of a queue, and the expiry of queues.
+//! Deadlines: message expiry at the head of a queue, the end of delays, and the expiry of queues.
 //!
 //! A queue reports a deadline only when it is earlier than the one it reported last; stale ones are recognised when
 //! they come, because the queue is simply asked to look after itself. Holds queues weakly: a deleted queue is not kept
@@ -89,6 +89,10 @@ pub(super) async fn run(broker: Arc<Broker>) {
         let now = broker.clock.now();
         let (due, next) = broker.janitor.due(now);
         for queue in due.iter().filter_map(Weak::upgrade) {
+            if queue.is_holder() {
+                broker.courier.fetch(queue);
+                continue;
+            }
             queue.tick(now, &mut fx);
             broker.finish(&queue, &mut fx);
         }

@@ -45,7 +45,7 @@ pub(super) fn recover(broker: &Broker, kept: &Recovered) -> Result<(), StartErro
             Record::User(user) => users.push(user),
             Record::Exchange(vhost, record) => {
                 orphans.retain(|id| Some(id.0) != record.holder);
-                exchange(broker, find(&vhosts, vhost, key)?, record, kept);
+                exchange(broker, find(&vhosts, vhost, key)?, record, kept)?;
             }
             Record::Queue(vhost, record) => {
                 orphans.retain(|id| id.0 != record.id);
@@ -96,14 +96,19 @@ fn find<'a>(vhosts: &'a [Arc<VirtualHost>], id: u32, key: &[u8]) -> Result<&'a V
         .ok_or_else(|| DamagedDefinition { key: key.to_vec(), problem: format!("there is no virtual host {id}") })
 }
 
-fn exchange(broker: &Broker, vhost: &VirtualHost, record: ExchangeRecord, kept: &Recovered) {
+fn exchange(broker: &Broker, vhost: &VirtualHost, record: ExchangeRecord, kept: &Recovered) -> Result<(), StoreError> {
     let name: Arc<str> = record.name.into();
     let alternate = record.arguments.get("alternate-exchange").and_then(|v| v.as_str()).map(Arc::from);
-    let holder = record.holder.map(|id| {
-        let definition = holder_definition(QueueId(id), name.clone(), vhost.name.clone(), true);
-        let backlog = kept.queues.get(&definition.id).map(|backlog| (backlog, kept.clean));
-        Queue::new_holder(definition, broker.intake.clone(), broker.clock.now(), backlog)
-    });
+    let holder = match record.holder {
+        None => None,
+        Some(id) => {
+            let definition = holder_definition(QueueId(id), name.clone(), vhost.name.clone(), true);
+            let backlog = kept.queues.get(&definition.id).map(|backlog| (backlog, kept.clean));
+            let stretches = broker.engine().stretches(definition.id, 0)?;
+            let now = broker.clock.now();
+            Some(Queue::new_holder(definition, broker.intake.clone(), now, backlog, &stretches))
+        }
+    };
     let exchange = Exchange {
         name: name.clone(),
         kind: record.kind,
@@ -118,6 +123,7 @@ fn exchange(broker: &Broker, vhost: &VirtualHost, record: ExchangeRecord, kept: 
         bindings: std::collections::BTreeMap::new(),
     };
     vhost.topology.write().exchanges.insert(name, exchange);
+    Ok(())
 }
 
 fn queue(broker: &Broker, vhost: &VirtualHost, record: QueueRecord, kept: &Recovered) -> Result<(), StoreError> {

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::Millis;
 use crate::message::Message;
-use crate::store::{Page, RecoveredLane, Seq};
+use crate::store::{Page, Seq, Stretch};
 
 /// Octets of records kept in memory of one exchange's delayed messages, once they are on disk.
 const RESIDENT: usize = 16 * 1024 * 1024;
@@ -100,12 +100,11 @@ impl Delay {
         }
     }
 
-    /// Takes over a lane that the store kept.
-    pub(super) fn recover(&mut self, lane: &RecoveredLane) {
-        let range = Range { until: lane.last + 1, count: lane.count };
-        // Only the first block's earliest due time is known: the rest is looked at as soon as possible.
-        self.ranges.insert((0, lane.first), range);
-        self.in_ranges += lane.count;
+    /// Takes over what the store kept.
+    pub(super) fn recover(&mut self, kept: &Stretch) {
+        let range = Range { until: kept.last + 1, count: kept.count };
+        self.ranges.insert((kept.earliest_expiry, kept.first), range);
+        self.in_ranges += kept.count;
         self.kept_below = self.kept_below.max(range.until);
         self.taken_below = self.kept_below;
     }
@@ -314,24 +313,27 @@ mod tests {
     fn what_a_restart_found_is_looked_at_page_by_page() {
         let mut rig = Rig::new(0);
         for n in 0..1_000 {
-            rig.push(500 + (n * 389) % 1_000, 10);
+            rig.push(if n < 600 { 500 + (n * 389) % 300 } else { 800 + (n * 389) % 700 }, 10);
         }
         rig.commit();
         rig.commit();
-        let lane = RecoveredLane { lane: 0, count: 1_000, bytes: 10_000, first: 1, last: 1_000, head_expiry: 0 };
         rig.delay = Delay { budget: 0, ..Delay::default() };
-        rig.delay.recover(&lane);
-        assert_eq!((rig.delay.len(), rig.delay.deadline()), (1_000, Some(0)));
+        rig.delay.recover(&Stretch { first: 1, last: 600, count: 600, earliest_expiry: 50 });
+        rig.delay.recover(&Stretch { first: 601, last: 1_000, count: 400, earliest_expiry: 800 });
+        assert_eq!((rig.delay.len(), rig.delay.deadline()), (1_000, Some(50)));
+        assert_eq!(rig.release(49, 64), (Vec::new(), 0));
+        assert_eq!(rig.fetches, 0);
         let (released, _) = rig.release(100, 64);
         assert!(released.is_empty());
         assert_eq!((rig.delay.len(), rig.delay.deadline(), rig.delay.resident), (1_000, Some(500), 0));
-        let (released, gone) = rig.release(999, 64);
-        assert_eq!((released.len(), gone), (500, 0));
+        assert_eq!(rig.delay.waiting.len(), 600, "the second stretch has not been touched");
+        let (released, gone) = rig.release(799, 64);
+        assert_eq!((released.len(), gone), (600, 0));
         assert!(released.is_sorted());
         rig.store.retain(|seq, _| seq % 2 == 0);
         let (released, gone) = rig.release(9_999, 64);
-        assert_eq!((released.len() as u64 + gone, rig.delay.len()), (500, 0), "what is gone is not waited for");
-        assert!(gone > 200);
+        assert_eq!((released.len() as u64 + gone, rig.delay.len()), (400, 0), "what is gone is not waited for");
+        assert_eq!(gone, 200);
     }
 
     proptest! {

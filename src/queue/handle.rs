@@ -11,7 +11,7 @@ use super::{Consumer, Effects, Entry, Got, Intake, Lease, Load, Options, State, 
 use crate::clock::Millis;
 use crate::message::Message;
 use crate::message::duplicate::Fingerprint;
-use crate::store::{Epoch, Page, QueueId, RecoveredQueue, Seq};
+use crate::store::{Epoch, Page, QueueId, RecoveredQueue, Seq, Stretch};
 use crate::sync::{Bell, Mutex, Rank};
 use crate::wire::table::Table;
 
@@ -73,14 +73,16 @@ impl Queue {
         Self::with_state(definition, false, state, intake, recovered)
     }
 
-    /// The same for the holder of an exchange that delays messages: see [`State::new_holder`].
+    /// The same for the holder of an exchange that delays messages; `kept` is where the recovered ones lie.
     pub fn new_holder(
         definition: Definition,
         intake: Arc<Intake>,
         now: Millis,
         recovered: Option<(&RecoveredQueue, bool)>,
+        kept: &[Stretch],
     ) -> Arc<Self> {
-        let state = State::new_holder(definition.durable, now);
+        let mut state = State::new_holder(definition.durable, now);
+        state.recover_delayed(kept);
         Self::with_state(definition, true, state, intake, recovered)
     }
 

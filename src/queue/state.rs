@@ -108,9 +108,6 @@ impl State {
 
     /// Takes up what the store kept. `clean` tells whether the last run ended in order.
     pub fn recover(&mut self, kept: &RecoveredQueue, clean: bool) {
-        if let Some(delay) = &mut self.delay {
-            kept.lanes.iter().for_each(|lane| delay.recover(lane));
-        }
         for lane in kept.lanes.iter().filter(|_| self.delay.is_none()) {
             let middle = Middle {
                 from: lane.first,

@@ -12,7 +12,7 @@ use crate::clock::{Millis, NEVER};
 use crate::message::{Message, delay};
 use crate::queue::delay::Next;
 use crate::queue::{DeadLetter, Effects, Entry, Load, Reason};
-use crate::store::{Page, Put};
+use crate::store::{Page, Put, Stretch};
 
 /// Messages on their way from one holder at a time, by number; the next ones follow as these arrive.
 const IN_FLIGHT: u64 = 1_024;
@@ -23,9 +23,21 @@ impl State {
         Self { delay: Some(Box::default()), ..Self::new(std::sync::Arc::default(), durable, false, now) }
     }
 
+    /// Takes up what the store kept in a holder, beside [`State::recover`].
+    pub fn recover_delayed(&mut self, kept: &[Stretch]) {
+        if let Some(waiting) = &mut self.delay {
+            kept.iter().for_each(|stretch| waiting.recover(stretch));
+        }
+    }
+
     /// Messages that wait in a holder for their time.
     pub fn delayed(&self) -> u64 {
         self.delay.as_ref().map_or(0, |delay| delay.len())
+    }
+
+    /// When the next of them is due; [`NEVER`] if nothing waits.
+    pub fn next_due(&self) -> Millis {
+        self.delay.as_ref().and_then(|waiting| waiting.deadline()).unwrap_or(NEVER)
     }
 
     pub(super) fn hold(&mut self, messages: impl Iterator<Item = Message>, now: Millis, fx: &mut Effects) {
@@ -82,11 +94,11 @@ impl State {
         }
     }
 
-    /// Takes in what was read back. Returns how many messages turned out to be damaged or missing.
+    /// Takes in what was read back, which is then due at once. Returns how many messages turned out to be damaged or
+    /// missing.
     pub(super) fn fetched(&mut self, asked: Load, page: Page, now: Millis, fx: &mut Effects) -> u64 {
         let Some(waiting) = &mut self.delay else { return 0 };
         let missing = waiting.fetched(asked.from, asked.until, page, now);
-        self.release(now, fx);
         self.report(fx);
         missing
     }
