@@ -188,7 +188,8 @@ impl VirtualHost {
             }
         };
         let queue_type = destination_type(&topology, &destination);
-        exchange.index.check(routing_key, &arguments, queue_type).map_err(precondition)?;
+        let profile = broker.config.profile();
+        exchange.index.check(routing_key, &arguments, queue_type, profile).map_err(precondition)?;
         let identity = Identity::new(source, destination, routing_key, &arguments);
         let mut replayed = Vec::new();
         if let Some(binding) = topology.bind(identity, arguments) {

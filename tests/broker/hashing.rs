@@ -8,6 +8,9 @@ use lapin::options::{
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, ExchangeKind};
 
+use leveret::config::compatibility::Compatibility;
+use leveret::server::Builder;
+
 use crate::client::{Client, closed, int, none, plain, refusal, table, text};
 use crate::server::{Broker, in_time, scenario};
 
@@ -236,5 +239,21 @@ fn bindings_and_arguments_are_refused_in_rabbitmqs_words() {
             let declared = channel.exchange_declare("bad".into(), kind(HASH), options, arguments).await;
             assert_eq!(refusal(declared), closed(406, &format!("PRECONDITION_FAILED - {expected}")));
         }
+    });
+}
+
+#[test]
+fn a_local_random_exchange_exists_where_rabbitmq_has_it() {
+    in_time(async {
+        let builder = Builder::in_memory().configure(|config| config.compatibility = Compatibility::V3_13);
+        let broker = Broker::start(builder);
+        let client = broker.client().await;
+        client.exchange("x", kind("x-random"), none()).await;
+        let channel = client.channel().await;
+        let options = ExchangeDeclareOptions::default();
+        let declared = channel.exchange_declare("y".into(), kind("x-local-random"), options, none()).await;
+        assert_eq!(refusal(declared), closed(406, "PRECONDITION_FAILED - unknown exchange type 'x-local-random'"));
+        drop(client);
+        broker.stop().await;
     });
 }

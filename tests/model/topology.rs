@@ -312,7 +312,8 @@ impl Both {
 
 /// What is routed: what the model compares are keys and headers, given apart.
 fn message() -> Message {
-    Draft::new(&address(b"", b"").unwrap(), &[0, 0], 0, Facts::default()).finish().unwrap()
+    let address = address(b"", b"").expect("short");
+    Draft::new(&address, &[0, 0], 0, Facts::default()).finish().expect("complete")
 }
 
 #[tokio::test]

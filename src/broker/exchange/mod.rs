@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use super::binding::Binding;
 use super::route::Routing;
+use crate::config::Profile;
 use crate::message::Message;
 use crate::wire::table::Table;
 
@@ -164,13 +165,19 @@ impl Index {
 
     /// What RabbitMQ says of a binding it refuses; checked before the binding is made. `queue_type` is that of the
     /// destination, if it is a queue.
-    pub(super) fn check(&self, routing_key: &str, arguments: &Table, queue_type: Option<&str>) -> Result<(), String> {
+    pub(super) fn check(
+        &self,
+        routing_key: &str,
+        arguments: &Table,
+        queue_type: Option<&str>,
+        profile: &Profile,
+    ) -> Result<(), String> {
         match self {
             Self::Headers(_) => headers::check(arguments),
-            Self::Topic(_) => topic::check(routing_key),
+            Self::Topic(_) => topic::check(routing_key, profile.topic_wildcards_max),
             Self::ConsistentHash(_) => consistent_hash::weight(routing_key).map(|_| ()),
             Self::LocalRandom(_) => random::check_local(routing_key, queue_type),
-            Self::Delayed(index) => index.check(routing_key, arguments, queue_type),
+            Self::Delayed(index) => index.check(routing_key, arguments, queue_type, profile),
             Self::Direct(_)
             | Self::Fanout(_)
             | Self::ModulusHash(_)

@@ -55,8 +55,10 @@ mod tests {
     fn keys_spread_over_distinct_destinations_whatever_the_order_of_binding() {
         let bindings = [(1, "a"), (2, "b"), (3, "c"), (4, "a")].map(|(id, queue)| binding(id, queue, ""));
         let (mut forth, mut back) = (ModulusHash::default(), ModulusHash::default());
-        bindings.iter().for_each(|binding| forth.insert(binding));
-        bindings.iter().rev().for_each(|binding| back.insert(binding));
+        for (binding, from_behind) in bindings.iter().zip(bindings.iter().rev()) {
+            forth.insert(binding);
+            back.insert(from_behind);
+        }
         forth.remove(&bindings[0]);
         let queue = |index: &ModulusHash, key: &str| {
             let mut queues = Vec::new();
@@ -77,7 +79,9 @@ mod tests {
         }
         assert_eq!(counts.len(), 3);
         assert!(counts.values().all(|count| (900..1_100).contains(count)), "{counts:?}");
-        bindings.iter().for_each(|binding| forth.remove(binding));
+        for binding in &bindings {
+            forth.remove(binding);
+        }
         assert!(routed("k", |routing, found| forth.route(routing, found)).is_empty());
     }
 }

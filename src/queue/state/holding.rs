@@ -26,7 +26,9 @@ impl State {
     /// Takes up what the store kept in a holder, beside [`State::recover`].
     pub fn recover_delayed(&mut self, kept: &[Stretch]) {
         if let Some(waiting) = &mut self.delay {
-            kept.iter().for_each(|stretch| waiting.recover(stretch));
+            for stretch in kept {
+                waiting.recover(stretch);
+            }
         }
     }
 
