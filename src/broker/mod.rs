@@ -45,7 +45,7 @@ pub use policy::{ApplyTo, Governing, Policies, Policy, PolicyAsk, PolicyKind};
 pub use queues::{Declared, QueueDeclare};
 pub use recover::StartError;
 pub use replies::{REPLY_TO, Replies};
-pub use route::{NoRoute, Route};
+pub use route::{NoRoute, Route, Routing};
 pub use topology::{Exchange, Topology};
 pub use transaction::{PublishRefused, Transaction};
 pub use vhost::{VirtualHost, print_exchange, print_queue};
