@@ -16,6 +16,8 @@ pub enum Reason {
     Expired,
     /// The queue was over its length limit.
     MaxLen,
+    /// Too many of its deliveries failed.
+    DeliveryLimit,
 }
 
 impl Reason {
@@ -25,6 +27,7 @@ impl Reason {
             Self::Rejected => "rejected",
             Self::Expired => "expired",
             Self::MaxLen => "maxlen",
+            Self::DeliveryLimit => "delivery_limit",
         }
     }
 }

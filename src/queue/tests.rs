@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{ChannelCredit, Consumer, Drained, Effects, Lease, Options, Outbox, State, Subscription};
+use super::{Cause, ChannelCredit, Consumer, Drained, Effects, Lease, Options, Outbox, State, Subscription};
 use crate::clock::{Millis, NEVER};
 use crate::message::{Draft, Facts, Message, address};
 use crate::store::{Page, RecoveredLane, RecoveredQueue, Stored};
@@ -53,7 +53,8 @@ fn bodies(outbox: &Outbox) -> Vec<Vec<u8>> {
 fn recovered_expired(count: u64) -> State {
     let mut state = state(Options::default());
     let lane = RecoveredLane { lane: 0, count, bytes: count, first: 1, last: count, head_expiry: 5 };
-    state.recover(&RecoveredQueue { lanes: vec![lane], next_seq: count + 1, redelivered: Vec::new() }, true);
+    let kept = RecoveredQueue { lanes: vec![lane], next_seq: count + 1, ..RecoveredQueue::default() };
+    state.recover(&kept, true);
     state
 }
 
@@ -126,6 +127,6 @@ fn a_returned_message_without_time_left_expires_although_a_consumer_waits() {
     outbox.drain(&mut drained);
     let mut leases: Vec<_> = drained.entries.drain(..).map(|entry| Lease::new(consumer.clone(), entry)).collect();
     assert_eq!(leases.len(), 1, "the consumer was free");
-    state.requeue(&mut leases, NOW, &mut fx);
+    state.requeue(&mut leases, Cause::Nack, NOW, &mut fx);
     assert_eq!((bodies(&outbox).len(), state.ready()), (0, 0));
 }
