@@ -1,5 +1,6 @@
 //! What a queue operation leaves to be done after its lock is released.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::{Consumer, Entry, Outbox};
@@ -66,14 +67,21 @@ pub struct Effects {
     /// The queue wants to be looked at by then; [`NEVER`] if nothing changed.
     pub deadline: Millis,
     /// Consumers of any queue that may take part again, since channel credit has returned.
-    pub resume: Vec<Arc<Consumer>>,
+    pub resume: VecDeque<Arc<Consumer>>,
     /// The queue has reason to be deleted (auto-delete, expiry); to be checked again under the topology lock.
     pub doomed: bool,
 }
 
 impl Default for Effects {
     fn default() -> Self {
-        Self { outboxes: Vec::new(), dead: Vec::new(), load: None, deadline: NEVER, resume: Vec::new(), doomed: false }
+        Self {
+            outboxes: Vec::new(),
+            dead: Vec::new(),
+            load: None,
+            deadline: NEVER,
+            resume: VecDeque::new(),
+            doomed: false,
+        }
     }
 }
 

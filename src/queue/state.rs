@@ -384,7 +384,7 @@ impl State {
     /// Gives the consumer in `slot` its turn: one message, or as many as it can take if nobody else could.
     fn serve(&mut self, slot: usize, now: Millis, fx: &mut Effects) {
         let Some(consumer) = self.roster.consumer(slot).cloned() else { return };
-        let credit = consumer.credit.as_ref().filter(|credit| !consumer.no_ack && credit.limited());
+        let credit = consumer.credit.as_ref().filter(|credit| credit.limited());
         let sole = self.roster.sole() && credit.is_none();
         if credit.is_some_and(|credit| !credit.take(&consumer)) {
             return self.roster.rotate(slot, false);
@@ -417,7 +417,7 @@ impl State {
         if outbox.close() {
             fx.outboxes.push(consumer.outbox.clone());
         }
-        if let (true, Some(credit)) = (refused, credit) {
+        if let (true, false, Some(credit)) = (refused, consumer.no_ack, credit) {
             fx.resume.extend(credit.give_back(1));
         }
         self.roster.rotate(slot, more);
