@@ -129,6 +129,9 @@ impl VirtualHost {
         for queue in ended.queues.values().filter(|queue| queue.definition().durable) {
             changes.extend(definitions::delete_queue(self.id, queue.id()));
         }
+        for holder in ended.holders().filter(|holder| holder.definition().durable) {
+            changes.push(Define::DropQueue { queue: holder.id() });
+        }
         for exchange in ended.exchanges.values().filter(|exchange| exchange.durable) {
             changes.push(definitions::delete_exchange(self.id, &exchange.name));
         }
@@ -199,7 +202,7 @@ impl Broker {
         for connection in self.connections.in_vhost(&vhost) {
             connection.kick(Refusal::new(ReplyCode::ConnectionForced, text.clone()));
         }
-        let queues: Vec<&Arc<Queue>> = ended.queues.values().collect();
+        let queues: Vec<&Arc<Queue>> = ended.queues.values().chain(ended.holders()).collect();
         let mut fx = Effects::default();
         for piece in queues.chunks(BUDGET) {
             for queue in piece {
