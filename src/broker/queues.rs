@@ -352,6 +352,5 @@ fn equivalent(queue: &Queue, ask: &QueueDeclare, durable: bool, resource: &str) 
             }
         }
     }
-    let compared = options::compared(current.options.kind);
-    compared.iter().try_for_each(|key| same_argument(key, &received, &stored, resource))
+    options::compared(&current.options).try_for_each(|key| same_argument(key, &received, &stored, resource))
 }

@@ -1,6 +1,6 @@
 //! The arguments that a redeclaration must repeat exactly; others may differ.
 
-use super::Kind;
+use super::{Kind, Options};
 
 const CLASSIC: &[&str] = &[
     "x-queue-type",
@@ -35,6 +35,10 @@ const QUORUM: &[&str] = &[
     "x-quorum-initial-group-size",
     "x-delivery-limit",
     "x-queue-leader-locator",
+];
+
+/// Of quorum queues too, where the version knows them.
+const QUORUM_LATELY: &[&str] = &[
     "x-consumer-timeout",
     "x-consumer-disconnected-timeout",
     "x-delayed-retry-type",
@@ -42,10 +46,13 @@ const QUORUM: &[&str] = &[
     "x-delayed-retry-max",
 ];
 
-/// The arguments in which a redeclaration of a queue of this type must agree, in the order in which they are compared.
-pub fn compared(kind: Kind) -> &'static [&'static str] {
-    match kind {
-        Kind::Classic => CLASSIC,
-        Kind::Quorum => QUORUM,
-    }
+/// The arguments in which a redeclaration of a queue with these options must agree, in the order in which they are
+/// compared.
+pub fn compared(options: &Options) -> impl Iterator<Item = &'static str> {
+    let (always, lately): (&[&str], &[&str]) = match options.kind {
+        Kind::Classic => (CLASSIC, &[]),
+        Kind::Quorum if options.profile.timeout_arguments_of_quorum => (QUORUM, QUORUM_LATELY),
+        Kind::Quorum => (QUORUM, &[]),
+    };
+    always.iter().chain(lately).copied()
 }
