@@ -26,3 +26,5 @@ mod publish;
 mod queues;
 mod recover;
 mod reply_to;
+mod transactions;
+mod weak_spots;
