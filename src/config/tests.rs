@@ -131,7 +131,8 @@ fn all_problems_are_reported_at_once_with_their_lines() {
          127.0.0.1:5672 or [::1]:5672)",
         "F:6: limits.frame_max: \"1KiB\" is out of range (accepted: a size from 4KiB to 128MiB)",
         "F:8: limits.framemax: unknown key (accepted: limits.handshake_timeout, limits.heartbeat, limits.frame_max, \
-         limits.channel_max, limits.max_message_size, limits.outbox_bytes, limits.control_bytes)",
+         limits.channel_max, limits.max_message_size, limits.outbox_bytes, limits.control_bytes, \
+         limits.transaction_bytes)",
         "F:7: limits.heartbeat: \"60\" is not a whole number with ms, s, m, h or d (accepted: a duration of whole \
          seconds from 0s to 65535s)",
         "F:9: limit: unknown key (accepted: data_dir, listen, compatibility, users)",
