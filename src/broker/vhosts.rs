@@ -169,7 +169,7 @@ impl Broker {
         }
         let id = self.next_vhost_id.fetch_add(1, Ordering::Relaxed);
         let epoch = self.intake.define([definitions::put_vhost(id, name, &settings)]);
-        let vhost = Arc::new(VirtualHost::new(id, name.into(), settings));
+        let vhost = Arc::new(VirtualHost::new(id, name.into(), settings, self.config.profile()));
         self.vhosts.insert(vhost.name.clone(), vhost);
         tracing::info!(vhost = %printable(name), "virtual host created");
         Ok((true, epoch))
