@@ -1,14 +1,25 @@
 //! The start: definitions become topology, kept messages become backlogs that are read when wanted.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::binding::{Destination, Identity};
-use super::definitions::{self, BindingRecord, DamagedDefinition, ExchangeRecord, QueueRecord, Record, VhostRecord};
+use super::definitions::{self, BindingRecord, DamagedDefinition, ExchangeRecord, PolicyRecord, QueueRecord, Record};
 use super::exchange::Index;
+use super::exchanges::holder_definition;
+use super::policy::{Policy, PolicyAsk, PolicyKind, apply};
 use super::topology::Exchange;
-use super::{Broker, VirtualHost};
+use super::vhosts::{VhostLimits, VhostSettings};
+use super::{AdminError, Broker, VirtualHost};
+use crate::message::duplicate;
 use crate::queue::{Definition, Effects, Options, Queue};
-use crate::store::{Define, QueueId, Recovered, StoreError};
+use crate::store::{Define, QueueId, Recovered, RecoveredQueue, StoreError};
+
+/// Octets of records read at a time from a queue that minds duplicates.
+const RECALL_BUDGET: usize = 1024 * 1024;
+
+/// The virtual host that an empty store gets.
+const DEFAULT_VHOST: &str = "/";
 
 /// Why a broker cannot start on what it found.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +30,16 @@ pub enum StartError {
     /// A definition cannot be read; guessing could lose a queue.
     #[error(transparent)]
     Definition(#[from] DamagedDefinition),
+    /// A virtual host or policy of the configuration is not valid.
+    #[error("the configuration's {what} {name:?}: {error}")]
+    Configured {
+        /// Virtual host or policy.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        error: AdminError,
+    },
     /// The system has no randomness to give.
     #[error(transparent)]
     Random(crate::auth::RandomError),
@@ -31,25 +52,39 @@ pub(super) fn recover(broker: &Broker, kept: &Recovered) -> Result<(), StartErro
     }
     let mut vhosts: Vec<Arc<VirtualHost>> = Vec::new();
     let mut users = Vec::new();
+    let mut bindings: Vec<(u32, BindingRecord)> = Vec::new();
     let mut orphans: Vec<QueueId> = kept.queues.keys().copied().collect();
     for (key, value) in &kept.definitions {
         // Keys sort by kind: virtual hosts come before what is in them, bindings after both their ends.
         match definitions::parse(key, value)? {
-            Record::Vhost(record) => vhosts.push(Arc::new(VirtualHost::new(record.id, record.name.into()))),
+            Record::Vhost(record) => {
+                vhosts.push(Arc::new(VirtualHost::new(record.id, record.name.into(), record.settings)));
+            }
             Record::User(user) => users.push(user),
-            Record::Exchange(vhost, record) => exchange(find(&vhosts, vhost, key)?, record),
+            Record::Exchange(vhost, record) => {
+                orphans.retain(|id| Some(id.0) != record.holder);
+                exchange(broker, find(&vhosts, vhost, key)?, record, kept)?;
+            }
             Record::Queue(vhost, record) => {
                 orphans.retain(|id| id.0 != record.id);
-                queue(broker, find(&vhosts, vhost, key)?, record, kept, key)?;
+                queue(broker, find(&vhosts, vhost, key)?, record, kept)?;
             }
-            Record::Binding(vhost, record) => binding(find(&vhosts, vhost, key)?, record),
+            Record::Binding(vhost, record) => {
+                find(&vhosts, vhost, key)?;
+                bindings.push((vhost, record));
+            }
+            Record::Policy(vhost, kind, record) => policy(find(&vhosts, vhost, key)?, kind, record),
         }
+    }
+    bindings.sort_by_key(|(_, record)| record.order);
+    for (id, record) in bindings {
+        vhosts.iter().filter(|vhost| vhost.id == id).for_each(|vhost| binding(vhost, &record));
     }
     let mut changes: Vec<Define> = orphans.into_iter().map(|queue| Define::DropQueue { queue }).collect();
     if vhosts.is_empty() {
-        let record = VhostRecord { id: 1, name: "/".to_owned() };
-        changes.push(definitions::put_vhost(&record));
-        vhosts.push(Arc::new(VirtualHost::new(record.id, record.name.into())));
+        let settings = VhostSettings::default();
+        changes.push(definitions::put_vhost(1, DEFAULT_VHOST, &settings));
+        vhosts.push(Arc::new(VirtualHost::new(1, DEFAULT_VHOST.into(), settings)));
     }
     if users.is_empty() {
         changes.extend(broker.users.list().iter().map(|user| definitions::put_user(user)));
@@ -62,14 +97,63 @@ pub(super) fn recover(broker: &Broker, kept: &Recovered) -> Result<(), StartErro
             broker.users.insert(user);
         }
     }
+    let next = vhosts.iter().map(|vhost| vhost.id).max().unwrap_or(0) + 1;
+    broker.next_vhost_id.store(next, Ordering::Relaxed);
     for vhost in vhosts {
+        vhost.count(&vhost.topology());
         broker.vhosts.insert(vhost.name.clone(), vhost);
     }
     if !changes.is_empty() {
         broker.intake.define(changes);
     }
+    configured(broker)?;
     start_deadlines(broker);
     Ok(())
+}
+
+/// Creates and changes what the configuration names. What it does not name stays as it is.
+fn configured(broker: &Broker) -> Result<(), StartError> {
+    let config = broker.config.clone();
+    for entry in &config.vhosts {
+        let wrong = |error| StartError::Configured { what: "virtual host", name: entry.name.clone(), error };
+        let present = broker.vhost(&entry.name).map(|vhost| vhost.settings());
+        let mut settings = VhostSettings {
+            limits: VhostLimits { max_connections: entry.max_connections, max_queues: entry.max_queues },
+            ..present.as_deref().cloned().unwrap_or_default()
+        };
+        if entry.default_queue_type.is_some() {
+            settings.default_queue_type.clone_from(&entry.default_queue_type);
+        }
+        broker.put_vhost(&entry.name, settings).map_err(wrong)?;
+    }
+    let users = config.policies.iter().map(|entry| (PolicyKind::User, entry));
+    let operators = config.operator_policies.iter().map(|entry| (PolicyKind::Operator, entry));
+    for (kind, entry) in users.chain(operators) {
+        let wrong = |error| StartError::Configured { what: "policy", name: entry.name.clone(), error };
+        let vhost = broker.vhost_to_change(&entry.vhost).map_err(wrong)?;
+        let ask = PolicyAsk {
+            pattern: entry.pattern.clone(),
+            definition: entry.definition.clone(),
+            priority: entry.priority,
+            apply_to: entry.apply_to.clone(),
+        };
+        if vhost.policies().get(kind, &entry.name).is_none_or(|known| known.ask() != ask) {
+            let policy = broker.read_policy(kind, &vhost, &entry.name, ask).map_err(wrong)?;
+            vhost.put_policy(broker, kind, policy).map_err(wrong)?;
+        }
+    }
+    Ok(())
+}
+
+/// A policy that cannot be used any more is passed over, loudly: without it queues keep messages rather than lose them.
+fn policy(vhost: &VirtualHost, kind: PolicyKind, record: PolicyRecord) {
+    match Policy::read(&vhost.name, &record.name, record.ask) {
+        Ok(policy) => Arc::make_mut(&mut vhost.topology.write().policies).insert(kind, Arc::new(policy)),
+        Err(problem) => {
+            let name = crate::telemetry::printable(&*record.name);
+            tracing::error!(policy = %name, "a policy's pattern cannot be used, the policy is left out: {problem}");
+        }
+    }
 }
 
 fn find<'a>(vhosts: &'a [Arc<VirtualHost>], id: u32, key: &[u8]) -> Result<&'a VirtualHost, DamagedDefinition> {
@@ -80,9 +164,19 @@ fn find<'a>(vhosts: &'a [Arc<VirtualHost>], id: u32, key: &[u8]) -> Result<&'a V
         .ok_or_else(|| DamagedDefinition { key: key.to_vec(), problem: format!("there is no virtual host {id}") })
 }
 
-fn exchange(vhost: &VirtualHost, record: ExchangeRecord) {
+fn exchange(broker: &Broker, vhost: &VirtualHost, record: ExchangeRecord, kept: &Recovered) -> Result<(), StoreError> {
     let name: Arc<str> = record.name.into();
     let alternate = record.arguments.get("alternate-exchange").and_then(|v| v.as_str()).map(Arc::from);
+    let holder = match record.holder {
+        None => None,
+        Some(id) => {
+            let definition = holder_definition(QueueId(id), name.clone(), vhost.name.clone(), true);
+            let backlog = kept.queues.get(&definition.id).map(|backlog| (backlog, kept.clean));
+            let stretches = broker.engine().stretches(definition.id, 0)?;
+            let now = broker.clock.now();
+            Some(Queue::new_holder(definition, broker.intake.clone(), now, backlog, &stretches))
+        }
+    };
     let exchange = Exchange {
         name: name.clone(),
         kind: record.kind,
@@ -90,23 +184,18 @@ fn exchange(vhost: &VirtualHost, record: ExchangeRecord) {
         auto_delete: record.auto_delete,
         internal: record.internal,
         alternate,
-        arguments: record.arguments,
         created: 0,
-        index: Index::new(record.kind),
+        holder,
+        index: Index::new(record.kind, &record.arguments),
+        arguments: record.arguments,
         bindings: std::collections::BTreeMap::new(),
     };
     vhost.topology.write().exchanges.insert(name, exchange);
+    Ok(())
 }
 
-fn queue(
-    broker: &Broker,
-    vhost: &VirtualHost,
-    record: QueueRecord,
-    kept: &Recovered,
-    key: &[u8],
-) -> Result<(), DamagedDefinition> {
-    let options = Options::parse(&record.arguments)
-        .map_err(|bad| DamagedDefinition { key: key.to_vec(), problem: bad.explain(&record.name) })?;
+fn queue(broker: &Broker, vhost: &VirtualHost, record: QueueRecord, kept: &Recovered) -> Result<(), StoreError> {
+    let options = Options::read(&record.arguments, broker.config.profile());
     let definition = Definition {
         id: QueueId(record.id),
         name: record.name.into(),
@@ -119,12 +208,28 @@ fn queue(
     };
     let backlog = kept.queues.get(&definition.id).map(|backlog| (backlog, kept.clean));
     let queue = Queue::new(definition, broker.intake.clone(), broker.clock.now(), backlog);
+    if let Some((backlog, _)) = backlog.filter(|_| queue.definition().options.deduplicate) {
+        recall(broker, &queue, backlog)?;
+    }
     vhost.topology.write().queues.insert(queue.name().clone(), queue);
     Ok(())
 }
 
-fn binding(vhost: &VirtualHost, record: BindingRecord) {
-    let name: Arc<str> = record.destination.into();
+/// Reads a backlog through for what may not come again: before the first publish, or a duplicate would slip in.
+fn recall(broker: &Broker, queue: &Queue, backlog: &RecoveredQueue) -> Result<(), StoreError> {
+    for lane in &backlog.lanes {
+        let (mut from, until) = (Some(lane.first), lane.last + 1);
+        while let Some(first) = from.filter(|from| *from < until) {
+            let page = broker.engine().read(queue.id(), lane.lane, first, until, RECALL_BUDGET)?;
+            queue.recall(page.messages.iter().filter_map(|m| Some((duplicate::of_message(&m.message)?, m.seq))));
+            from = page.next;
+        }
+    }
+    Ok(())
+}
+
+fn binding(vhost: &VirtualHost, record: &BindingRecord) {
+    let name: Arc<str> = record.destination.as_str().into();
     let destination = if record.to_exchange { Destination::Exchange(name) } else { Destination::Queue(name) };
     let mut topology = vhost.topology.write();
     let ends = topology.exchanges.contains_key(&*record.source)
@@ -134,19 +239,27 @@ fn binding(vhost: &VirtualHost, record: BindingRecord) {
         };
     if ends {
         let identity = Identity::new(&record.source, destination, &record.routing_key, &record.arguments);
-        topology.bind(identity, record.arguments);
+        topology.bind_as(record.order, identity, record.arguments.clone());
     } else {
         tracing::warn!(source = record.source, "a binding without both of its ends was left out");
     }
 }
 
-/// The clocks of message and queue expiry start anew for what was recovered.
+/// Policies reach what was recovered, and the clocks of message and queue expiry start anew.
 fn start_deadlines(broker: &Broker) {
     let now = broker.clock.now();
     let mut fx = Effects::default();
     for vhost in broker.vhosts() {
-        let queues: Vec<_> = vhost.topology.read().queues.values().cloned().collect();
+        let (exchanges, queues, policies) = {
+            let topology = vhost.topology.read();
+            let exchanges: Vec<_> = topology.exchanges.keys().cloned().collect();
+            let holders = topology.exchanges.values().filter_map(|exchange| exchange.holder.as_ref());
+            let queues: Vec<_> = topology.queues.values().chain(holders).cloned().collect();
+            (exchanges, queues, topology.policies.clone())
+        };
+        apply::redirect(&vhost, &exchanges);
         for queue in queues {
+            apply::govern(&policies, &queue, now, &mut fx);
             queue.declared_again(now, &mut fx);
             broker.finish(&queue, &mut fx);
         }

@@ -5,15 +5,17 @@
 //! [`super::queues`].
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use super::binding::{Destination, Identity};
+use super::admission::Occupied;
+use super::binding::{Binding, Destination, Identity};
 use super::exchange::{Index, Kind};
 use super::topology::{Exchange, Removed, Topology};
+use super::vhosts::VhostSettings;
 use super::{Broker, definitions};
-use crate::queue::Queue;
+use crate::queue::{Effects, Push, Queue};
 use crate::store::{Define, Epoch};
-use crate::sync::{Rank, ReadGuard, RwLock};
+use crate::sync::{Mutex, Rank, ReadGuard, RwLock, WriteGuard};
 use crate::wire::refusal::{Refusal, ReplyCode};
 use crate::wire::table::Table;
 
@@ -27,6 +29,12 @@ pub struct VirtualHost {
     pub(super) topology: RwLock<Topology>,
     /// Changes with every change of the topology; what was routed under an older version is routed again.
     version: AtomicU64,
+    pub(super) settings: Mutex<Arc<VhostSettings>>,
+    /// Its open connections.
+    pub(super) connections: Occupied,
+    /// How many there are, for limits that look at every virtual host.
+    queues: AtomicUsize,
+    exchanges: AtomicUsize,
 }
 
 /// The exchanges present in every virtual host; `amq.rabbitmq.trace` is internal.
@@ -58,8 +66,37 @@ pub(super) fn precondition(text: impl Into<String>) -> Refusal {
     Refusal::new(ReplyCode::PreconditionFailed, text)
 }
 
+/// The type of a queue that is the destination of a binding.
+fn destination_type(topology: &Topology, destination: &Destination) -> Option<&'static str> {
+    match destination {
+        Destination::Queue(name) => topology.queues.get(name).map(|queue| queue.definition().options.kind.as_str()),
+        Destination::Exchange(_) => None,
+    }
+}
+
+/// Gives a new binding what its source keeps for such. Done under the topology's lock, so that every message reaches
+/// the queue once: those routed before the binding was made are in the history, those after it go along the binding.
+fn replay(broker: &Broker, topology: &Topology, binding: &Binding) -> Vec<(Arc<Queue>, Effects)> {
+    let history = topology.exchanges.get(&binding.source).map(|source| source.index.history()).unwrap_or_default();
+    let now = broker.clock.now();
+    let mut pushed = Vec::new();
+    for message in history {
+        let queues = match (&binding.queue, &binding.destination) {
+            (Some(queue), _) => vec![queue.clone()],
+            (None, destination) => topology.route_again(destination.name(), &message, now),
+        };
+        for queue in queues {
+            let mut fx = Effects::default();
+            if queue.push(std::iter::once(message.clone()), false, now, &mut Vec::new(), &mut fx) != Push::Gone {
+                pushed.push((queue, fx));
+            }
+        }
+    }
+    pushed
+}
+
 impl VirtualHost {
-    pub(super) fn new(id: u32, name: Arc<str>) -> Self {
+    pub(super) fn new(id: u32, name: Arc<str>, settings: VhostSettings) -> Self {
         let mut topology = Topology::default();
         for (name, kind, internal) in BUILT_IN {
             let name: Arc<str> = name.into();
@@ -72,12 +109,54 @@ impl VirtualHost {
                 alternate: None,
                 arguments: Table::default(),
                 created: 0,
-                index: Index::new(kind),
+                holder: None,
+                index: Index::new(kind, &Table::default()),
                 bindings: std::collections::BTreeMap::new(),
             };
             topology.exchanges.insert(name, exchange);
         }
-        Self { id, name, topology: RwLock::new(Rank::Topology, topology), version: AtomicU64::new(1) }
+        let exchanges = AtomicUsize::new(topology.exchanges.len());
+        Self {
+            id,
+            name,
+            topology: RwLock::new(Rank::Topology, topology),
+            version: AtomicU64::new(1),
+            settings: Mutex::new(Rank::Leaf, Arc::new(settings)),
+            connections: Occupied::default(),
+            queues: AtomicUsize::new(0),
+            exchanges,
+        }
+    }
+
+    /// Exclusive access to the topology for something new; refused once the virtual host is deleted.
+    pub(super) fn extend(&self) -> Result<WriteGuard<'_, Topology>, Refusal> {
+        let topology = self.topology.write();
+        if topology.deleted {
+            let text = format!("vhost '{}' is deleted", self.name);
+            return Err(Refusal::new(ReplyCode::ConnectionForced, text));
+        }
+        Ok(topology)
+    }
+
+    /// Notes how many queues and exchanges there are; called after either has changed, under the topology's lock.
+    pub(super) fn count(&self, topology: &Topology) {
+        self.queues.store(topology.queues.len(), Ordering::Relaxed);
+        self.exchanges.store(topology.exchanges.len(), Ordering::Relaxed);
+    }
+
+    /// Queues.
+    pub fn queue_count(&self) -> usize {
+        self.queues.load(Ordering::Relaxed)
+    }
+
+    /// Exchanges, those every virtual host has included.
+    pub fn exchange_count(&self) -> usize {
+        self.exchanges.load(Ordering::Relaxed)
+    }
+
+    /// Open client connections.
+    pub fn connection_count(&self) -> u64 {
+        self.connections.count()
     }
 
     /// The present version of the topology.
@@ -141,7 +220,7 @@ impl VirtualHost {
         routing_key: &str,
         arguments: Table,
     ) -> Result<Epoch, Refusal> {
-        let mut topology = self.topology.write();
+        let mut topology = self.extend()?;
         let exchange = topology.exchanges.get(source).ok_or_else(|| self.no_exchange(source))?;
         let durable_source = exchange.durable;
         let mut epoch = exchange.created;
@@ -157,16 +236,24 @@ impl VirtualHost {
                 to.durable
             }
         };
-        exchange.index.check(routing_key, &arguments).map_err(precondition)?;
+        let queue_type = destination_type(&topology, &destination);
+        let profile = broker.config.profile();
+        exchange.index.check(routing_key, &arguments, queue_type, profile).map_err(precondition)?;
         let identity = Identity::new(source, destination, routing_key, &arguments);
+        let mut replayed = Vec::new();
         if let Some(binding) = topology.bind(identity, arguments) {
             self.changed();
+            replayed = replay(broker, &topology, &binding);
             if durable_source && durable_destination {
                 epoch = broker.intake.define([definitions::put_binding(self.id, &binding)]);
             }
         } else if durable_source && durable_destination {
             // Made by somebody else, perhaps not yet committed: this answer must not come before theirs.
             epoch = broker.intake.define([]);
+        }
+        drop(topology);
+        for (queue, mut fx) in replayed {
+            broker.finish(&queue, &mut fx);
         }
         Ok(epoch)
     }
@@ -192,6 +279,7 @@ impl VirtualHost {
         if removed.bindings.is_empty() && removed.exchanges.is_empty() {
             return 0;
         }
+        self.count(topology);
         self.changed();
         let durable = |name: &str| {
             topology.exchanges.get(name).map_or_else(
@@ -213,6 +301,11 @@ impl VirtualHost {
         changes.extend(
             removed.exchanges.iter().filter(|e| e.durable).map(|e| definitions::delete_exchange(self.id, &e.name)),
         );
+        // What waits in an exchange goes with it.
+        for holder in removed.exchanges.iter().filter_map(|e| e.holder.as_ref()) {
+            let _ = holder.delete_if(&mut Effects::default(), |_| Ok::<(), std::convert::Infallible>(()));
+            changes.extend(holder.definition().durable.then_some(Define::DropQueue { queue: holder.id() }));
+        }
         if changes.is_empty() { 0 } else { broker.intake.define(changes) }
     }
 }

@@ -66,7 +66,7 @@ pub struct Profile {
     pub max_message_size: u64,
     /// A queue's type is stored with its arguments, which shows in the texts of refused redeclarations.
     pub stores_queue_type: bool,
-    /// `x-queue-mode` must be `default` or `lazy`.
+    /// `x-queue-mode` must be `default` or `lazy`, and only classic queues take it.
     pub checks_queue_mode: bool,
     /// The least `x-queue-version` taken; the highest is 2.
     pub queue_version_min: i64,
@@ -108,6 +108,20 @@ pub struct Profile {
     pub get_refused_by: &'static str,
     /// What an expired acknowledgement leads to.
     pub ack_timeout: AckTimeout,
+    /// `x-consumer-timeout` is an argument of consumers too.
+    pub timeout_of_consumer: bool,
+    /// `x-consumer-timeout` and `x-delayed-retry-*` are known as arguments of quorum queues: others refuse them.
+    pub timeout_arguments_of_quorum: bool,
+    /// Policies may have the keys of classic mirroring (`ha-*`, `queue-master-locator`).
+    pub mirroring: bool,
+    /// A policy's `delivery-limit` may be negative, which is unlimited.
+    pub unlimited_deliveries_by_policy: bool,
+}
+
+impl Default for &'static Profile {
+    fn default() -> Self {
+        Compatibility::default().profile()
+    }
 }
 
 const MIB: u64 = 1024 * 1024;
@@ -139,6 +153,10 @@ static V3_13: Profile = Profile {
     single_active_by_priority: false,
     get_refused_by: "by quorum queues",
     ack_timeout: AckTimeout::CloseChannel,
+    timeout_of_consumer: false,
+    timeout_arguments_of_quorum: false,
+    mirroring: true,
+    unlimited_deliveries_by_policy: false,
 };
 
 static V4_2: Profile = Profile {
@@ -158,6 +176,8 @@ static V4_2: Profile = Profile {
     delivery_count_from_zero: false,
     quorum_priorities: QuorumPriorities::Two,
     single_active_by_priority: true,
+    mirroring: false,
+    unlimited_deliveries_by_policy: true,
     ..V3_13
 };
 
@@ -174,6 +194,8 @@ static V4_3: Profile = Profile {
     quorum_priorities: QuorumPriorities::Levels,
     get_refused_by: "by <<\"quorum\">> queues",
     ack_timeout: AckTimeout::CancelConsumer,
+    timeout_of_consumer: true,
+    timeout_arguments_of_quorum: true,
     ..V4_2
 };
 
@@ -182,6 +204,8 @@ static LENIENT: Profile = Profile {
     max_message_size: 128 * MIB,
     quorum_refuses_channel_prefetch: false,
     ack_timeout: AckTimeout::CloseChannelOfQuorum,
+    timeout_of_consumer: true,
+    mirroring: true,
     ..V4_2
 };
 
@@ -214,7 +238,7 @@ const ROWS: &[Row] = &[
     ("Least frame-max, in octets", |p| p.frame_max_min.to_string()),
     ("Largest body, in MiB, unless configured", |p| (p.max_message_size / MIB).to_string()),
     ("A queue's type is stored: absent equals `classic` in texts", |p| yes(p.stores_queue_type)),
-    ("`x-queue-mode` other than `default` and `lazy` is refused", |p| yes(p.checks_queue_mode)),
+    ("`x-queue-mode` other than `default` and `lazy` is refused, and on quorum queues", |p| yes(p.checks_queue_mode)),
     ("`x-queue-version` taken", |p| if p.queue_version_min == 2 { "2" } else { "1, 2" }.to_owned()),
     ("`x-queue-master-locator` is taken", |p| yes(p.takes_master_locator)),
     ("basic.qos global is one limit for the channel", |p| yes(p.channel_prefetch)),
@@ -259,6 +283,12 @@ const ROWS: &[Row] = &[
         }
         .to_owned()
     }),
+    ("`x-consumer-timeout` is an argument of consumers", |p| yes(p.timeout_of_consumer)),
+    ("Queues other than quorum refuse `x-consumer-timeout`, `x-delayed-retry-*`", |p| {
+        yes(p.timeout_arguments_of_quorum)
+    }),
+    ("Policies may have `ha-*` and `queue-master-locator`", |p| yes(p.mirroring)),
+    ("A policy's `delivery-limit` may be negative: unlimited", |p| yes(p.unlimited_deliveries_by_policy)),
 ];
 
 /// The table of every row in every profile, as Markdown.

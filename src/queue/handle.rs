@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::journal::Taken;
-use super::{Consumer, Effects, Entry, Got, Intake, Lease, Load, Options, State, Subscribed};
+use super::{Cause, Consumer, Effects, Entry, Got, Intake, Lease, Load, Options, Room, State, Subscribed, Verdict};
 use crate::clock::Millis;
 use crate::message::Message;
-use crate::store::{Epoch, Page, QueueId, RecoveredQueue, Seq};
+use crate::message::duplicate::Fingerprint;
+use crate::store::{Epoch, Page, QueueId, RecoveredQueue, Seq, Stretch};
 use crate::sync::{Bell, Mutex, Rank};
 use crate::wire::table::Table;
 
@@ -31,7 +32,7 @@ pub struct Definition {
     pub exclusive_to: Option<u64>,
     /// Arguments as declared.
     pub arguments: Table,
-    /// The arguments' meaning.
+    /// The arguments' meaning, which never changes; what is in force, policies included, is [`Queue::options`].
     pub options: Arc<Options>,
 }
 
@@ -39,6 +40,7 @@ pub struct Definition {
 #[derive(Debug)]
 pub struct Queue {
     definition: Definition,
+    holder: bool,
     state: Mutex<State>,
     intake: Arc<Intake>,
     /// The epoch that makes the declaration durable.
@@ -67,12 +69,36 @@ impl Queue {
         now: Millis,
         recovered: Option<(&RecoveredQueue, bool)>,
     ) -> Arc<Self> {
-        let mut state = State::new(definition.options.clone(), definition.durable, definition.auto_delete, now);
+        let state = State::new(definition.options.clone(), definition.durable, definition.auto_delete, now);
+        Self::with_state(definition, false, state, intake, recovered)
+    }
+
+    /// The same for the holder of an exchange that delays messages; `kept` is where the recovered ones lie.
+    pub fn new_holder(
+        definition: Definition,
+        intake: Arc<Intake>,
+        now: Millis,
+        recovered: Option<(&RecoveredQueue, bool)>,
+        kept: &[Stretch],
+    ) -> Arc<Self> {
+        let mut state = State::new_holder(definition.durable, now);
+        state.recover_delayed(kept);
+        Self::with_state(definition, true, state, intake, recovered)
+    }
+
+    fn with_state(
+        definition: Definition,
+        holder: bool,
+        mut state: State,
+        intake: Arc<Intake>,
+        recovered: Option<(&RecoveredQueue, bool)>,
+    ) -> Arc<Self> {
         if let Some((kept, clean)) = recovered {
             state.recover(kept, clean);
         }
         Arc::new(Self {
             definition,
+            holder,
             state: Mutex::new(Rank::Queue, state),
             intake,
             created: AtomicU64::new(0),
@@ -82,9 +108,24 @@ impl Queue {
         })
     }
 
+    /// Whether it holds an exchange's delayed messages; it then has the exchange's name.
+    pub fn is_holder(&self) -> bool {
+        self.holder
+    }
+
     /// What it was declared as.
     pub fn definition(&self) -> &Definition {
         &self.definition
+    }
+
+    /// The options in force: those of the arguments, merged with those of policies. Takes the queue's lock.
+    pub fn options(&self) -> Arc<Options> {
+        self.state.lock().options().clone()
+    }
+
+    /// Takes over what arguments and policies of version `governed` ask for; see [`State::set_options`].
+    pub fn set_options(self: &Arc<Self>, options: Arc<Options>, governed: u64, now: Millis, fx: &mut Effects) {
+        self.with(false, |state| state.set_options(options, governed, now, fx));
     }
 
     /// Identity in the store.
@@ -106,6 +147,12 @@ impl Queue {
     /// Notes the epoch of the declaration.
     pub fn set_created(&self, epoch: Epoch) {
         self.created.store(epoch, Ordering::Relaxed);
+    }
+
+    /// At recovery: what the kept messages forbid to come again; see [`State::recall`].
+    pub fn recall(&self, kept: impl Iterator<Item = (Fingerprint, Seq)>) {
+        let mut state = self.state.lock();
+        kept.for_each(|(fingerprint, seq)| state.recall(fingerprint, seq));
     }
 
     /// Locks, takes back abandoned leases, applies `f`, and registers the durable work that resulted.
@@ -157,6 +204,38 @@ impl Queue {
         }
     }
 
+    /// Reserves room for the messages of a transaction; `None` if the queue would refuse one of them.
+    pub fn reserve(&self, messages: &[Message]) -> Option<Room> {
+        self.state.lock().reserve(messages)
+    }
+
+    /// Gives reserved room back.
+    pub fn unreserve(&self, room: Room) {
+        self.state.lock().unreserve(room);
+    }
+
+    /// Appends messages for which room was reserved, and which are therefore taken. Somebody waits for them.
+    pub fn push_reserved(
+        self: &Arc<Self>,
+        room: Room,
+        messages: impl Iterator<Item = Message>,
+        now: Millis,
+        fx: &mut Effects,
+    ) -> Epoch {
+        self.with(true, |state| state.push_reserved(room, messages, now, fx)).1
+    }
+
+    /// Does with leases of this queue, emptying them, what a transaction says. Returns the epoch that makes it durable
+    /// (0: nothing to wait for).
+    pub fn conclude(self: &Arc<Self>, verdict: Verdict, leases: &mut [Lease], now: Millis, fx: &mut Effects) -> Epoch {
+        let conclude = |state: &mut State| match verdict {
+            Verdict::Settle => state.settle(leases, now, fx),
+            Verdict::Reject => state.reject(leases, now, fx),
+            Verdict::Requeue(cause) => state.requeue(leases, cause, now, fx),
+        };
+        self.with(true, conclude).1
+    }
+
     /// Takes one message for `basic.get`.
     pub fn get(self: &Arc<Self>, no_ack: bool, now: Millis, fx: &mut Effects) -> Got {
         self.with(false, |state| state.get(no_ack, now, fx)).0
@@ -172,14 +251,19 @@ impl Queue {
         self.with(false, |state| state.settle_entry(entry));
     }
 
+    /// Takes back a message whose dead letter could not arrive before the broker stops.
+    pub fn take_back_letter(self: &Arc<Self>, entry: Entry) {
+        self.with(false, |state| state.take_back_letter(entry));
+    }
+
     /// Refuses leases of this queue for good, emptying them.
     pub fn reject(self: &Arc<Self>, leases: &mut [Lease], now: Millis, fx: &mut Effects) {
         self.with(false, |state| state.reject(leases, now, fx));
     }
 
-    /// Returns leases of this queue, emptying them, to their original positions.
-    pub fn requeue(self: &Arc<Self>, leases: &mut [Lease], now: Millis, fx: &mut Effects) {
-        self.with(false, |state| state.requeue(leases, now, fx));
+    /// Returns leases of this queue, emptying them.
+    pub fn requeue(self: &Arc<Self>, leases: &mut [Lease], cause: Cause, now: Millis, fx: &mut Effects) {
+        self.with(false, |state| state.requeue(leases, cause, now, fx));
     }
 
     /// Returns messages that were pumped for a session but never written to its client.
@@ -254,8 +338,10 @@ impl Queue {
     }
 
     /// Hands the journal to the writer.
-    pub fn take_journal(&self) -> Taken {
-        self.state.lock().journal.take()
+    pub(super) fn take_journal(&self) -> Taken {
+        let mut state = self.state.lock();
+        state.journal_taken();
+        state.journal.take()
     }
 
     /// Positions to be marked as redelivered by a clean shutdown, once abandoned leases are back; see
@@ -264,15 +350,18 @@ impl Queue {
         self.with(false, |state| state.redelivered()).0
     }
 
-    /// Keeps a message whose lease was dropped by accident until the next operation returns it. Never locks the queue:
-    /// the lease may be dropped while the queue is locked.
-    pub(super) fn abandon(&self, entry: Entry) {
+    /// Keeps a message whose lease was dropped by accident until the next operation returns it, and asks the janitor for
+    /// one. Never locks the queue: the lease may be dropped while the queue is locked.
+    pub(super) fn abandon(self: &Arc<Self>, entry: Entry) {
         self.abandoned.lock().push(entry);
-        self.has_abandoned.store(true, Ordering::Relaxed);
+        if !self.has_abandoned.swap(true, Ordering::AcqRel) {
+            self.intake.strays.add(self);
+        }
     }
 
     fn take_abandoned(&self) -> Vec<Entry> {
-        self.has_abandoned.store(false, Ordering::Relaxed);
+        // Before they are taken: one that comes in between is taken now or announced anew.
+        self.has_abandoned.store(false, Ordering::Release);
         std::mem::take(&mut *self.abandoned.lock())
     }
 }

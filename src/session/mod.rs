@@ -14,6 +14,7 @@ mod basic;
 mod channel;
 mod close;
 mod context;
+mod counts;
 mod deliver;
 mod dispatch;
 mod exchange;
@@ -22,11 +23,14 @@ mod handshake;
 mod heartbeat;
 mod memo;
 mod names;
+mod notes;
 mod properties;
 mod publish;
 mod queue;
 mod runs;
+mod timeouts;
 mod transport;
+mod tx;
 mod unacked;
 mod write;
 
@@ -111,6 +115,7 @@ pub struct Session<S> {
     rest: Vec<u8>,
     timer: Pin<Box<Sleep>>,
     beats: heartbeat::Beats,
+    watch: timeouts::Watch,
     /// The epoch the bell has been hung up for.
     awaiting: u64,
     /// No input is read until this epoch is committed: the disk is behind.
@@ -144,6 +149,7 @@ impl<S: Transport> Session<S> {
             rest: Vec::new(),
             timer,
             beats: heartbeat::Beats::default(),
+            watch: timeouts::Watch::default(),
             awaiting: 0,
             throttled: 0,
             released: false,
@@ -169,6 +175,11 @@ impl<S: Transport> Session<S> {
             while std::future::Future::poll(self.timer.as_mut(), cx).is_ready() {
                 progress = true;
                 self.on_timer();
+            }
+            let due = self.watch.poll(cx).is_ready();
+            if due || self.context.as_ref().is_some_and(|context| self.watch.is_due(context.now)) {
+                progress = true;
+                self.look_for_timeouts();
             }
             if self.wants_input() {
                 match self.poll_input(cx) {
@@ -378,6 +389,7 @@ impl<S> Session<S> {
         }
         context.pressing = 0;
         self.confirm();
+        self.watch_timeouts();
         if self.deliverable && matches!(self.stage, Stage::Open) {
             self.deliver();
         }
@@ -396,7 +408,7 @@ impl<S> Session<S> {
         let Some(context) = &mut self.context else { return };
         let (channels, gated) = (&mut self.channels, &mut self.gated);
         context.publisher.take_confirms(|number, refused, epoch| {
-            if let Some(gate) = channels.get_mut(&number).and_then(|channel| channel.gate.as_mut()) {
+            if let Some(gate) = channels.get_mut(&number).and_then(|channel| channel.mode.gate_mut()) {
                 refused.iter().filter(|(channel, _)| *channel == number).for_each(|(_, tag)| gate.refuse(*tag));
                 gate.seal(epoch);
                 if !gated.contains(&number) {
@@ -406,7 +418,7 @@ impl<S> Session<S> {
         });
         let committed = self.broker.watermark.get();
         gated.retain(|number| {
-            let Some(gate) = channels.get_mut(number).and_then(|channel| channel.gate.as_mut()) else { return false };
+            let Some(gate) = channels.get_mut(number).and_then(|channel| channel.mode.gate_mut()) else { return false };
             gate.release(committed, *number, context.output.buffer());
             gate.next().is_some()
         });
@@ -414,7 +426,7 @@ impl<S> Session<S> {
 
     /// Hangs the bell up for the next commit that something here waits for.
     fn await_commit(&mut self) {
-        let gates = self.gated.iter().filter_map(|number| self.channels.get(number)?.gate.as_ref()?.next());
+        let gates = self.gated.iter().filter_map(|number| self.channels.get(number)?.mode.gate()?.next());
         let parked = match self.context.as_ref().and_then(|context| context.park.as_ref()) {
             Some(Park::Reply(epoch, _)) => Some(*epoch),
             _ => None,

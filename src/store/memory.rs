@@ -8,10 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{
-    Batch, Commit, Define, DefinitionKey, Engine, Page, Put, QueueBatch, QueueId, Recovered, RecoveredLane,
-    RecoveredQueue, Seq, StoreError, Stored,
+    Batch, Commit, Count, Define, DefinitionKey, Engine, Page, Put, QueueBatch, QueueId, Recovered, RecoveredLane,
+    RecoveredQueue, Seq, StoreError, Stored, Stretch,
 };
 use crate::sync::{Mutex, Rank};
+
+/// Messages in a stretch.
+const STRETCH: usize = 128;
 
 /// An engine that keeps everything in memory.
 #[derive(Clone, Debug)]
@@ -32,6 +35,7 @@ struct Queue {
     lanes: BTreeMap<u8, BTreeMap<Seq, Stored>>,
     next_seq: Seq,
     redelivered: Vec<Seq>,
+    counts: BTreeMap<(u8, Seq), Count>,
 }
 
 impl MemoryEngine {
@@ -85,10 +89,15 @@ impl Content {
                 lane.remove(&settle.seq);
             }
         }
+        queue.counts.extend(work.counts.iter().map(|count| ((count.lane, count.seq), *count)));
+        for settle in work.settles.iter().filter(|settle| settle.counted) {
+            queue.counts.remove(&(settle.lane, settle.seq));
+        }
         for range in &work.drops {
             if let Some(lane) = queue.lanes.get_mut(&range.lane) {
                 lane.retain(|seq, _| !(range.from..range.until).contains(seq));
             }
+            queue.counts.retain(|(lane, seq), _| *lane != range.lane || !(range.from..range.until).contains(seq));
             queue.next_seq = queue.next_seq.max(range.until);
         }
         if !work.redelivered.is_empty() {
@@ -121,6 +130,7 @@ impl Queue {
             lanes: lanes.collect(),
             next_seq: self.next_seq.max(1),
             redelivered: std::mem::take(&mut self.redelivered),
+            counts: self.counts.values().copied().collect(),
         }
     }
 }
@@ -165,6 +175,18 @@ impl Engine for MemoryEngine {
             page.messages.push(stored.clone());
         }
         Ok(page)
+    }
+
+    fn stretches(&self, queue: QueueId, lane: u8) -> Result<Vec<Stretch>, StoreError> {
+        let content = self.0.lock();
+        let lane = content.queues.get(&queue).and_then(|queue| queue.lanes.get(&lane));
+        let all: Vec<&Stored> = lane.into_iter().flat_map(BTreeMap::values).collect();
+        let stretch = |run: &[&Stored]| {
+            let (first, last) = (run.first()?, run.last()?);
+            let earliest_expiry = run.iter().map(|stored| stored.expires_at).min()?;
+            Some(Stretch { first: first.seq, last: last.seq, count: run.len() as u64, earliest_expiry })
+        };
+        Ok(all.chunks(STRETCH).filter_map(stretch).collect())
     }
 
     fn sweep(&self) -> Result<bool, StoreError> {

@@ -51,6 +51,21 @@ pub struct Settle {
     pub lane: u8,
     /// Length of its body in octets, so that the engine can keep totals without reading the body.
     pub body_len: u32,
+    /// There may be a [`Count`] of it, which goes with it.
+    pub counted: bool,
+}
+
+/// How often a kept message came back from a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// Its position in the queue.
+    pub seq: Seq,
+    /// Its priority level.
+    pub lane: u8,
+    /// How many of its deliveries failed.
+    pub failures: u32,
+    /// How often it was handed out.
+    pub acquired: u32,
 }
 
 /// All kept messages of one lane with `from <= seq < until` are no longer needed (purge).
@@ -74,7 +89,10 @@ pub struct QueueBatch {
     pub puts: Vec<Put>,
     /// Messages kept by earlier commits and settled since, in any order.
     pub settles: Vec<Settle>,
-    /// Ranges purged.
+    /// Counts of messages kept by this or earlier commits and not settled in this one, each in place of an earlier
+    /// count of its message; in any order, at most one a message.
+    pub counts: Vec<Count>,
+    /// Ranges purged, with the counts of what is in them.
     pub drops: Vec<DropRange>,
     /// At a clean shutdown: positions of kept messages that were handed to a client before, ascending.
     pub redelivered: Vec<Seq>,
@@ -83,7 +101,14 @@ pub struct QueueBatch {
 impl QueueBatch {
     /// An empty batch of one queue.
     pub fn new(queue: QueueId) -> Self {
-        Self { queue, puts: Vec::new(), settles: Vec::new(), drops: Vec::new(), redelivered: Vec::new() }
+        Self {
+            queue,
+            puts: Vec::new(),
+            settles: Vec::new(),
+            counts: Vec::new(),
+            drops: Vec::new(),
+            redelivered: Vec::new(),
+        }
     }
 }
 
@@ -193,6 +218,8 @@ pub struct RecoveredQueue {
     pub next_seq: Seq,
     /// After a clean shutdown: positions handed to a client before, ascending.
     pub redelivered: Vec<Seq>,
+    /// Counts of kept messages, in any order.
+    pub counts: Vec<Count>,
 }
 
 /// Everything an engine knew when it was opened.
@@ -209,6 +236,19 @@ pub struct Recovered {
     pub clean: bool,
     /// What was found damaged and set aside, one readable line each.
     pub damage: Vec<String>,
+}
+
+/// Kept messages of one lane that lie together in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// Position of the first.
+    pub first: Seq,
+    /// Position of the last.
+    pub last: Seq,
+    /// How many there are.
+    pub count: u64,
+    /// No message here expires before; [`crate::clock::NEVER`] if none does.
+    pub earliest_expiry: u64,
 }
 
 /// Why the store could not do what was asked.
@@ -253,6 +293,10 @@ pub trait Engine: Send + Sync + 'static {
     /// Reads kept messages of one lane with `from <= seq < until`, ascending, until about `budget` octets of records
     /// are collected (at least one message if there is any).
     fn read(&self, queue: QueueId, lane: u8, from: Seq, until: Seq, budget: usize) -> Result<Page, StoreError>;
+
+    /// All kept messages of one lane as stretches, ascending, without reading any message: for a queue that goes by
+    /// expiry rather than position.
+    fn stretches(&self, queue: QueueId, lane: u8) -> Result<Vec<Stretch>, StoreError>;
 
     /// Does a bounded piece of deferred work (removing dropped queues and ranges); `true` if some is left.
     /// Called by the committing thread when it has nothing to commit.

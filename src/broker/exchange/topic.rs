@@ -10,9 +10,6 @@ use std::sync::Arc;
 
 use crate::broker::binding::Binding;
 
-/// Most `#` words in one binding key, as RabbitMQ 4.3.5 has it.
-const MAX_HASHES: usize = 2;
-
 type NodeId = usize;
 
 const ROOT: NodeId = 0;
@@ -63,13 +60,15 @@ fn words(key: &[u8]) -> impl Iterator<Item = &[u8]> {
     key.split(|b| *b == b'.').filter(move |_| !empty)
 }
 
-/// Refuses what RabbitMQ refuses.
-pub(super) fn check(key: &str) -> Result<(), String> {
+/// Refuses more `#` words than `most`, the profile's limit.
+pub(super) fn check(key: &str, most: Option<usize>) -> Result<(), String> {
     let hashes = words(key.as_bytes()).filter(|w| *w == b"#").count();
-    if hashes > MAX_HASHES {
-        return Err(format!("Topic binding key '{key}' uses {hashes} '#' wildcards, at most {MAX_HASHES} are allowed"));
+    match most {
+        Some(most) if hashes > most => {
+            Err(format!("Topic binding key '{key}' uses {hashes} '#' wildcards, at most {most} are allowed"))
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 impl Topic {
@@ -211,9 +210,10 @@ mod tests {
 
     #[test]
     fn three_hashes_are_refused_in_rabbitmqs_words() {
-        assert!(check("#.a.#").is_ok());
+        assert!(check("#.a.#", Some(2)).is_ok());
+        assert!(check("#.a.#.b.#", None).is_ok());
         assert_eq!(
-            check("#.a.#.b.#").unwrap_err(),
+            check("#.a.#.b.#", Some(2)).unwrap_err(),
             "Topic binding key '#.a.#.b.#' uses 3 '#' wildcards, at most 2 are allowed"
         );
     }
