@@ -55,6 +55,11 @@ impl Courier {
         self.bell.ring();
     }
 
+    /// Drops letters from these queues, which are deleted.
+    pub(super) fn forget(&self, from: impl Fn(&Queue) -> bool) {
+        self.inbox.lock().retain(|(queue, _)| !from(queue));
+    }
+
     /// Asks the courier to end once every letter there is has arrived and is settled.
     pub(super) fn end(&self) {
         self.ending.store(true, Ordering::Release);
@@ -143,7 +148,7 @@ fn release(broker: &Broker, holder: &Queue, entry: &Entry) -> Epoch {
 /// Publishes a letter to the dead-letter exchange.
 fn bury(broker: &Broker, queue: &Queue, letter: &DeadLetter) -> Epoch {
     let definition = queue.definition();
-    let options = &definition.options;
+    let options = queue.options();
     let (Some(exchange), Some(vhost)) = (&options.dead_letter_exchange, broker.vhost(&definition.vhost)) else {
         return 0;
     };

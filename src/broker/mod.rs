@@ -7,6 +7,8 @@
 //! [`Broker::finish`] is where every queue operation ends: it does what the operation left as effects, with no lock
 //! held.
 
+mod administration;
+mod admission;
 mod binding;
 mod connection;
 mod courier;
@@ -15,35 +17,44 @@ mod exchange;
 mod exchanges;
 mod janitor;
 mod loader;
+mod policies;
+mod policy;
 mod queues;
 mod recover;
 mod replies;
 mod route;
 mod topology;
+mod transaction;
 mod vhost;
+mod vhosts;
 mod writer;
 
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use dashmap::DashMap;
 
+pub use administration::AdminError;
+pub use admission::{Admitted, NODE, Place};
 pub use binding::{Binding, Destination};
 pub use connection::{Connection, ConnectionId, Connections, Listed};
 pub use definitions::DamagedDefinition;
 pub use exchanges::ExchangeDeclare;
+pub use policy::{ApplyTo, Governing, Policies, Policy, PolicyAsk, PolicyKind};
 pub use queues::{Declared, QueueDeclare};
 pub use recover::StartError;
 pub use replies::{REPLY_TO, Replies};
 pub use route::{NoRoute, Route, Routing};
 pub use topology::{Exchange, Topology};
+pub use transaction::{PublishRefused, Transaction};
 pub use vhost::{VirtualHost, print_exchange, print_queue};
+pub use vhosts::{VhostLimits, VhostSettings};
 
 use crate::auth::Users;
 use crate::clock::{Clock, NEVER};
 use crate::config::Config;
-use crate::queue::{Effects, Intake, Queue, Watermark};
+use crate::queue::{Effects, Intake, Lease, Queue, Watermark};
 use crate::store::{Engine, StoreError};
 
 /// A running broker, shared by all sessions and workers.
@@ -67,6 +78,11 @@ pub struct Broker {
     loader: loader::Loader,
     janitor: janitor::Janitor,
     courier: courier::Courier,
+    /// Held by verbs that create and delete virtual hosts.
+    administration: tokio::sync::Mutex<()>,
+    open_connections: admission::Occupied,
+    open_channels: admission::Occupied,
+    next_vhost_id: AtomicU32,
     next_queue_id: AtomicU64,
     next_id: AtomicU64,
     stopping: AtomicBool,
@@ -134,6 +150,18 @@ impl Broker {
                 queue.resume(&consumer, self.clock.now(), &mut after);
                 fx.resume.append(&mut after.resume);
                 self.finish(queue, &mut after);
+            }
+        }
+    }
+
+    /// Gives the credit of settled deliveries back to the channels they were counted for, with `fx` for what follows
+    /// from it. No lock may be held.
+    pub fn return_credit(&self, leases: &[Lease], fx: &mut Effects) {
+        for run in leases.chunk_by(|a, b| Arc::ptr_eq(a.consumer(), b.consumer())) {
+            let Some(consumer) = run.first().map(Lease::consumer) else { continue };
+            if let (Some(credit), Some(queue)) = (&consumer.credit, &consumer.queue) {
+                fx.resume.extend(credit.give_back(run.len()));
+                self.finish(queue, fx);
             }
         }
     }
@@ -229,6 +257,10 @@ impl Running {
             loader,
             janitor: janitor::Janitor::default(),
             courier: courier::Courier::default(),
+            administration: tokio::sync::Mutex::default(),
+            open_connections: admission::Occupied::default(),
+            open_channels: admission::Occupied::default(),
+            next_vhost_id: AtomicU32::new(1),
             next_queue_id: AtomicU64::new(recovered.next_queue_id.max(1)),
             next_id: AtomicU64::new(1),
             stopping: AtomicBool::new(false),

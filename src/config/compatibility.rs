@@ -112,6 +112,10 @@ pub struct Profile {
     pub timeout_of_consumer: bool,
     /// `x-consumer-timeout` and `x-delayed-retry-*` are known as arguments of quorum queues: others refuse them.
     pub timeout_arguments_of_quorum: bool,
+    /// Policies may have the keys of classic mirroring (`ha-*`, `queue-master-locator`).
+    pub mirroring: bool,
+    /// A policy's `delivery-limit` may be negative, which is unlimited.
+    pub unlimited_deliveries_by_policy: bool,
 }
 
 impl Default for &'static Profile {
@@ -151,6 +155,8 @@ static V3_13: Profile = Profile {
     ack_timeout: AckTimeout::CloseChannel,
     timeout_of_consumer: false,
     timeout_arguments_of_quorum: false,
+    mirroring: true,
+    unlimited_deliveries_by_policy: false,
 };
 
 static V4_2: Profile = Profile {
@@ -170,6 +176,8 @@ static V4_2: Profile = Profile {
     delivery_count_from_zero: false,
     quorum_priorities: QuorumPriorities::Two,
     single_active_by_priority: true,
+    mirroring: false,
+    unlimited_deliveries_by_policy: true,
     ..V3_13
 };
 
@@ -197,6 +205,7 @@ static LENIENT: Profile = Profile {
     quorum_refuses_channel_prefetch: false,
     ack_timeout: AckTimeout::CloseChannelOfQuorum,
     timeout_of_consumer: true,
+    mirroring: true,
     ..V4_2
 };
 
@@ -278,6 +287,8 @@ const ROWS: &[Row] = &[
     ("Queues other than quorum refuse `x-consumer-timeout`, `x-delayed-retry-*`", |p| {
         yes(p.timeout_arguments_of_quorum)
     }),
+    ("Policies may have `ha-*` and `queue-master-locator`", |p| yes(p.mirroring)),
+    ("A policy's `delivery-limit` may be negative: unlimited", |p| yes(p.unlimited_deliveries_by_policy)),
 ];
 
 /// The table of every row in every profile, as Markdown.

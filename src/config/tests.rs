@@ -72,7 +72,7 @@ fn every_default_is_what_its_setter_accepts() {
         let text = match key.set {
             Set::Text(_) => key.default.trim_matches('"').to_owned(),
             Set::List(_) => key.default.trim_start_matches('[').trim_end_matches(']').replace('"', ""),
-            Set::Users(_) => key.default.to_owned(),
+            Set::Users(_) | Set::Tables(_) => key.default.to_owned(),
         };
         let config = load_from(&Args::default(), &env(&[(key.env().as_str(), &text)])).unwrap();
         assert_eq!(Config { data_dir: PathBuf::new(), ..config }, Config::default(), "{}", key.name);

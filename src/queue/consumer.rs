@@ -126,6 +126,15 @@ impl ChannelCredit {
         true
     }
 
+    /// How many deliveries the limit leaves, up to `most`.
+    pub(super) fn left(&self, most: u64) -> u64 {
+        if !self.limited() {
+            return most;
+        }
+        let credit = self.credit.lock();
+        u64::try_from(credit.limit - credit.used).unwrap_or(0).min(most)
+    }
+
     /// Counts a delivery that no limit held back (`basic.get`).
     pub fn force(&self) {
         if self.limited() {
@@ -143,18 +152,28 @@ impl ChannelCredit {
         credit.resumable()
     }
 
-    /// Sets the limit (0 is none), with `used` deliveries out on the channel; the consumers returned may be resumed.
-    pub fn set_limit(&self, limit: u16, used: usize) -> Vec<Arc<Consumer>> {
-        let mut credit = self.credit.lock();
-        if !self.limited.swap(limit > 0, Ordering::Relaxed) {
-            credit.used = i64::try_from(used).unwrap_or(i64::MAX);
+    /// Sets the limit (0 is none) of a channel that holds `held` deliveries and whose session has this outbox; the
+    /// consumers returned may be resumed.
+    pub fn set_limit(&self, limit: u16, held: usize, outbox: &Outbox) -> Vec<Arc<Consumer>> {
+        if limit > 0 && !self.limited() {
+            // Nobody is served until what is on its way to the client has been counted.
+            self.credit.lock().block(limit);
+            let on_the_way = outbox.count(self, || self.limited.store(true, Ordering::Relaxed));
+            self.credit.lock().used = i64::try_from(held + on_the_way).unwrap_or(i64::MAX);
         }
+        self.limited.store(limit > 0, Ordering::Relaxed);
+        let mut credit = self.credit.lock();
         credit.limit = i64::from(limit);
         credit.resumable()
     }
 }
 
 impl Credit {
+    fn block(&mut self, limit: u16) {
+        self.limit = i64::from(limit);
+        self.used = i64::MAX;
+    }
+
     fn exhausted(&self) -> bool {
         self.limit > 0 && self.used >= self.limit
     }

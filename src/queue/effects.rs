@@ -17,6 +17,8 @@ pub enum Reason {
     MaxLen,
     /// It did not die: its delay is over, and it goes on through the exchange that delayed it.
     Due,
+    /// Too many of its deliveries failed.
+    DeliveryLimit,
 }
 
 impl Reason {
@@ -27,6 +29,7 @@ impl Reason {
             Self::Expired => "expired",
             Self::MaxLen => "maxlen",
             Self::Due => "due",
+            Self::DeliveryLimit => "delivery_limit",
         }
     }
 }

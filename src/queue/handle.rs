@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::journal::Taken;
-use super::{Consumer, Effects, Entry, Got, Intake, Lease, Load, Options, State, Subscribed};
+use super::{Cause, Consumer, Effects, Entry, Got, Intake, Lease, Load, Options, Room, State, Subscribed, Verdict};
 use crate::clock::Millis;
 use crate::message::Message;
 use crate::message::duplicate::Fingerprint;
@@ -32,7 +32,7 @@ pub struct Definition {
     pub exclusive_to: Option<u64>,
     /// Arguments as declared.
     pub arguments: Table,
-    /// The arguments' meaning.
+    /// The arguments' meaning, which never changes; what is in force, policies included, is [`Queue::options`].
     pub options: Arc<Options>,
 }
 
@@ -118,6 +118,16 @@ impl Queue {
         &self.definition
     }
 
+    /// The options in force: those of the arguments, merged with those of policies. Takes the queue's lock.
+    pub fn options(&self) -> Arc<Options> {
+        self.state.lock().options().clone()
+    }
+
+    /// Takes over what arguments and policies of version `governed` ask for; see [`State::set_options`].
+    pub fn set_options(self: &Arc<Self>, options: Arc<Options>, governed: u64, now: Millis, fx: &mut Effects) {
+        self.with(false, |state| state.set_options(options, governed, now, fx));
+    }
+
     /// Identity in the store.
     #[inline]
     pub fn id(&self) -> QueueId {
@@ -194,6 +204,38 @@ impl Queue {
         }
     }
 
+    /// Reserves room for the messages of a transaction; `None` if the queue would refuse one of them.
+    pub fn reserve(&self, messages: &[Message]) -> Option<Room> {
+        self.state.lock().reserve(messages)
+    }
+
+    /// Gives reserved room back.
+    pub fn release(&self, room: Room) {
+        self.state.lock().release(room);
+    }
+
+    /// Appends messages for which room was reserved, and which are therefore taken. Somebody waits for them.
+    pub fn push_reserved(
+        self: &Arc<Self>,
+        room: Room,
+        messages: impl Iterator<Item = Message>,
+        now: Millis,
+        fx: &mut Effects,
+    ) -> Epoch {
+        self.with(true, |state| state.push_reserved(room, messages, now, fx)).1
+    }
+
+    /// Does with leases of this queue, emptying them, what a transaction says. Returns the epoch that makes it durable
+    /// (0: nothing to wait for).
+    pub fn conclude(self: &Arc<Self>, verdict: Verdict, leases: &mut [Lease], now: Millis, fx: &mut Effects) -> Epoch {
+        let conclude = |state: &mut State| match verdict {
+            Verdict::Settle => state.settle(leases, now, fx),
+            Verdict::Reject => state.reject(leases, now, fx),
+            Verdict::Requeue(cause) => state.requeue(leases, cause, now, fx),
+        };
+        self.with(true, conclude).1
+    }
+
     /// Takes one message for `basic.get`.
     pub fn get(self: &Arc<Self>, no_ack: bool, now: Millis, fx: &mut Effects) -> Got {
         self.with(false, |state| state.get(no_ack, now, fx)).0
@@ -209,14 +251,19 @@ impl Queue {
         self.with(false, |state| state.settle_entry(entry));
     }
 
+    /// Takes back a message whose dead letter could not arrive before the broker stops.
+    pub fn take_back_letter(self: &Arc<Self>, entry: Entry) {
+        self.with(false, |state| state.take_back_letter(entry));
+    }
+
     /// Refuses leases of this queue for good, emptying them.
     pub fn reject(self: &Arc<Self>, leases: &mut [Lease], now: Millis, fx: &mut Effects) {
         self.with(false, |state| state.reject(leases, now, fx));
     }
 
-    /// Returns leases of this queue, emptying them, to their original positions.
-    pub fn requeue(self: &Arc<Self>, leases: &mut [Lease], now: Millis, fx: &mut Effects) {
-        self.with(false, |state| state.requeue(leases, now, fx));
+    /// Returns leases of this queue, emptying them.
+    pub fn requeue(self: &Arc<Self>, leases: &mut [Lease], cause: Cause, now: Millis, fx: &mut Effects) {
+        self.with(false, |state| state.requeue(leases, cause, now, fx));
     }
 
     /// Returns messages that were pumped for a session but never written to its client.
@@ -291,7 +338,7 @@ impl Queue {
     }
 
     /// Hands the journal to the writer.
-    pub fn take_journal(&self) -> Taken {
+    pub(super) fn take_journal(&self) -> Taken {
         let mut state = self.state.lock();
         state.journal_taken();
         state.journal.take()
@@ -303,15 +350,18 @@ impl Queue {
         self.with(false, |state| state.redelivered()).0
     }
 
-    /// Keeps a message whose lease was dropped by accident until the next operation returns it. Never locks the queue:
-    /// the lease may be dropped while the queue is locked.
-    pub(super) fn abandon(&self, entry: Entry) {
+    /// Keeps a message whose lease was dropped by accident until the next operation returns it, and asks the janitor for
+    /// one. Never locks the queue: the lease may be dropped while the queue is locked.
+    pub(super) fn abandon(self: &Arc<Self>, entry: Entry) {
         self.abandoned.lock().push(entry);
-        self.has_abandoned.store(true, Ordering::Relaxed);
+        if !self.has_abandoned.swap(true, Ordering::AcqRel) {
+            self.intake.strays.add(self);
+        }
     }
 
     fn take_abandoned(&self) -> Vec<Entry> {
-        self.has_abandoned.store(false, Ordering::Relaxed);
+        // Before they are taken: one that comes in between is taken now or announced anew.
+        self.has_abandoned.store(false, Ordering::Release);
         std::mem::take(&mut *self.abandoned.lock())
     }
 }

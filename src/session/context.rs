@@ -11,12 +11,13 @@ use amq_protocol::protocol::AMQPClass;
 use amq_protocol::types::ShortString;
 
 use super::memo::Memo;
+use super::notes::Notes;
 use super::runs::Publisher;
 use super::write::Output;
 use crate::auth::User;
-use crate::broker::{Broker, Connection, VirtualHost};
+use crate::broker::{Admitted, Broker, Connection, VirtualHost};
 use crate::clock::Millis;
-use crate::queue::{Effects, Lease, Outbox, Queue};
+use crate::queue::{Cause, Consumer, Effects, Lease, Outbox, Queue};
 use crate::store::Epoch;
 use crate::wire::encode;
 
@@ -59,6 +60,8 @@ pub(super) struct Context {
     pub(super) connection: Arc<Connection>,
     pub(super) outbox: Arc<Outbox>,
     pub(super) vhost: Arc<VirtualHost>,
+    /// The places of this connection within limits; given up before the client hears that it is closed.
+    pub(super) admitted: Option<Admitted>,
     pub(super) user: Arc<User>,
     pub(super) capabilities: Capabilities,
     pub(super) frame_max: u32,
@@ -68,14 +71,20 @@ pub(super) struct Context {
     pub(super) park: Option<Park>,
     pub(super) fx: Effects,
     pub(super) cancelled: Vec<Cancelled>,
+    /// Consumers whose queue has gone while an answer waits: RabbitMQ answers a delete before it tells them.
+    pub(super) parting: Vec<Arc<Consumer>>,
     /// Exclusive queues declared here.
     pub(super) exclusive: Vec<Arc<Queue>>,
     /// Acknowledged leases, settled at the next flush.
     pub(super) settled: Vec<Lease>,
+    /// What was said in the log about what the client uses.
+    pub(super) notes: Notes,
     /// The time of this turn.
     pub(super) now: Millis,
     /// The highest epoch any publish waits for without a confirm (for slowing publishers down).
     pub(super) pressing: Epoch,
+    /// Octets held by the transactions of all channels.
+    pub(super) transacted: usize,
 }
 
 impl Context {
@@ -131,13 +140,12 @@ impl Context {
             f(&queue, run, self.now, &mut self.fx);
             self.broker.finish(&queue, &mut self.fx);
         }
-        for run in leases.chunk_by(|a, b| Arc::ptr_eq(a.consumer(), b.consumer())) {
-            let Some(consumer) = run.first().map(Lease::consumer) else { continue };
-            if let (Some(credit), Some(queue)) = (&consumer.credit, &consumer.queue) {
-                self.fx.resume.extend(credit.give_back(run.len()));
-                self.broker.finish(queue, &mut self.fx);
-            }
-        }
+        self.broker.return_credit(leases, &mut self.fx);
+    }
+
+    /// Returns leases to their queues, emptying them.
+    pub(super) fn requeue(&mut self, leases: &mut [Lease], cause: Cause) {
+        self.for_each_queue(leases, |queue, leases, now, fx| queue.requeue(leases, cause, now, fx));
     }
 
     /// Ends an operation on `queue` that left effects in this context.

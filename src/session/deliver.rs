@@ -9,7 +9,8 @@ use std::sync::Arc;
 use amq_protocol::protocol::{AMQPClass, basic};
 
 use super::channel::{Channel, Phase};
-use super::context::Context;
+use super::context::{Context, Park};
+use super::counts;
 use crate::queue::{Consumer, Drained, Effects, Entry, Item, Lease};
 use crate::wire::encode;
 
@@ -35,6 +36,10 @@ pub(super) fn drain(context: &mut Context, channels: &mut HashMap<u16, Channel>,
                         _ => unsend(context, &consumer, entries.collect()),
                     }
                 }
+                // Whose own delete it may be that is being answered: it learns of that first.
+                Item::Cancelled(consumer) if matches!(context.park, Some(Park::Reply(..))) => {
+                    context.parting.push(consumer);
+                }
                 Item::Cancelled(consumer) => cancelled(context, channels, &consumer),
             }
         }
@@ -55,12 +60,16 @@ fn deliver(
     consumer: &Arc<Consumer>,
     entries: impl Iterator<Item = Entry>,
 ) {
+    let counting = counts::counting(consumer.queue.as_deref());
     for entry in entries {
         let tag = channel.next_tag();
         let message = &entry.message;
         let out = context.output.buffer();
         encode::deliver(out, channel.number, &consumer.tag, tag, entry.redelivered, message.address());
-        context.output.content(channel.number, message, context.frame_max);
+        match counts::properties(counting, &entry) {
+            None => context.output.content(channel.number, message, context.frame_max),
+            Some(counted) => context.output.content_with(channel.number, message, &counted, context.frame_max),
+        }
         if consumer.no_ack {
             channel.unacked.skip(tag);
         } else {
@@ -79,6 +88,13 @@ pub(super) fn unsend(context: &mut Context, consumer: &Consumer, entries: Vec<En
             context.fx.resume.extend(credit.give_back(count));
         }
         context.finish(queue);
+    }
+}
+
+/// Tells the client of consumers whose end it was not told of while an answer was waiting.
+pub(super) fn part(context: &mut Context, channels: &mut HashMap<u16, Channel>) {
+    for consumer in std::mem::take(&mut context.parting) {
+        cancelled(context, channels, &consumer);
     }
 }
 

@@ -69,7 +69,7 @@ fn server_properties() -> FieldTable {
     }
     let mut table = Table::new();
     table.insert("capabilities", capabilities);
-    table.insert("cluster_name", "leveret@localhost");
+    table.insert("cluster_name", crate::broker::NODE);
     table.insert("copyright", "The Leveret authors");
     table.insert("information", "Leveret, an AMQP 0-9-1 broker");
     table.insert("platform", concat!("Leveret ", env!("CARGO_PKG_VERSION")));
@@ -226,15 +226,13 @@ impl<S> Session<S> {
     fn open(&mut self, name: &str) -> Result<(), Refusal> {
         let Stage::OpenDue { user, capabilities } = &self.stage else { return Ok(()) };
         let (user, capabilities): (Arc<User>, Capabilities) = (user.clone(), *capabilities);
-        let vhost = self
-            .broker
-            .vhost(name)
-            .ok_or_else(|| Refusal::new(ReplyCode::NotAllowed, format!("vhost {name} not found")))?;
+        let (vhost, admitted) = self.broker.admit(&self.connection, &user, name)?;
         let mut context = Context {
             broker: self.broker.clone(),
             connection: self.connection.clone(),
             outbox: self.outbox.clone(),
             vhost,
+            admitted: Some(admitted),
             user,
             capabilities,
             frame_max: self.tuned.frame_max,
@@ -244,10 +242,13 @@ impl<S> Session<S> {
             park: None,
             fx: Effects::default(),
             cancelled: Vec::new(),
+            parting: Vec::new(),
             exclusive: Vec::new(),
             settled: Vec::new(),
+            notes: super::notes::Notes::new(self.given_name.as_deref().unwrap_or_default()),
             now: self.broker.clock.now(),
             pressing: 0,
+            transacted: 0,
         };
         let open_ok = connection::AMQPMethod::OpenOk(connection::OpenOk {});
         context.send(0, AMQPClass::Connection(open_ok));

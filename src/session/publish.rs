@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::assembly::{Assembly, Content, PUBLISH, no_content_due, out_of_order, unexpected};
-use super::channel::Channel;
+use super::channel::{Channel, Mode};
 use super::context::Context;
 use super::properties;
 use crate::broker::{NoRoute, Replies, Route, Routing};
 use crate::message::{Draft, Message, add_blind_key};
-use crate::queue::{Overflow, Push, Queue};
+use crate::queue::{Push, Queue};
 use crate::wire::encode;
 use crate::wire::method::{ContentHeader, Publish};
 use crate::wire::properties::Properties;
@@ -109,8 +109,11 @@ fn complete(context: &mut Context, channel: &mut Channel) -> Result<(), Refusal>
     }
     let route = route(context, &message, &copies).map_err(at)?;
     let unroutable = !route.routed && assembly.mandatory && !to_reply(&message);
+    if let Mode::Tx(tx) = &mut channel.mode {
+        return tx.publish(context, &route, message, unroutable).map_err(at);
+    }
     let returned = if unroutable { returned(channel.number, &message, context.frame_max) } else { Vec::new() };
-    let tag = if let Some(gate) = &mut channel.gate {
+    let tag = if let Some(gate) = channel.mode.gate_mut() {
         context.publisher.confirm(channel.number);
         gate.publish(returned)
     } else {
@@ -120,16 +123,14 @@ fn complete(context: &mut Context, channel: &mut Channel) -> Result<(), Refusal>
     if to_reply(&message) {
         // In order with what was published before.
         context.flush_publishes();
-        if let Ok(name) = std::str::from_utf8(message.routing_key()) {
-            context.broker.replies.deliver(name, message.clone());
-        }
+        reply(context, &message);
     }
     gather(context, channel.number, tag, &route, message);
     Ok(())
 }
 
 /// basic.return with its content.
-fn returned(channel: u16, message: &Message, frame_max: u32) -> Vec<u8> {
+pub(super) fn returned(channel: u16, message: &Message, frame_max: u32) -> Vec<u8> {
     let mut out = Vec::new();
     encode::basic_return(&mut out, channel, ReplyCode::NoRoute.code(), "NO_ROUTE", message.address());
     encode::content_header(&mut out, channel, u64::from(message.body_len()), message.properties());
@@ -137,8 +138,15 @@ fn returned(channel: u16, message: &Message, frame_max: u32) -> Vec<u8> {
     out
 }
 
-fn to_reply(message: &Message) -> bool {
+pub(super) fn to_reply(message: &Message) -> bool {
     message.exchange().is_empty() && Replies::is_reply(message.routing_key())
+}
+
+/// Delivers a message to the direct reply-to consumer it is for.
+pub(super) fn reply(context: &Context, message: &Message) {
+    if let Ok(name) = std::str::from_utf8(message.routing_key()) {
+        context.broker.replies.deliver(name, message.clone());
+    }
 }
 
 fn gather(context: &mut Context, channel: u16, tag: u64, route: &Route, message: Message) {
@@ -147,9 +155,9 @@ fn gather(context: &mut Context, channel: u16, tag: u64, route: &Route, message:
     let mut add = |queue: &Arc<Queue>, message: Message| {
         let run = publisher.run(queue);
         run.messages.push(message);
-        if tag > 0 && queue.definition().options.overflow != Overflow::DropHead {
-            run.tags.push((channel, tag));
-        }
+        // Kept for every message: whether the queue refuses any is known under its lock only, since a policy may
+        // change that at any time.
+        run.tags.push((channel, tag));
     };
     for queue in others {
         add(queue, message.clone());
