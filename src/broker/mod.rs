@@ -21,6 +21,7 @@ mod policies;
 mod policy;
 mod queues;
 mod recover;
+mod release;
 mod replies;
 mod route;
 mod topology;

@@ -8,8 +8,9 @@ use super::policy::apply::govern;
 use super::topology::Removed;
 use super::vhost::{VirtualHost, on_default_exchange, precondition, print_queue};
 use super::{Broker, definitions};
-use crate::queue::{BadArgument, Definition, Effects, Kind, Options, Queue, State, options};
+use crate::queue::{BadArgument, Definition, Effects, Kind, Options, Queue, State, Strategy, options};
 use crate::store::{Define, Epoch, QueueId};
+use crate::telemetry::printable;
 use crate::wire::refusal::{Refusal, ReplyCode};
 use crate::wire::table::{Table, Value};
 
@@ -131,6 +132,11 @@ impl VirtualHost {
         room?;
         if options.kind == Kind::Quorum {
             quorum_takes(&ask, &resource)?;
+            if options.dead_letter_strategy == Strategy::AtLeastOnce && !options.at_least_once() {
+                let queue = printable(&ask.name);
+                tracing::warn!(%queue, "dead letters are sent at most once: at-least-once needs a dead-letter exchange \
+                    and the overflow reject-publish");
+            }
         }
         let definition = Definition {
             id: QueueId(broker.next_queue_id.fetch_add(1, Ordering::Relaxed)),

@@ -7,8 +7,9 @@ use super::context::{Cancelled, Context, Flow, Park};
 use super::counts;
 use super::names::queue_meant;
 use super::notes::Note;
-use super::tx;
+use super::{timeouts, tx};
 use crate::broker::{REPLY_TO, print_queue};
+use crate::clock::NEVER;
 use crate::queue::{Cause, Got, Lease, Options, Queue, Subscribed, Subscription, Verdict};
 use crate::wire::encode;
 use crate::wire::refusal::{Refusal, ReplyCode};
@@ -80,6 +81,7 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
         exclusive: ask.exclusive,
         priority: 0,
         prefetch: channel.prefetch,
+        timeout: None,
     };
     let consume_ok = basic::ConsumeOk { consumer_tag: short_string(&tag) };
     let consume_ok = AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(consume_ok));
@@ -108,6 +110,10 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
     let options = queue.definition().options.clone();
     check_arguments(&arguments, &options, &printed)?;
     subscription.priority = priority(&arguments, &printed)?;
+    let asked = timeout(&arguments, &options, &printed)?;
+    if !ask.no_ack {
+        subscription.timeout = timeouts::timeout_of(&options, asked, context.broker.config.consumer_timeout);
+    }
     if options.is_quorum() {
         // Of an exclusive consumer a quorum queue has never heard.
         subscription.exclusive = false;
@@ -124,6 +130,7 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
     context.reply(0, ask.nowait, channel.number, consume_ok);
     match queue.subscribe(consumer.clone(), context.now, &mut context.fx) {
         Subscribed::Joined => {
+            context.shortest_timeout = context.shortest_timeout.min(consumer.timeout.unwrap_or(NEVER));
             channel.consumers.insert(octets, consumer);
             context.finish(&queue);
             Ok(())
@@ -165,6 +172,19 @@ fn priority(arguments: &Table, queue: &str) -> Result<i32, Refusal> {
     Err(Refusal::new(ReplyCode::PreconditionFailed, text))
 }
 
+/// Reads `x-consumer-timeout`, in milliseconds; where it is not known, a bad one is no mistake.
+fn timeout(arguments: &Table, options: &Options, queue: &str) -> Result<Option<u64>, Refusal> {
+    let Some(value) = arguments.get(TIMEOUT_ARGUMENT) else { return Ok(None) };
+    let error = match value.as_int().map(|n| (n, u64::try_from(n))) {
+        Some((_, Ok(timeout))) => return Ok(Some(timeout)),
+        _ if !options.profile.timeout_arguments_of_quorum => return Ok(None),
+        Some((n, Err(_))) => format!("{{value_negative,{n}}}"),
+        None => format!("\"expected integer, got {}\"", value.type_name()),
+    };
+    let text = format!("invalid arg '{TIMEOUT_ARGUMENT}' for {queue}: {error}");
+    Err(Refusal::new(ReplyCode::PreconditionFailed, text))
+}
+
 fn cancel(context: &mut Context, channel: &mut Channel, ask: &basic::Cancel) {
     let tag = ask.consumer_tag.as_str().as_bytes();
     if let Some(consumer) = channel.consumers.get(tag).cloned() {
@@ -183,7 +203,7 @@ fn cancel(context: &mut Context, channel: &mut Channel, ask: &basic::Cancel) {
 pub(super) fn get(context: &mut Context, channel: &mut Channel, ask: &basic::Get) -> Result<Flow, Refusal> {
     let name = queue_meant(channel, &ask.queue)?;
     let queue = context.vhost.usable_queue(&name, context.id())?;
-    let options = &queue.definition().options;
+    let options = queue.definition().options.clone();
     if options.is_quorum() && options.single_active {
         let text = format!(
             "cannot obtain access to locked {}. basic.get operations are not supported {} with single active consumer",
@@ -219,15 +239,10 @@ pub(super) fn get(context: &mut Context, channel: &mut Channel, ask: &basic::Get
             if ask.no_ack {
                 channel.unacked.skip(tag);
             } else {
-                let getter = Subscription {
-                    id: context.broker.unique(),
-                    tag: Box::default(),
-                    channel: channel.number,
-                    no_ack: false,
-                    exclusive: false,
-                    priority: 0,
-                    prefetch: 0,
-                };
+                let timeout = timeouts::timeout_of(&options, None, context.broker.config.consumer_timeout);
+                let (id, channel_number) = (context.broker.unique(), channel.number);
+                let getter = Subscription { id, channel: channel_number, timeout, ..Subscription::default() };
+                context.expect_within(channel, timeout, tag);
                 if let Some(credit) = &channel.credit {
                     credit.force();
                 }

@@ -94,7 +94,7 @@ impl<S> Session<S> {
         }
     }
 
-    fn refuse_channel(&mut self, number: u16, refusal: &Refusal) {
+    pub(super) fn refuse_channel(&mut self, number: u16, refusal: &Refusal) {
         if let Some(context) = &mut self.context {
             context.flush();
         }

@@ -248,6 +248,7 @@ impl<S> Session<S> {
             notes: super::notes::Notes::new(self.given_name.as_deref().unwrap_or_default()),
             now: self.broker.clock.now(),
             pressing: 0,
+            shortest_timeout: crate::clock::NEVER,
             transacted: 0,
         };
         let open_ok = connection::AMQPMethod::OpenOk(connection::OpenOk {});

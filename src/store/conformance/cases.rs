@@ -288,7 +288,7 @@ fn stretches(subject: &mut dyn Subject) {
         &work([QueueBatch { puts: (1..=400).map(expiring).collect(), ..QueueBatch::new(QueueId(2)) }]),
     );
     let gone = (1..=400).filter(|seq| seq % 7 == 0 || (100..=300).contains(seq));
-    let settles = gone.map(|seq| Settle { seq, lane: 3, body_len: 4 }).collect();
+    let settles = gone.map(|seq| Settle { seq, lane: 3, body_len: 4, counted: false }).collect();
     done(subject.engine(), &work([QueueBatch { settles, ..QueueBatch::new(QueueId(2)) }]));
     subject.reopen();
     let found = subject.engine().stretches(QueueId(2), 3).unwrap();
