@@ -1,4 +1,4 @@
-//! Deadlines: message expiry at the head of a queue, the end of delays, and the expiry of queues. And leases that nobody
+//! Deadlines: message expiry at the head of a queue, the end of delays, the expiry of queues. And leases that nobody
 //! returned.
 //!
 //! A queue reports a deadline only when it is earlier than the one it reported last; stale ones are recognised when

@@ -21,7 +21,6 @@ mod policies;
 mod policy;
 mod queues;
 mod recover;
-mod release;
 mod replies;
 mod route;
 mod topology;
@@ -148,8 +147,8 @@ impl Broker {
             self.doom(queue);
         }
         // Resuming a consumer may move messages of its queue, which may return credit to others, and so on: a loop,
-        // not recursion.
-        while let Some(consumer) = fx.resume.pop() {
+        // not recursion. In order, since whoever comes first gets what there is.
+        while let Some(consumer) = fx.resume.pop_front() {
             if let Some(queue) = &consumer.queue {
                 let mut after = Effects::default();
                 queue.resume(&consumer, self.clock.now(), &mut after);

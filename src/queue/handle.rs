@@ -210,8 +210,8 @@ impl Queue {
     }
 
     /// Gives reserved room back.
-    pub fn release(&self, room: Room) {
-        self.state.lock().release(room);
+    pub fn unreserve(&self, room: Room) {
+        self.state.lock().unreserve(room);
     }
 
     /// Appends messages for which room was reserved, and which are therefore taken. Somebody waits for them.

@@ -218,28 +218,29 @@ impl State {
             return true;
         }
         for (at, message) in messages.enumerate() {
-            if self.options.overflow != Overflow::DropHead && self.full() && !self.repeats(&message) {
+            let fingerprint = self.fingerprint(&message);
+            if self.is_duplicate(fingerprint) {
+                continue;
+            }
+            if self.options.overflow != Overflow::DropHead && self.full() {
                 refused.push(at);
                 if self.options.overflow == Overflow::RejectPublishDlx {
                     self.refuse_to_dead_letters(message, now, fx);
                 }
                 continue;
             }
-            self.take_in(message, now, fx);
+            self.take_in(message, fingerprint, now, fx);
         }
         self.settle_down(now, fx);
         true
     }
 
-    /// Appends a message that is not refused; one that repeats another in a queue that minds is dropped.
-    fn take_in(&mut self, message: Message, now: Millis, fx: &mut Effects) {
-        let fingerprint = self.unique.as_ref().and_then(|_| duplicate::of_message(&message));
-        if let (Some(unique), Some(fingerprint)) = (&mut self.unique, fingerprint)
-            && !unique.insert(fingerprint, self.next_seq)
-        {
-            return;
-        }
+    /// Appends a message that is not refused.
+    fn take_in(&mut self, message: Message, fingerprint: Option<Fingerprint>, now: Millis, fx: &mut Effects) {
         let entry = self.admit(message, now);
+        if let (Some(unique), Some(fingerprint)) = (&mut self.unique, fingerprint) {
+            unique.insert(fingerprint, entry.seq);
+        }
         // A run of messages gives the same result at once as one by one, with three exceptions. With a refusing
         // limit each must have had its chance to leave before the next is judged. One with a time to live of 0 is
         // taken now or never, after those before it. Among priorities, a higher one behind a lower must not be
@@ -260,11 +261,13 @@ impl State {
         }
     }
 
-    /// Whether the queue minds repetitions and this is one.
-    fn repeats(&self, message: &Message) -> bool {
-        let holds =
-            |unique: &Unique| duplicate::of_message(message).is_some_and(|fingerprint| unique.holds(fingerprint));
-        self.unique.as_ref().is_some_and(holds)
+    /// What the queue knows a message's likes by, if it minds them.
+    fn fingerprint(&self, message: &Message) -> Option<Fingerprint> {
+        self.unique.as_ref().and_then(|_| duplicate::of_message(message))
+    }
+
+    fn is_duplicate(&self, fingerprint: Option<Fingerprint>) -> bool {
+        matches!((&self.unique, fingerprint), (Some(unique), Some(fingerprint)) if unique.holds(fingerprint))
     }
 
     /// At recovery: a kept message is at `seq` whose like may not come again.
@@ -381,7 +384,7 @@ impl State {
     /// Gives the consumer in `slot` its turn: one message, or as many as it can take if nobody else could.
     fn serve(&mut self, slot: usize, now: Millis, fx: &mut Effects) {
         let Some(consumer) = self.roster.consumer(slot).cloned() else { return };
-        let credit = consumer.credit.as_ref().filter(|credit| !consumer.no_ack && credit.limited());
+        let credit = consumer.credit.as_ref().filter(|credit| credit.limited());
         let sole = self.roster.sole() && credit.is_none();
         if credit.is_some_and(|credit| !credit.take(&consumer)) {
             return self.roster.rotate(slot, false);
@@ -414,7 +417,7 @@ impl State {
         if outbox.close() {
             fx.outboxes.push(consumer.outbox.clone());
         }
-        if let (true, Some(credit)) = (refused, credit) {
+        if let (true, false, Some(credit)) = (refused, consumer.no_ack, credit) {
             fx.resume.extend(credit.give_back(1));
         }
         self.roster.rotate(slot, more);
@@ -513,7 +516,7 @@ impl State {
     /// What the janitor does when a deadline has come.
     pub fn tick(&mut self, now: Millis, fx: &mut Effects) {
         self.reported = NEVER;
-        self.send_due(now, fx);
+        self.release(now, fx);
         self.expire(now, fx);
         fx.doomed |= self.idle_expired(now);
         self.pump(now, fx);

@@ -5,8 +5,8 @@
 //! for good. Costs one look-up a message, and memory for the values in the queue only.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
+use super::Entry;
 use crate::message::duplicate::{self, Fingerprint};
 use crate::store::Seq;
 
@@ -19,19 +19,12 @@ impl Unique {
         self.0.contains_key(&fingerprint)
     }
 
-    /// Adds the value of the message at `seq`; `false`, changing nothing, if another message has it.
-    pub(super) fn insert(&mut self, fingerprint: Fingerprint, seq: Seq) -> bool {
-        match self.0.entry(fingerprint) {
-            Entry::Occupied(_) => false,
-            Entry::Vacant(free) => {
-                free.insert(seq);
-                true
-            }
-        }
+    pub(super) fn insert(&mut self, fingerprint: Fingerprint, seq: Seq) {
+        self.0.insert(fingerprint, seq);
     }
 
     /// The message has left the queue for good.
-    pub(super) fn left(&mut self, entry: &super::Entry) {
+    pub(super) fn left(&mut self, entry: &Entry) {
         if let Some(fingerprint) = duplicate::of_message(&entry.message)
             && self.0.get(&fingerprint) == Some(&entry.seq)
         {

@@ -57,7 +57,7 @@ impl State {
     }
 
     /// Sends on what is due, as much as may be on its way.
-    pub(super) fn send_due(&mut self, now: Millis, fx: &mut Effects) {
+    pub(super) fn release(&mut self, now: Millis, fx: &mut Effects) {
         let Some(waiting) = &mut self.delay else { return };
         while self.leased < IN_FLIGHT && !self.loading {
             match waiting.next(now) {
