@@ -250,14 +250,18 @@ fn start_deadlines(broker: &Broker) {
     let now = broker.clock.now();
     let mut fx = Effects::default();
     for vhost in broker.vhosts() {
-        let (exchanges, queues, policies) = {
+        let (exchanges, holders, queues, policies) = {
             let topology = vhost.topology.read();
             let exchanges: Vec<_> = topology.exchanges.keys().cloned().collect();
-            let holders = topology.exchanges.values().filter_map(|exchange| exchange.holder.as_ref());
-            let queues: Vec<_> = topology.queues.values().chain(holders).cloned().collect();
-            (exchanges, queues, topology.policies.clone())
+            let queues: Vec<_> = topology.queues.values().cloned().collect();
+            let holders: Vec<_> = topology.exchanges.values().filter_map(|exchange| exchange.holder.clone()).collect();
+            (exchanges, holders, queues, topology.policies.clone())
         };
         apply::redirect(&vhost, &exchanges);
+        for holder in holders {
+            holder.declared_again(now, &mut fx);
+            broker.finish(&holder, &mut fx);
+        }
         for queue in queues {
             apply::govern(&policies, &queue, now, &mut fx);
             queue.declared_again(now, &mut fx);
