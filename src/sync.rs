@@ -7,8 +7,9 @@
 //! | rank | lock |
 //! |---|---|
 //! | 1 | [`Rank::Topology`]: a virtual host's exchanges, queues and bindings |
-//! | 2 | [`Rank::Queue`]: one queue's state; two queues are never held together |
-//! | 3 | [`Rank::Leaf`]: outboxes, channel credit, the store's intake, inboxes of background tasks |
+//! | 2 | [`Rank::Epoch`]: the hold that keeps a transaction in one commit |
+//! | 3 | [`Rank::Queue`]: one queue's state; two queues are never held together |
+//! | 4 | [`Rank::Leaf`]: outboxes, channel credit, the store's intake, inboxes of background tasks |
 
 mod bell;
 
@@ -21,10 +22,12 @@ pub use bell::Bell;
 pub enum Rank {
     /// A virtual host's topology.
     Topology = 1,
+    /// The hold that keeps a transaction in one commit.
+    Epoch = 2,
     /// One queue's state.
-    Queue = 2,
+    Queue = 3,
     /// A lock under which nothing else is taken.
-    Leaf = 3,
+    Leaf = 4,
 }
 
 #[cfg(debug_assertions)]
@@ -191,10 +194,11 @@ mod tests {
     #[test]
     fn locks_in_rank_order_are_granted() {
         let topology = RwLock::new(Rank::Topology, 1);
-        let queue = Mutex::new(Rank::Queue, 2);
-        let leaf = Mutex::new(Rank::Leaf, 3);
-        let sum = *topology.read() + *queue.lock() + *leaf.lock();
-        assert_eq!(sum, 6);
+        let epoch = RwLock::new(Rank::Epoch, 2);
+        let queue = Mutex::new(Rank::Queue, 3);
+        let leaf = Mutex::new(Rank::Leaf, 4);
+        let sum = *topology.read() + *epoch.read() + *queue.lock() + *leaf.lock();
+        assert_eq!(sum, 10);
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod recover;
 mod replies;
 mod route;
 mod topology;
+mod transaction;
 mod vhost;
 mod writer;
 
@@ -38,12 +39,13 @@ pub use recover::StartError;
 pub use replies::{REPLY_TO, Replies};
 pub use route::{NoRoute, Route};
 pub use topology::{Exchange, Topology};
+pub use transaction::{PublishRefused, Transaction};
 pub use vhost::{VirtualHost, print_exchange, print_queue};
 
 use crate::auth::Users;
 use crate::clock::{Clock, NEVER};
 use crate::config::Config;
-use crate::queue::{Effects, Intake, Queue, Watermark};
+use crate::queue::{Effects, Intake, Lease, Queue, Watermark};
 use crate::store::{Engine, StoreError};
 
 /// A running broker, shared by all sessions and workers.
@@ -134,6 +136,18 @@ impl Broker {
                 queue.resume(&consumer, self.clock.now(), &mut after);
                 fx.resume.append(&mut after.resume);
                 self.finish(queue, &mut after);
+            }
+        }
+    }
+
+    /// Gives the credit of settled deliveries back to the channels they were counted for, with `fx` for what follows
+    /// from it. No lock may be held.
+    pub fn return_credit(&self, leases: &[Lease], fx: &mut Effects) {
+        for run in leases.chunk_by(|a, b| Arc::ptr_eq(a.consumer(), b.consumer())) {
+            let Some(consumer) = run.first().map(Lease::consumer) else { continue };
+            if let (Some(credit), Some(queue)) = (&consumer.credit, &consumer.queue) {
+                fx.resume.extend(credit.give_back(run.len()));
+                self.finish(queue, fx);
             }
         }
     }

@@ -7,10 +7,13 @@ use super::binding::Destination;
 use super::topology::Removed;
 use super::vhost::{VirtualHost, on_default_exchange, precondition, print_queue};
 use super::{Broker, definitions};
-use crate::queue::{Definition, Effects, Kind, Options, Queue, State, options};
+use crate::queue::{BadArgument, Definition, Effects, Kind, Options, Queue, State, options};
 use crate::store::{Define, Epoch, QueueId};
 use crate::wire::refusal::{Refusal, ReplyCode};
 use crate::wire::table::{Table, Value};
+
+/// The argument that names a queue's type.
+const QUEUE_TYPE: &str = "x-queue-type";
 
 /// What queue.declare asks for.
 #[allow(clippy::struct_excessive_bools)] // the method's own bits
@@ -83,7 +86,7 @@ impl VirtualHost {
         }
         let generated = ask.name.is_empty();
         if generated {
-            if matches!(ask.arguments.get("x-queue-type").and_then(Value::as_str), Some("quorum")) {
+            if matches!(ask.arguments.get(QUEUE_TYPE).and_then(Value::as_str), Some("quorum")) {
                 let text = "Cannot declare a server-named queue for type rabbit_quorum_queue";
                 return Err(precondition(text));
             }
@@ -106,7 +109,13 @@ impl VirtualHost {
             let (messages, consumers) = queue.declared_again(now, fx);
             return Ok(Declared { messages, consumers, epoch: queue.created(), queue });
         }
-        let options = Options::parse(&ask.arguments).map_err(|bad| precondition(bad.explain(&resource)))?;
+        let options = Options::parse(&ask.arguments, broker.config.profile()).map_err(|bad| {
+            let code = match bad {
+                BadArgument::Deprecated { .. } => ReplyCode::InternalError,
+                _ => ReplyCode::PreconditionFailed,
+            };
+            Refusal::new(code, bad.explain(&resource))
+        })?;
         if options.kind == Kind::Quorum {
             quorum_takes(&ask, &resource)?;
         }
@@ -275,14 +284,17 @@ fn equivalent(queue: &Queue, ask: &QueueDeclare, durable: bool, resource: &str) 
             return Err(precondition(format!("inequivalent arg '{arg}' for {resource}: {text}")));
         }
     }
-    // A queue always has a type: absent and classic are the same.
-    let with_type = |table: &Table| {
-        let mut table = table.clone();
-        if table.get("x-queue-type").is_none() {
-            table.insert("x-queue-type", Value::from("classic"));
+    let mut received = ask.arguments.clone();
+    let mut stored = current.arguments.clone();
+    // Absent and classic are the same; whether the texts say so is a matter of the version.
+    let classic = |table: &Table| table.get(QUEUE_TYPE).is_none_or(|kind| kind.as_str() == Some("classic"));
+    if current.options.profile.stores_queue_type || classic(&received) && classic(&stored) {
+        for table in [&mut received, &mut stored] {
+            if table.get(QUEUE_TYPE).is_none() {
+                table.insert(QUEUE_TYPE, Value::from("classic"));
+            }
         }
-        table
-    };
-    let (received, current) = (with_type(&ask.arguments), with_type(&current.arguments));
-    options::COMPARED.iter().try_for_each(|key| same_argument(key, &received, &current, resource))
+    }
+    let compared = options::compared(current.options.kind);
+    compared.iter().try_for_each(|key| same_argument(key, &received, &stored, resource))
 }

@@ -40,7 +40,7 @@ pub(super) fn recover(broker: &Broker, kept: &Recovered) -> Result<(), StartErro
             Record::Exchange(vhost, record) => exchange(find(&vhosts, vhost, key)?, record),
             Record::Queue(vhost, record) => {
                 orphans.retain(|id| id.0 != record.id);
-                queue(broker, find(&vhosts, vhost, key)?, record, kept, key)?;
+                queue(broker, find(&vhosts, vhost, key)?, record, kept);
             }
             Record::Binding(vhost, record) => binding(find(&vhosts, vhost, key)?, record),
         }
@@ -98,15 +98,8 @@ fn exchange(vhost: &VirtualHost, record: ExchangeRecord) {
     vhost.topology.write().exchanges.insert(name, exchange);
 }
 
-fn queue(
-    broker: &Broker,
-    vhost: &VirtualHost,
-    record: QueueRecord,
-    kept: &Recovered,
-    key: &[u8],
-) -> Result<(), DamagedDefinition> {
-    let options = Options::parse(&record.arguments)
-        .map_err(|bad| DamagedDefinition { key: key.to_vec(), problem: bad.explain(&record.name) })?;
+fn queue(broker: &Broker, vhost: &VirtualHost, record: QueueRecord, kept: &Recovered) {
+    let options = Options::read(&record.arguments, broker.config.profile());
     let definition = Definition {
         id: QueueId(record.id),
         name: record.name.into(),
@@ -120,7 +113,6 @@ fn queue(
     let backlog = kept.queues.get(&definition.id).map(|backlog| (backlog, kept.clean));
     let queue = Queue::new(definition, broker.intake.clone(), broker.clock.now(), backlog);
     vhost.topology.write().queues.insert(queue.name().clone(), queue);
-    Ok(())
 }
 
 fn binding(vhost: &VirtualHost, record: BindingRecord) {

@@ -4,6 +4,8 @@
 //! changes, and moves the watermark, which releases confirms and answers. The next epoch is whatever arrived
 //! meanwhile: batches emerge from load, nothing is delayed to make one. Only work that nobody waits for (acks, publishes
 //! without confirms) is left lying for [`Config::ack_flush`](crate::config::Config) at most.
+//!
+//! An epoch is one commit, whole or not at all, also when it is tried again for want of room: transactions rely on it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,15 +68,9 @@ impl Writer<'_> {
     }
 
     fn commit(&mut self, last: bool) -> Result<(), StoreError> {
-        let Closed { epoch, dirty, definitions } = self.broker.intake.close();
+        let Closed { epoch, queues, bytes, definitions } = self.broker.intake.close();
         self.sweeping |= definitions.iter().any(|d| matches!(d, Define::DropQueue { .. }));
-        let mut batch = Batch { epoch, definitions, queues: Vec::with_capacity(dirty.len()), clean_shutdown: false };
-        let mut bytes = 0;
-        for queue in dirty {
-            let taken = queue.take_journal();
-            bytes += taken.bytes;
-            batch.queues.extend(taken.into_batch(queue.id()));
-        }
+        let mut batch = Batch { epoch, definitions, queues, clean_shutdown: false };
         self.sweeping |= batch.queues.iter().any(|q| !q.drops.is_empty());
         if last {
             self.mark_redelivered(&mut batch);

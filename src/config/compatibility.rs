@@ -66,7 +66,7 @@ pub struct Profile {
     pub max_message_size: u64,
     /// A queue's type is stored with its arguments, which shows in the texts of refused redeclarations.
     pub stores_queue_type: bool,
-    /// `x-queue-mode` must be `default` or `lazy`.
+    /// `x-queue-mode` must be `default` or `lazy`, and only classic queues take it.
     pub checks_queue_mode: bool,
     /// The least `x-queue-version` taken; the highest is 2.
     pub queue_version_min: i64,
@@ -108,6 +108,16 @@ pub struct Profile {
     pub get_refused_by: &'static str,
     /// What an expired acknowledgement leads to.
     pub ack_timeout: AckTimeout,
+    /// `x-consumer-timeout` is an argument of consumers too.
+    pub timeout_of_consumer: bool,
+    /// `x-consumer-timeout` and `x-delayed-retry-*` are known as arguments of quorum queues: others refuse them.
+    pub timeout_arguments_of_quorum: bool,
+}
+
+impl Default for &'static Profile {
+    fn default() -> Self {
+        Compatibility::default().profile()
+    }
 }
 
 const MIB: u64 = 1024 * 1024;
@@ -139,6 +149,8 @@ static V3_13: Profile = Profile {
     single_active_by_priority: false,
     get_refused_by: "by quorum queues",
     ack_timeout: AckTimeout::CloseChannel,
+    timeout_of_consumer: false,
+    timeout_arguments_of_quorum: false,
 };
 
 static V4_2: Profile = Profile {
@@ -174,6 +186,8 @@ static V4_3: Profile = Profile {
     quorum_priorities: QuorumPriorities::Levels,
     get_refused_by: "by <<\"quorum\">> queues",
     ack_timeout: AckTimeout::CancelConsumer,
+    timeout_of_consumer: true,
+    timeout_arguments_of_quorum: true,
     ..V4_2
 };
 
@@ -182,6 +196,7 @@ static LENIENT: Profile = Profile {
     max_message_size: 128 * MIB,
     quorum_refuses_channel_prefetch: false,
     ack_timeout: AckTimeout::CloseChannelOfQuorum,
+    timeout_of_consumer: true,
     ..V4_2
 };
 
@@ -214,7 +229,7 @@ const ROWS: &[Row] = &[
     ("Least frame-max, in octets", |p| p.frame_max_min.to_string()),
     ("Largest body, in MiB, unless configured", |p| (p.max_message_size / MIB).to_string()),
     ("A queue's type is stored: absent equals `classic` in texts", |p| yes(p.stores_queue_type)),
-    ("`x-queue-mode` other than `default` and `lazy` is refused", |p| yes(p.checks_queue_mode)),
+    ("`x-queue-mode` other than `default` and `lazy` is refused, and on quorum queues", |p| yes(p.checks_queue_mode)),
     ("`x-queue-version` taken", |p| if p.queue_version_min == 2 { "2" } else { "1, 2" }.to_owned()),
     ("`x-queue-master-locator` is taken", |p| yes(p.takes_master_locator)),
     ("basic.qos global is one limit for the channel", |p| yes(p.channel_prefetch)),
@@ -258,6 +273,10 @@ const ROWS: &[Row] = &[
             AckTimeout::CancelConsumer => "quorum queues: the messages return, the consumer is cancelled",
         }
         .to_owned()
+    }),
+    ("`x-consumer-timeout` is an argument of consumers", |p| yes(p.timeout_of_consumer)),
+    ("Queues other than quorum refuse `x-consumer-timeout`, `x-delayed-retry-*`", |p| {
+        yes(p.timeout_arguments_of_quorum)
     }),
 ];
 

@@ -205,6 +205,16 @@ pub(super) const KEYS: &[Key] = &[
         }),
     },
     Key {
+        name: "limits.transaction_bytes",
+        default: r#""256MiB""#,
+        doc: "Messages that the uncommitted transactions of one connection may hold; one message always fits.",
+        accepts: "a size from 64KiB to 16GiB",
+        set: Set::Text(|config, text| {
+            config.transaction_bytes = bytes(text, 64 * KIB..=16 * GIB)?;
+            Ok(())
+        }),
+    },
+    Key {
         name: "store.map_size",
         default: "0",
         doc: "Upper bound of the store's file; 0 lets the broker choose.",

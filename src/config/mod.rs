@@ -64,6 +64,8 @@ pub struct Config {
     pub outbox_bytes: usize,
     /// Octets of replies a client may leave unread before its connection is closed with `RESOURCE_ERROR`.
     pub control_bytes: usize,
+    /// Octets of messages that the uncommitted transactions of one connection may hold. One message always fits.
+    pub transaction_bytes: usize,
     /// Upper bound of the store's file, in octets; 0 lets the store choose.
     pub map_size: u64,
     /// Octets of messages waiting to be committed above which publishers are made to wait.
@@ -123,6 +125,7 @@ impl Default for Config {
             max_message_size: 0,
             outbox_bytes: MIB,
             control_bytes: 16 * MIB,
+            transaction_bytes: 256 * MIB,
             map_size: 0,
             journal_bytes: 64 * MIB,
             ack_flush: Duration::from_millis(50),

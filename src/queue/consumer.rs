@@ -126,6 +126,15 @@ impl ChannelCredit {
         true
     }
 
+    /// How many deliveries the limit leaves, up to `most`.
+    pub(super) fn left(&self, most: u64) -> u64 {
+        if !self.limited() {
+            return most;
+        }
+        let credit = self.credit.lock();
+        u64::try_from(credit.limit - credit.used).unwrap_or(0).min(most)
+    }
+
     /// Counts a delivery that no limit held back (`basic.get`).
     pub fn force(&self) {
         if self.limited() {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::journal::Taken;
-use super::{Consumer, Effects, Entry, Got, Intake, Lease, Load, Options, State, Subscribed};
+use super::{Consumer, Effects, Entry, Got, Intake, Lease, Load, Options, Room, State, Subscribed, Verdict};
 use crate::clock::Millis;
 use crate::message::Message;
 use crate::store::{Epoch, Page, QueueId, RecoveredQueue, Seq};
@@ -157,6 +157,38 @@ impl Queue {
         }
     }
 
+    /// Reserves room for the messages of a transaction; `None` if the queue would refuse one of them.
+    pub fn reserve(&self, messages: &[Message]) -> Option<Room> {
+        self.state.lock().reserve(messages)
+    }
+
+    /// Gives reserved room back.
+    pub fn release(&self, room: Room) {
+        self.state.lock().release(room);
+    }
+
+    /// Appends messages for which room was reserved, and which are therefore taken. Somebody waits for them.
+    pub fn push_reserved(
+        self: &Arc<Self>,
+        room: Room,
+        messages: impl Iterator<Item = Message>,
+        now: Millis,
+        fx: &mut Effects,
+    ) -> Epoch {
+        self.with(true, |state| state.push_reserved(room, messages, now, fx)).1
+    }
+
+    /// Does with leases of this queue, emptying them, what a transaction says. Returns the epoch that makes it durable
+    /// (0: nothing to wait for).
+    pub fn conclude(self: &Arc<Self>, verdict: Verdict, leases: &mut [Lease], now: Millis, fx: &mut Effects) -> Epoch {
+        let conclude = |state: &mut State| match verdict {
+            Verdict::Settle => state.settle(leases, now, fx),
+            Verdict::Reject => state.reject(leases, now, fx),
+            Verdict::Requeue => state.requeue(leases, now, fx),
+        };
+        self.with(true, conclude).1
+    }
+
     /// Takes one message for `basic.get`.
     pub fn get(self: &Arc<Self>, no_ack: bool, now: Millis, fx: &mut Effects) -> Got {
         self.with(false, |state| state.get(no_ack, now, fx)).0
@@ -254,7 +286,7 @@ impl Queue {
     }
 
     /// Hands the journal to the writer.
-    pub fn take_journal(&self) -> Taken {
+    pub(super) fn take_journal(&self) -> Taken {
         self.state.lock().journal.take()
     }
 

@@ -4,6 +4,10 @@
 //! registers under its own lock and remembers the epoch; the writer closes the epoch in one critical section and then
 //! visits each queue. Therefore everything appended to a journal before the visit belongs exactly to the epoch the
 //! queue remembers.
+//!
+//! The work of a transaction, over however many queues, belongs to one epoch: it is appended under the shared side of
+//! the [`Intake::hold`], whose exclusive side [`Intake::close`] takes for closing and visiting. Nothing splits an epoch
+//! into two commits. Whoever does one queue's work at a time needs no hold and takes none.
 
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -11,13 +15,14 @@ use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, Ordering};
 use std::thread::Thread;
 
 use super::Queue;
-use crate::store::{Define, Epoch};
-use crate::sync::{Bell, Mutex, Rank};
+use crate::store::{Define, Epoch, QueueBatch};
+use crate::sync::{Bell, Mutex, Rank, ReadGuard, RwLock};
 
 /// Durable work announced and not yet taken.
 #[derive(Debug)]
 pub struct Intake {
     open: Mutex<Open>,
+    hold: RwLock<()>,
     /// Octets of journals, from the append to the end of the commit.
     bytes: AtomicIsize,
     writer: OnceLock<Thread>,
@@ -37,8 +42,10 @@ struct Open {
 pub struct Closed {
     /// Its number.
     pub epoch: Epoch,
-    /// Queues whose journals belong to it.
-    pub dirty: Vec<Arc<Queue>>,
+    /// The work of its queues.
+    pub queues: Vec<QueueBatch>,
+    /// Octets to take off the gauge once it is committed.
+    pub bytes: usize,
     /// Topology changes, in order.
     pub definitions: Vec<Define>,
 }
@@ -59,6 +66,7 @@ impl Default for Intake {
         let open = Open { epoch: 1, dirty: Vec::new(), definitions: Vec::new(), urgent: false };
         Self {
             open: Mutex::new(Rank::Leaf, open),
+            hold: RwLock::new(Rank::Epoch, ()),
             bytes: AtomicIsize::new(0),
             writer: OnceLock::new(),
             stopping: AtomicBool::new(false),
@@ -143,13 +151,28 @@ impl Intake {
         }
     }
 
-    /// Closes the open epoch and opens the next.
+    /// Keeps the open epoch open: all durable work appended while this is held belongs to it. Not to be held across a
+    /// wait, since the group commit stands still meanwhile.
+    pub fn hold(&self) -> ReadGuard<'_, ()> {
+        self.hold.read()
+    }
+
+    /// Closes the open epoch, opens the next, and takes the journals of the queues that were dirty in it; waits until
+    /// nobody holds the epoch.
     pub fn close(&self) -> Closed {
-        let mut open = self.open.lock();
-        let epoch = open.epoch;
-        open.epoch += 1;
-        open.urgent = false;
-        Closed { epoch, dirty: std::mem::take(&mut open.dirty), definitions: std::mem::take(&mut open.definitions) }
+        let exclusive = self.hold.write();
+        let (epoch, dirty, definitions) = {
+            let mut open = self.open.lock();
+            let epoch = open.epoch;
+            open.epoch += 1;
+            open.urgent = false;
+            (epoch, std::mem::take(&mut open.dirty), std::mem::take(&mut open.definitions))
+        };
+        let taken: Vec<_> = dirty.iter().map(|queue| (queue.id(), queue.take_journal())).collect();
+        drop(exclusive);
+        let bytes = taken.iter().map(|(_, taken)| taken.bytes).sum();
+        let queues = taken.into_iter().filter_map(|(id, taken)| taken.into_batch(id)).collect();
+        Closed { epoch, queues, bytes, definitions }
     }
 
     fn wake(&self) {

@@ -31,6 +31,6 @@ pub use entry::{Entry, Lease};
 pub use handle::{Definition, Push, Queue};
 pub use intake::{Closed, Intake, Pressure, Watermark};
 pub use journal::Journal;
-pub use options::{BadArgument, Kind, Options, Overflow};
+pub use options::{BadArgument, Kind, Options, Overflow, Strategy};
 pub use outbox::{Drained, Item, Outbox};
-pub use state::{Got, State, Subscribed};
+pub use state::{Got, Room, State, Subscribed, Verdict};

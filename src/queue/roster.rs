@@ -135,6 +135,23 @@ impl Roster {
         }
     }
 
+    /// How many messages consumers could take at once, as far as their limits tell, up to `most`.
+    pub(super) fn appetite(&self, most: u64) -> u64 {
+        let ready = self.rings.iter().flat_map(|(_, ring)| ring);
+        let of = |member: &Member| {
+            let consumer = &member.consumer;
+            if consumer.no_ack {
+                return most;
+            }
+            let own = match consumer.prefetch {
+                0 => most,
+                prefetch => u64::from(u32::from(prefetch).saturating_sub(member.outstanding)),
+            };
+            own.min(consumer.credit.as_ref().map_or(most, |credit| credit.left(most)))
+        };
+        ready.filter_map(|slot| self.members[*slot].as_ref()).map(of).fold(0, u64::saturating_add).min(most)
+    }
+
     /// Ends the turn of `slot`: to the back of its ring if it can take more, else out of it.
     #[inline]
     pub(super) fn rotate(&mut self, slot: usize, more: bool) {

@@ -3,8 +3,12 @@
 //! Every operation leaves the queue pumped: no consumer with credit and room stands beside a ready message. Time is an
 //! argument; what reaches beyond the queue is left in [`Effects`].
 
+mod transact;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+pub use transact::{Room, Verdict};
 
 use super::lanes::{Front, Lanes, Middle};
 use super::options::{Options, Overflow};
@@ -65,6 +69,8 @@ pub struct State {
     next_seq: Seq,
     /// Messages leased to channels or to the courier.
     leased: u64,
+    /// Room kept free for transactions that are about to be applied.
+    reserved: Room,
     loading: bool,
     redelivered: Redelivered,
     /// The earliest deadline the janitor knows of.
@@ -86,6 +92,7 @@ impl State {
             journal: Journal::default(),
             next_seq: 1,
             leased: 0,
+            reserved: Room::default(),
             loading: false,
             redelivered: Redelivered::These(BTreeSet::new()),
             reported: NEVER,
@@ -160,30 +167,33 @@ impl State {
                 }
                 continue;
             }
-            let entry = self.admit(message, now);
-            // A run of messages gives the same result at once as one by one, with three exceptions. With a refusing
-            // limit each must have had its chance to leave before the next is judged. One with a time to live of 0 is
-            // taken now or never, after those before it. Among priorities, a higher one behind a lower must not be
-            // preferred by a consumer that was free for the first, nor be dropped in its stead.
-            let now_or_never = entry.expires_at <= now;
-            let refusing = self.options.overflow != Overflow::DropHead;
-            if now_or_never {
-                self.pump(now, fx);
-                self.drop_head(fx);
-            }
-            self.lanes.push(entry);
-            if now_or_never || refusing || self.options.max_priority > 0 {
-                self.pump(now, fx);
-                if now_or_never || refusing {
-                    self.expire(now, fx);
-                }
-                self.drop_head(fx);
-            }
+            self.take_in(message, now, fx);
         }
-        self.pump(now, fx);
-        self.drop_head(fx);
-        self.report(fx);
+        self.settle_down(now, fx);
         true
+    }
+
+    /// Appends a message that is not refused.
+    fn take_in(&mut self, message: Message, now: Millis, fx: &mut Effects) {
+        let entry = self.admit(message, now);
+        // A run of messages gives the same result at once as one by one, with three exceptions. With a refusing
+        // limit each must have had its chance to leave before the next is judged. One with a time to live of 0 is
+        // taken now or never, after those before it. Among priorities, a higher one behind a lower must not be
+        // preferred by a consumer that was free for the first, nor be dropped in its stead.
+        let now_or_never = entry.expires_at <= now;
+        let refusing = self.options.overflow != Overflow::DropHead;
+        if now_or_never {
+            self.pump(now, fx);
+            self.drop_head(fx);
+        }
+        self.lanes.push(entry);
+        if now_or_never || refusing || self.options.max_priority > 0 {
+            self.pump(now, fx);
+            if now_or_never || refusing {
+                self.expire(now, fx);
+            }
+            self.drop_head(fx);
+        }
     }
 
     fn admit(&mut self, message: Message, now: Millis) -> Entry {
@@ -212,8 +222,9 @@ impl State {
     }
 
     fn full(&self) -> bool {
-        self.options.max_length.is_some_and(|max| self.lanes.count() >= max)
-            || self.options.max_length_bytes.is_some_and(|max| self.lanes.bytes() >= max)
+        let (count, bytes) = (self.lanes.count() + self.reserved.messages, self.lanes.bytes() + self.reserved.bytes);
+        self.options.max_length.is_some_and(|max| count >= max)
+            || self.options.max_length_bytes.is_some_and(|max| bytes >= max)
     }
 
     fn over(&self) -> bool {

@@ -5,8 +5,9 @@ use amq_protocol::protocol::{AMQPClass, basic};
 use super::channel::Channel;
 use super::context::{Cancelled, Context, Flow, Park};
 use super::names::queue_meant;
+use super::tx;
 use crate::broker::{REPLY_TO, print_queue};
-use crate::queue::{Got, Kind, Lease, Queue, Subscribed, Subscription};
+use crate::queue::{Got, Kind, Lease, Queue, Subscribed, Subscription, Verdict};
 use crate::wire::encode;
 use crate::wire::refusal::{Refusal, ReplyCode};
 use crate::wire::short::short_string;
@@ -45,8 +46,9 @@ pub(super) fn handle(context: &mut Context, channel: &mut Channel, method: basic
 /// The prefetch size, which amq-protocol skips, is checked where the octets are: see [`super::dispatch`].
 fn qos(context: &mut Context, channel: &mut Channel, ask: &basic::Qos) {
     if ask.global {
+        let outstanding = channel.outstanding();
         let credit = channel.credit.get_or_insert_default();
-        for consumer in credit.set_limit(ask.prefetch_count, channel.unacked.len()) {
+        for consumer in credit.set_limit(ask.prefetch_count, outstanding) {
             if let Some(queue) = &consumer.queue {
                 queue.resume(&consumer, context.now, &mut context.fx);
                 context.finish(queue);
@@ -216,7 +218,9 @@ fn unknown_tag(tag: u64) -> Refusal {
 
 /// basic.ack: settled with the rest of this turn's.
 pub(super) fn ack(context: &mut Context, channel: &mut Channel, tag: u64, multiple: bool) -> Result<(), Refusal> {
-    if channel.unacked.take(tag, multiple, &mut context.settled) { Ok(()) } else { Err(unknown_tag(tag)) }
+    let known = tx::settle(channel, tag, multiple, Verdict::Settle)
+        .unwrap_or_else(|| channel.unacked.take(tag, multiple, &mut context.settled));
+    if known { Ok(()) } else { Err(unknown_tag(tag)) }
 }
 
 /// basic.nack and basic.reject.
@@ -228,6 +232,12 @@ pub(super) fn nack(
     requeue: bool,
 ) -> Result<(), Refusal> {
     context.flush();
+    let verdict = if requeue { Verdict::Requeue } else { Verdict::Reject };
+    match tx::settle(channel, tag, multiple, verdict) {
+        Some(true) => return Ok(()),
+        Some(false) => return Err(unknown_tag(tag)),
+        None => {}
+    }
     let mut leases = Vec::new();
     if !channel.unacked.take(tag, multiple, &mut leases) {
         return Err(unknown_tag(tag));

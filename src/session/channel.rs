@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::assembly::Assembly;
 use super::context::Context;
 use super::gate::Gate;
+use super::tx::Tx;
 use super::unacked::Unacked;
 use crate::queue::{ChannelCredit, Consumer, Queue};
 
@@ -18,6 +19,30 @@ pub(super) enum Phase {
     Closing,
 }
 
+/// How publishes are answered.
+#[derive(Debug, Default)]
+pub(super) enum Mode {
+    /// Not at all.
+    #[default]
+    Plain,
+    /// Each by a confirm.
+    Confirm(Gate),
+    /// All of them together, with the settlements, by a commit.
+    Tx(Box<Tx>),
+}
+
+impl Mode {
+    /// The gate of a channel in confirm mode.
+    pub(super) fn gate(&self) -> Option<&Gate> {
+        if let Self::Confirm(gate) = self { Some(gate) } else { None }
+    }
+
+    /// The gate of a channel in confirm mode.
+    pub(super) fn gate_mut(&mut self) -> Option<&mut Gate> {
+        if let Self::Confirm(gate) = self { Some(gate) } else { None }
+    }
+}
+
 /// One channel of a session.
 #[derive(Debug)]
 pub(super) struct Channel {
@@ -26,8 +51,7 @@ pub(super) struct Channel {
     pub(super) assembly: Option<Assembly>,
     /// Memory for the address of the next publish.
     pub(super) address: Vec<u8>,
-    /// Present once confirms are selected.
-    pub(super) gate: Option<Gate>,
+    pub(super) mode: Mode,
     pub(super) unacked: Unacked,
     pub(super) last_tag: u64,
     pub(super) consumers: HashMap<Box<[u8]>, Arc<Consumer>>,
@@ -48,7 +72,7 @@ impl Channel {
             phase: Phase::Open,
             assembly: None,
             address: Vec::new(),
-            gate: None,
+            mode: Mode::default(),
             unacked: Unacked::default(),
             last_tag: 0,
             consumers: HashMap::new(),
@@ -66,6 +90,12 @@ impl Channel {
         self.last_tag
     }
 
+    /// Deliveries that are not settled, or not yet for good.
+    pub(super) fn outstanding(&self) -> usize {
+        let settled = if let Mode::Tx(tx) = &self.mode { tx.leases() } else { 0 };
+        self.unacked.len() + settled
+    }
+
     /// Whether this very consumer still exists here (not only its tag).
     #[inline]
     pub(super) fn has(&self, consumer: &Consumer) -> bool {
@@ -76,7 +106,6 @@ impl Channel {
     /// Ends everything the channel has: consumers first, then its deliveries return to their queues.
     pub(super) fn release(&mut self, context: &mut Context) {
         self.assembly = None;
-        self.gate = None;
         if let Some((name, _)) = self.reply.take() {
             context.broker.replies.forget(&name);
         }
@@ -86,7 +115,10 @@ impl Channel {
                 context.finish(queue);
             }
         }
-        let mut leases = Vec::new();
+        let mut leases = match std::mem::take(&mut self.mode) {
+            Mode::Tx(tx) => tx.give_up(context),
+            Mode::Plain | Mode::Confirm(_) => Vec::new(),
+        };
         self.unacked.take_all(&mut leases);
         context.for_each_queue(&mut leases, Queue::requeue);
     }

@@ -16,7 +16,7 @@ use super::write::Output;
 use crate::auth::User;
 use crate::broker::{Broker, Connection, VirtualHost};
 use crate::clock::Millis;
-use crate::queue::{Effects, Lease, Outbox, Queue};
+use crate::queue::{Consumer, Effects, Lease, Outbox, Queue};
 use crate::store::Epoch;
 use crate::wire::encode;
 
@@ -68,6 +68,8 @@ pub(super) struct Context {
     pub(super) park: Option<Park>,
     pub(super) fx: Effects,
     pub(super) cancelled: Vec<Cancelled>,
+    /// Consumers whose queue has gone while an answer waits: RabbitMQ answers a delete before it tells them.
+    pub(super) parting: Vec<Arc<Consumer>>,
     /// Exclusive queues declared here.
     pub(super) exclusive: Vec<Arc<Queue>>,
     /// Acknowledged leases, settled at the next flush.
@@ -76,6 +78,8 @@ pub(super) struct Context {
     pub(super) now: Millis,
     /// The highest epoch any publish waits for without a confirm (for slowing publishers down).
     pub(super) pressing: Epoch,
+    /// Octets held by the transactions of all channels.
+    pub(super) transacted: usize,
 }
 
 impl Context {
@@ -131,13 +135,7 @@ impl Context {
             f(&queue, run, self.now, &mut self.fx);
             self.broker.finish(&queue, &mut self.fx);
         }
-        for run in leases.chunk_by(|a, b| Arc::ptr_eq(a.consumer(), b.consumer())) {
-            let Some(consumer) = run.first().map(Lease::consumer) else { continue };
-            if let (Some(credit), Some(queue)) = (&consumer.credit, &consumer.queue) {
-                self.fx.resume.extend(credit.give_back(run.len()));
-                self.broker.finish(queue, &mut self.fx);
-            }
-        }
+        self.broker.return_credit(leases, &mut self.fx);
     }
 
     /// Ends an operation on `queue` that left effects in this context.

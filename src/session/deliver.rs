@@ -9,7 +9,7 @@ use std::sync::Arc;
 use amq_protocol::protocol::{AMQPClass, basic};
 
 use super::channel::{Channel, Phase};
-use super::context::Context;
+use super::context::{Context, Park};
 use crate::queue::{Consumer, Drained, Effects, Entry, Item, Lease};
 use crate::wire::encode;
 
@@ -34,6 +34,10 @@ pub(super) fn drain(context: &mut Context, channels: &mut HashMap<u16, Channel>,
                         }
                         _ => unsend(context, &consumer, entries.collect()),
                     }
+                }
+                // Whose own delete it may be that is being answered: it learns of that first.
+                Item::Cancelled(consumer) if matches!(context.park, Some(Park::Reply(..))) => {
+                    context.parting.push(consumer);
                 }
                 Item::Cancelled(consumer) => cancelled(context, channels, &consumer),
             }
@@ -79,6 +83,13 @@ pub(super) fn unsend(context: &mut Context, consumer: &Consumer, entries: Vec<En
             context.fx.resume.extend(credit.give_back(count));
         }
         context.finish(queue);
+    }
+}
+
+/// Tells the client of consumers whose end it was not told of while an answer was waiting.
+pub(super) fn part(context: &mut Context, channels: &mut HashMap<u16, Channel>) {
+    for consumer in std::mem::take(&mut context.parting) {
+        cancelled(context, channels, &consumer);
     }
 }
 

@@ -1,12 +1,13 @@
 //! From a frame to the channel and the class handler it belongs to, with the checks that come before any handler:
 //! channel state, the order of content frames, methods that make no sense here.
 
-use amq_protocol::protocol::{AMQPClass, access, basic, channel as channel_class, confirm, connection, tx};
+use amq_protocol::protocol::{AMQPClass, access, basic, channel as channel_class, confirm, connection};
 
 use super::assembly::{no_content_due, out_of_order};
-use super::channel::{Channel, Phase};
+use super::channel::{Channel, Mode, Phase};
 use super::context::{Context, Flow};
-use super::{Session, Stage, basic as basic_handlers, exchange, publish, queue};
+use super::gate::Gate;
+use super::{Session, Stage, basic as basic_handlers, exchange, publish, queue, tx as tx_handlers};
 use crate::wire::frame::{Frame, FrameKind, unexpected};
 use crate::wire::method::{self, Method};
 use crate::wire::refusal::{Radius, Refusal, ReplyCode};
@@ -219,7 +220,14 @@ fn on_class(context: &mut Context, channel: &mut Channel, class: AMQPClass) -> R
         AMQPClass::Queue(method) => queue::handle(context, channel, method)?,
         AMQPClass::Exchange(method) => exchange::handle(context, channel, method)?,
         AMQPClass::Confirm(confirm::AMQPMethod::Select(select)) => {
-            channel.gate.get_or_insert_default();
+            match channel.mode {
+                Mode::Plain => channel.mode = Mode::Confirm(Gate::default()),
+                Mode::Confirm(_) => {}
+                Mode::Tx(_) => {
+                    let text = "cannot switch from tx to confirm mode";
+                    return Err(Refusal::new(ReplyCode::PreconditionFailed, text));
+                }
+            }
             let ok = AMQPClass::Confirm(confirm::AMQPMethod::SelectOk(confirm::SelectOk {}));
             context.reply(0, select.nowait, channel.number, ok);
         }
@@ -240,12 +248,7 @@ fn on_class(context: &mut Context, channel: &mut Channel, class: AMQPClass) -> R
             let ok = AMQPClass::Access(access::AMQPMethod::RequestOk(access::RequestOk {}));
             context.send(channel.number, ok);
         }
-        AMQPClass::Tx(tx::AMQPMethod::Select(_)) => {
-            return Err(Refusal::new(ReplyCode::NotImplemented, "transactions are not supported yet"));
-        }
-        AMQPClass::Tx(tx::AMQPMethod::Commit(_) | tx::AMQPMethod::Rollback(_)) => {
-            return Err(Refusal::new(ReplyCode::PreconditionFailed, "channel is not transactional"));
-        }
+        AMQPClass::Tx(method) => tx_handlers::handle(context, channel, &method)?,
         _ => return Err(Refusal::new(ReplyCode::CommandInvalid, "unimplemented method")),
     }
     done

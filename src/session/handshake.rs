@@ -244,10 +244,12 @@ impl<S> Session<S> {
             park: None,
             fx: Effects::default(),
             cancelled: Vec::new(),
+            parting: Vec::new(),
             exclusive: Vec::new(),
             settled: Vec::new(),
             now: self.broker.clock.now(),
             pressing: 0,
+            transacted: 0,
         };
         let open_ok = connection::AMQPMethod::OpenOk(connection::OpenOk {});
         context.send(0, AMQPClass::Connection(open_ok));

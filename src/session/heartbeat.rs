@@ -1,7 +1,8 @@
 //! The session's timer: the handshake's end, heartbeats in both directions, the end of a close.
 //!
-//! With a heartbeat of T seconds agreed on, one is sent whenever nothing was written for T/2, and a client that was
-//! silent for more than 2 T is taken for dead. Any octet counts as a sign of life.
+//! With a heartbeat of T seconds agreed on, one is sent after nothing was written for T/2 to 3T/4, and a client that was
+//! silent for almost 3 T is taken for dead. Any octet counts as a sign of life. Some clients give a connection up after T
+//! without a sign, so a heartbeat must not come only just in time.
 
 use std::time::Duration;
 
@@ -11,18 +12,26 @@ use crate::wire::encode;
 /// How often an open session without heartbeats looks after its memory.
 const IDLE_TICK: Duration = Duration::from_secs(60);
 
-/// Ticks of T/2 without a sign of life after which a client is dead.
-const DEAD_AFTER: u32 = 5;
+/// Ticks a heartbeat interval T has.
+const TICKS: u64 = 4;
+
+/// Ticks without a word to the client after which it is sent a heartbeat: RabbitMQ sends one every T/2.
+const SPEAK_AFTER: u32 = 2;
+
+/// Ticks without a sign of life after which a client is dead: RabbitMQ gives it up after 3 T.
+const DEAD_AFTER: u32 = 11;
 
 /// Signs of life since the last tick.
 #[derive(Debug, Default)]
 pub(super) struct Beats {
     heard: bool,
     said: bool,
-    /// The next thing written is a heartbeat, which does not count as said: RabbitMQ sends one every T/2.
+    /// The next thing written is a heartbeat, which does not count as said, so that the next one comes T/2 later.
     beating: bool,
     /// Ticks since anything was heard.
     quiet: u32,
+    /// Ticks since anything was said.
+    mute: u32,
 }
 
 impl Beats {
@@ -39,7 +48,7 @@ impl<S> Session<S> {
     fn tick(&self) -> Duration {
         match self.tuned.heartbeat {
             0 => IDLE_TICK,
-            seconds => Duration::from_millis(u64::from(seconds) * 500),
+            seconds => Duration::from_millis(u64::from(seconds) * 1000 / TICKS),
         }
     }
 
@@ -66,6 +75,7 @@ impl<S> Session<S> {
         let Some(context) = &mut self.context else { return };
         self.beats.quiet = if std::mem::take(&mut self.beats.heard) { 0 } else { self.beats.quiet + 1 };
         let said = std::mem::take(&mut self.beats.said);
+        self.beats.mute = if said { 0 } else { self.beats.mute + 1 };
         if !said {
             context.output.relax();
             context.publisher.relax();
@@ -82,9 +92,10 @@ impl<S> Session<S> {
         if listening && self.beats.quiet >= DEAD_AFTER {
             tracing::warn!(connection = self.name(), "missed heartbeats from client");
             self.end();
-        } else if !said {
+        } else if self.beats.mute >= SPEAK_AFTER {
             encode::heartbeat(context.output.buffer());
             self.beats.beating = true;
+            self.beats.mute = 0;
         }
     }
 }

@@ -27,6 +27,7 @@ mod publish;
 mod queue;
 mod runs;
 mod transport;
+mod tx;
 mod unacked;
 mod write;
 
@@ -354,6 +355,7 @@ impl<S> Session<S> {
             match context.park.take() {
                 Some(Park::Reply(epoch, octets)) if epoch <= committed => {
                     context.output.buffer().extend_from_slice(&octets);
+                    deliver::part(context, &mut self.channels);
                 }
                 Some(Park::Load) | None => {}
                 park => context.park = park,
@@ -395,7 +397,7 @@ impl<S> Session<S> {
         let Some(context) = &mut self.context else { return };
         let (channels, gated) = (&mut self.channels, &mut self.gated);
         context.publisher.take_confirms(|number, refused, epoch| {
-            if let Some(gate) = channels.get_mut(&number).and_then(|channel| channel.gate.as_mut()) {
+            if let Some(gate) = channels.get_mut(&number).and_then(|channel| channel.mode.gate_mut()) {
                 refused.iter().filter(|(channel, _)| *channel == number).for_each(|(_, tag)| gate.refuse(*tag));
                 gate.seal(epoch);
                 if !gated.contains(&number) {
@@ -405,7 +407,7 @@ impl<S> Session<S> {
         });
         let committed = self.broker.watermark.get();
         gated.retain(|number| {
-            let Some(gate) = channels.get_mut(number).and_then(|channel| channel.gate.as_mut()) else { return false };
+            let Some(gate) = channels.get_mut(number).and_then(|channel| channel.mode.gate_mut()) else { return false };
             gate.release(committed, *number, context.output.buffer());
             gate.next().is_some()
         });
@@ -413,7 +415,7 @@ impl<S> Session<S> {
 
     /// Hangs the bell up for the next commit that something here waits for.
     fn await_commit(&mut self) {
-        let gates = self.gated.iter().filter_map(|number| self.channels.get(number)?.gate.as_ref()?.next());
+        let gates = self.gated.iter().filter_map(|number| self.channels.get(number)?.mode.gate()?.next());
         let parked = match self.context.as_ref().and_then(|context| context.park.as_ref()) {
             Some(Park::Reply(epoch, _)) => Some(*epoch),
             _ => None,

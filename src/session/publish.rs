@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::assembly::{Assembly, Content, PUBLISH, no_content_due, out_of_order, unexpected};
-use super::channel::Channel;
+use super::channel::{Channel, Mode};
 use super::context::Context;
 use super::properties;
 use crate::broker::{NoRoute, Replies, Route};
@@ -106,8 +106,11 @@ fn complete(context: &mut Context, channel: &mut Channel) -> Result<(), Refusal>
         return Err(refusal);
     }
     let unroutable = route.queues.is_empty() && assembly.mandatory && !to_reply(&message);
+    if let Mode::Tx(tx) = &mut channel.mode {
+        return tx.publish(context, &route, message, unroutable).map_err(at);
+    }
     let returned = if unroutable { returned(channel.number, &message, context.frame_max) } else { Vec::new() };
-    let tag = if let Some(gate) = &mut channel.gate {
+    let tag = if let Some(gate) = channel.mode.gate_mut() {
         context.publisher.confirm(channel.number);
         gate.publish(returned)
     } else {
@@ -117,16 +120,14 @@ fn complete(context: &mut Context, channel: &mut Channel) -> Result<(), Refusal>
     if to_reply(&message) {
         // In order with what was published before.
         context.flush_publishes();
-        if let Ok(name) = std::str::from_utf8(message.routing_key()) {
-            context.broker.replies.deliver(name, message.clone());
-        }
+        reply(context, &message);
     }
     gather(context, channel.number, tag, &route, message);
     Ok(())
 }
 
 /// basic.return with its content.
-fn returned(channel: u16, message: &Message, frame_max: u32) -> Vec<u8> {
+pub(super) fn returned(channel: u16, message: &Message, frame_max: u32) -> Vec<u8> {
     let mut out = Vec::new();
     encode::basic_return(&mut out, channel, ReplyCode::NoRoute.code(), "NO_ROUTE", message.address());
     encode::content_header(&mut out, channel, u64::from(message.body_len()), message.properties());
@@ -134,8 +135,15 @@ fn returned(channel: u16, message: &Message, frame_max: u32) -> Vec<u8> {
     out
 }
 
-fn to_reply(message: &Message) -> bool {
+pub(super) fn to_reply(message: &Message) -> bool {
     message.exchange().is_empty() && Replies::is_reply(message.routing_key())
+}
+
+/// Delivers a message to the direct reply-to consumer it is for.
+pub(super) fn reply(context: &Context, message: &Message) {
+    if let Ok(name) = std::str::from_utf8(message.routing_key()) {
+        context.broker.replies.deliver(name, message.clone());
+    }
 }
 
 fn gather(context: &mut Context, channel: u16, tag: u64, route: &Route, message: Message) {

@@ -65,6 +65,36 @@ impl Unacked {
         true
     }
 
+    /// Adds the tags of what [`Unacked::take`] would take out, in order.
+    pub(super) fn tags(&self, tag: u64, multiple: bool, into: &mut Vec<u64>) {
+        if !multiple {
+            return into.push(tag);
+        }
+        let held = (self.base..).zip(&self.slots).filter(|(_, slot)| slot.is_some()).map(|(at, _)| at);
+        into.extend(held.take_while(|at| tag == 0 || *at <= tag));
+    }
+
+    /// Puts leases back under the tags they were taken from; `last` is the tag of the latest delivery.
+    pub(super) fn restore(&mut self, mut leases: Vec<(u64, Lease)>, last: u64) {
+        leases.sort_by_key(|(tag, _)| *tag);
+        if self.slots.is_empty() {
+            self.base = last + 1;
+        }
+        self.held += leases.len();
+        // The last first, so that those before the first slot extend the ring one by one.
+        for (tag, lease) in leases.into_iter().rev() {
+            while self.base > tag {
+                self.slots.push_front(None);
+                self.base -= 1;
+            }
+            let slot = usize::try_from(tag - self.base).ok().and_then(|at| self.slots.get_mut(at));
+            debug_assert!(matches!(slot, Some(None)), "the place is free");
+            if let Some(slot) = slot {
+                *slot = Some(lease);
+            }
+        }
+    }
+
     /// Takes out everything, in order.
     pub(super) fn take_all(&mut self, into: &mut Vec<Lease>) {
         self.base += self.slots.len() as u64;

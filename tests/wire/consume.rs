@@ -5,6 +5,7 @@ use leveret::wire::table::Value;
 use crate::client::Cut;
 use crate::frames::{
     Properties, channel_close_ok, channel_goodbye, channel_open, channel_open_ok, publish, queue_delete,
+    queue_delete_ok,
 };
 use crate::frames::{
     ack, argument, cancel, cancel_ok, consume, consume_ok, deliver, get, get_empty, get_ok, nack, none,
@@ -194,13 +195,27 @@ async fn the_end_of_a_queue_cancels_its_consumers() {
         .with_queue("q")
         .ask(consume(1, "q", "c", "", &none()), consume_ok(1, "c"))
         .client(1)
-        .ask(queue_delete(1, "q", ""), crate::frames::queue_delete_ok(1, 0))
+        .ask(queue_delete(1, "q", ""), queue_delete_ok(1, 0))
         .client(0)
         .expect(cancel(1, "c", "nowait"))
         .send(cancel_ok(1, "c"))
         .ask(flow(1, true), flow_ok(1))
         .with_queue("q")
         .ask(consume(1, "q", "c", "", &none()), consume_ok(1, "c"))
+        .close()
+        .play(Cut::Everywhere)
+        .await;
+}
+
+#[tokio::test]
+async fn a_delete_is_answered_before_its_own_consumer_is_cancelled() {
+    // Of a durable queue, so that the answer waits for its commit.
+    let declare = queue_declare(1, "q", "durable", &none());
+    Script::open()
+        .ask(declare, queue_declare_ok(1, "q", 0, 0))
+        .ask(consume(1, "q", "c", "", &none()), consume_ok(1, "c"))
+        .ask(queue_delete(1, "q", ""), [queue_delete_ok(1, 0), cancel(1, "c", "nowait")].concat())
+        .ask(flow(1, true), flow_ok(1))
         .close()
         .play(Cut::Everywhere)
         .await;

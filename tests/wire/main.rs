@@ -22,3 +22,4 @@ mod refused;
 mod reply_to;
 mod script;
 mod slow_reader;
+mod tx;

@@ -1,6 +1,6 @@
-//! Classes basic and confirm.
+//! Classes basic, confirm and tx.
 
-use amq_protocol::protocol::{AMQPClass, basic, confirm};
+use amq_protocol::protocol::{AMQPClass, basic, confirm, tx};
 use leveret::wire::table::Table;
 
 use super::{flags, frame, method, raw_method};
@@ -165,4 +165,32 @@ pub(crate) fn confirm_select(channel: u16) -> Vec<u8> {
 
 pub(crate) fn confirm_select_ok(channel: u16) -> Vec<u8> {
     method(channel, AMQPClass::Confirm(confirm::AMQPMethod::SelectOk(confirm::SelectOk {})))
+}
+
+fn on_tx(channel: u16, class: tx::AMQPMethod) -> Vec<u8> {
+    method(channel, AMQPClass::Tx(class))
+}
+
+pub(crate) fn tx_select(channel: u16) -> Vec<u8> {
+    on_tx(channel, tx::AMQPMethod::Select(tx::Select {}))
+}
+
+pub(crate) fn tx_select_ok(channel: u16) -> Vec<u8> {
+    on_tx(channel, tx::AMQPMethod::SelectOk(tx::SelectOk {}))
+}
+
+pub(crate) fn tx_commit(channel: u16) -> Vec<u8> {
+    on_tx(channel, tx::AMQPMethod::Commit(tx::Commit {}))
+}
+
+pub(crate) fn tx_commit_ok(channel: u16) -> Vec<u8> {
+    on_tx(channel, tx::AMQPMethod::CommitOk(tx::CommitOk {}))
+}
+
+pub(crate) fn tx_rollback(channel: u16) -> Vec<u8> {
+    on_tx(channel, tx::AMQPMethod::Rollback(tx::Rollback {}))
+}
+
+pub(crate) fn tx_rollback_ok(channel: u16) -> Vec<u8> {
+    on_tx(channel, tx::AMQPMethod::RollbackOk(tx::RollbackOk {}))
 }
