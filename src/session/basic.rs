@@ -7,7 +7,7 @@ use super::context::{Cancelled, Context, Flow, Park};
 use super::names::queue_meant;
 use super::tx;
 use crate::broker::{REPLY_TO, print_queue};
-use crate::queue::{Got, Kind, Lease, Queue, Subscribed, Subscription, Verdict};
+use crate::queue::{Got, Kind, Lease, Options, Queue, Subscribed, Subscription, Verdict};
 use crate::wire::encode;
 use crate::wire::refusal::{Refusal, ReplyCode};
 use crate::wire::short::short_string;
@@ -45,7 +45,7 @@ pub(super) fn handle(context: &mut Context, channel: &mut Channel, method: basic
 
 /// The prefetch size, which amq-protocol skips, is checked where the octets are: see [`super::dispatch`].
 fn qos(context: &mut Context, channel: &mut Channel, ask: &basic::Qos) {
-    if ask.global {
+    if ask.global && context.broker.config.profile().channel_prefetch {
         let outstanding = channel.outstanding();
         let credit = channel.credit.get_or_insert_default();
         for consumer in credit.set_limit(ask.prefetch_count, outstanding) {
@@ -67,7 +67,9 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
         ask.consumer_tag.to_string()
     };
     let octets: Box<[u8]> = tag.as_bytes().into();
-    if channel.consumers.contains_key(&octets) || channel.reply.as_ref().is_some_and(|(_, c)| c.tag == octets) {
+    let replies = ask.queue.as_str() == REPLY_TO;
+    let reply = channel.reply.as_ref().filter(|_| !replies);
+    if channel.consumers.contains_key(&octets) || reply.is_some_and(|(_, c)| c.tag == octets) {
         return Err(Refusal::new(ReplyCode::NotAllowed, format!("attempt to reuse consumer tag '{tag}'")));
     }
     let mut subscription = Subscription {
@@ -81,12 +83,12 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
     };
     let consume_ok = basic::ConsumeOk { consumer_tag: short_string(&tag) };
     let consume_ok = AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(consume_ok));
-    if ask.queue.as_str() == REPLY_TO {
-        if !ask.no_ack {
-            return Err(Refusal::new(ReplyCode::PreconditionFailed, "reply consumer cannot acknowledge"));
-        }
+    if replies {
         if channel.reply.is_some() {
             return Err(Refusal::new(ReplyCode::PreconditionFailed, "reply consumer already set"));
+        }
+        if !ask.no_ack {
+            return Err(Refusal::new(ReplyCode::PreconditionFailed, "reply consumer cannot acknowledge"));
         }
         let consumer = subscription.connect(context.outbox.clone(), None, None);
         channel.reply = Some((context.broker.replies.register(consumer.clone()), consumer));
@@ -97,7 +99,7 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
     let queue = context.vhost.usable_queue(&name, context.id())?;
     let arguments = Table::from(&ask.arguments);
     let printed = print_queue(&name, &context.vhost.name);
-    check_arguments(&arguments, queue.definition().options.kind, &printed)?;
+    check_arguments(&arguments, &queue.definition().options, &printed)?;
     subscription.priority = priority(&arguments, &printed)?;
     let credit = channel.credit.get_or_insert_default().clone();
     let consumer = subscription.connect(context.outbox.clone(), Some(queue.clone()), Some(credit));
@@ -124,11 +126,10 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
 }
 
 /// Refuses the arguments that RabbitMQ knows for other types of queue; of those it does not know it takes any.
-fn check_arguments(arguments: &Table, kind: Kind, queue: &str) -> Result<(), Refusal> {
-    let (kind, unsupported) = match kind {
-        Kind::Classic => ("classic", &TYPED_ARGUMENTS[..]),
-        Kind::Quorum => ("quorum", STREAM_ARGUMENTS),
-    };
+fn check_arguments(arguments: &Table, options: &Options, queue: &str) -> Result<(), Refusal> {
+    let kind = options.kind.as_str();
+    let timed = options.profile.timeout_arguments_of_quorum && options.kind == Kind::Classic;
+    let unsupported = if timed { &TYPED_ARGUMENTS[..] } else { STREAM_ARGUMENTS };
     match unsupported.iter().find(|key| arguments.get(key).is_some()) {
         None => Ok(()),
         Some(key) => {

@@ -72,7 +72,7 @@ async fn arguments_of_consume() {
         .after(|script| script.with_queue("q"))
         .channel_then(406, text, CONSUME, |script| script.holds("q", 0, 0))
         .await;
-    for key in ["x-consumer-timeout", "x-stream-offset", "x-stream-filter", "x-stream-match-unfiltered"] {
+    for key in ["x-stream-offset", "x-stream-filter", "x-stream-match-unfiltered"] {
         let text = format!(
             "PRECONDITION_FAILED - invalid arg '{key}' for queue 'q' in vhost '/' of queue type rabbit_classic_queue"
         );
