@@ -53,7 +53,9 @@ impl VirtualHost {
             return topology.exchanges.get(&*ask.name).map(|e| e.created).ok_or_else(|| self.no_exchange(&ask.name));
         }
         let Some(kind) = Kind::parse(&ask.kind) else {
-            return Err(precondition(format!("unknown exchange type '{}'", ask.kind)));
+            // RabbitMQ tells words it has heard of in any context from those it has not; of these, only the empty one.
+            let known = if ask.kind.is_empty() { "invalid" } else { "unknown" };
+            return Err(precondition(format!("{known} exchange type '{}'", ask.kind)));
         };
         if ask.name.is_empty() {
             return Err(on_default_exchange());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::binding::Destination;
+use super::binding::{Destination, Identity};
 use super::topology::Removed;
 use super::vhost::{VirtualHost, on_default_exchange, precondition, print_queue};
 use super::{Broker, definitions};
@@ -52,6 +52,9 @@ fn print_value(value: &Value) -> String {
         (Some(text), _, _) => text.to_owned(),
         (_, Some(n), _) => n.to_string(),
         (_, _, Value::Bool(b)) => b.to_string(),
+        // As Erlang prints them: never without a fraction.
+        (_, _, Value::F64(n)) => format!("{n:?}"),
+        (_, _, Value::F32(n)) => format!("{:?}", f64::from(*n)),
         (_, _, other) => other.type_name().to_owned(),
     }
 }
@@ -84,6 +87,11 @@ impl VirtualHost {
             let (messages, consumers) = queue.declared_again(now, fx);
             return Ok(Declared { messages, consumers, epoch: queue.created(), queue });
         }
+        if broker.config.profile().stores_queue_type
+            && ask.arguments.get(QUEUE_TYPE).and_then(Value::as_str) == Some("")
+        {
+            ask.arguments.remove(QUEUE_TYPE);
+        }
         let generated = ask.name.is_empty();
         if generated {
             if matches!(ask.arguments.get(QUEUE_TYPE).and_then(Value::as_str), Some("quorum")) {
@@ -114,7 +122,7 @@ impl VirtualHost {
                 BadArgument::Deprecated { .. } => ReplyCode::InternalError,
                 _ => ReplyCode::PreconditionFailed,
             };
-            Refusal::new(code, bad.explain(&resource))
+            Refusal::new(code, bad.explain(&resource)).at(50, 10)
         })?;
         if options.kind == Kind::Quorum {
             quorum_takes(&ask, &resource)?;
@@ -178,7 +186,9 @@ impl VirtualHost {
         if exchange.is_empty() {
             return Err(on_default_exchange());
         }
-        if let Some(queue) = self.queue(queue) {
+        let bound = Identity::new(exchange, Destination::Queue(queue.into()), routing_key, arguments);
+        // Whose queue it is matters only if there is something to unbind.
+        if let Some(queue) = self.queue(queue).filter(|_| self.topology.read().is_bound(&bound)) {
             self.check_owner(&queue, connection)?;
         }
         Ok(self.unbind(broker, exchange, Destination::Queue(queue.into()), routing_key, arguments))
@@ -295,6 +305,6 @@ fn equivalent(queue: &Queue, ask: &QueueDeclare, durable: bool, resource: &str) 
             }
         }
     }
-    let compared = options::compared(current.options.kind);
-    compared.iter().try_for_each(|key| same_argument(key, &received, &stored, resource))
+    let compared = options::compared(current.options.kind, current.options.profile);
+    compared.into_iter().try_for_each(|key| same_argument(key, &received, &stored, resource))
 }

@@ -30,12 +30,14 @@ pub(super) fn recover(broker: &Broker, kept: &Recovered) -> Result<(), StartErro
         tracing::error!("store: {line}");
     }
     let mut vhosts: Vec<Arc<VirtualHost>> = Vec::new();
+    let vhost =
+        |record: VhostRecord| Arc::new(VirtualHost::new(record.id, record.name.into(), broker.config.profile()));
     let mut users = Vec::new();
     let mut orphans: Vec<QueueId> = kept.queues.keys().copied().collect();
     for (key, value) in &kept.definitions {
         // Keys sort by kind: virtual hosts come before what is in them, bindings after both their ends.
         match definitions::parse(key, value)? {
-            Record::Vhost(record) => vhosts.push(Arc::new(VirtualHost::new(record.id, record.name.into()))),
+            Record::Vhost(record) => vhosts.push(vhost(record)),
             Record::User(user) => users.push(user),
             Record::Exchange(vhost, record) => exchange(find(&vhosts, vhost, key)?, record),
             Record::Queue(vhost, record) => {
@@ -49,7 +51,7 @@ pub(super) fn recover(broker: &Broker, kept: &Recovered) -> Result<(), StartErro
     if vhosts.is_empty() {
         let record = VhostRecord { id: 1, name: "/".to_owned() };
         changes.push(definitions::put_vhost(&record));
-        vhosts.push(Arc::new(VirtualHost::new(record.id, record.name.into())));
+        vhosts.push(vhost(record));
     }
     if users.is_empty() {
         changes.extend(broker.users.list().iter().map(|user| definitions::put_user(user)));

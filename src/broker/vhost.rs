@@ -11,6 +11,7 @@ use super::binding::{Destination, Identity};
 use super::exchange::{Index, Kind};
 use super::topology::{Exchange, Removed, Topology};
 use super::{Broker, definitions};
+use crate::config::Profile;
 use crate::queue::Queue;
 use crate::store::{Define, Epoch};
 use crate::sync::{Rank, ReadGuard, RwLock};
@@ -40,6 +41,12 @@ const BUILT_IN: [(&str, Kind, bool); 7] = [
     ("amq.rabbitmq.trace", Kind::Topic, true),
 ];
 
+/// The exchange that RabbitMQ publishes its log to, in the default virtual host. Nothing is published to it here.
+const LOG: (&str, Kind, bool) = ("amq.rabbitmq.log", Kind::Topic, true);
+
+/// The virtual host that every broker has.
+const DEFAULT: &str = "/";
+
 /// The name by which texts call a queue.
 pub fn print_queue(name: &str, vhost: &str) -> String {
     format!("queue '{name}' in vhost '{vhost}'")
@@ -59,9 +66,10 @@ pub(super) fn precondition(text: impl Into<String>) -> Refusal {
 }
 
 impl VirtualHost {
-    pub(super) fn new(id: u32, name: Arc<str>) -> Self {
+    pub(super) fn new(id: u32, name: Arc<str>, profile: &Profile) -> Self {
         let mut topology = Topology::default();
-        for (name, kind, internal) in BUILT_IN {
+        let log = Some(LOG).filter(|_| profile.log_exchange && *name == *DEFAULT);
+        for (name, kind, internal) in BUILT_IN.into_iter().chain(log) {
             let name: Arc<str> = name.into();
             let exchange = Exchange {
                 name: name.clone(),
@@ -157,7 +165,7 @@ impl VirtualHost {
                 to.durable
             }
         };
-        exchange.index.check(routing_key, &arguments).map_err(precondition)?;
+        exchange.index.check(routing_key, &arguments, broker.config.profile()).map_err(precondition)?;
         let identity = Identity::new(source, destination, routing_key, &arguments);
         if let Some(binding) = topology.bind(identity, arguments) {
             self.changed();

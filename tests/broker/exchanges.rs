@@ -6,8 +6,11 @@ use lapin::options::{
     QueueDeleteOptions,
 };
 
+use leveret::config::Compatibility;
+use leveret::server::Builder;
+
 use crate::client::{closed, int, none, plain, refusal, table, text};
-use crate::server::scenario;
+use crate::server::{Broker, in_time, scenario};
 
 #[test]
 fn direct_routes_by_equal_keys_to_every_queue_once() {
@@ -74,14 +77,18 @@ fn topic_matches_words() {
 }
 
 #[test]
-fn a_topic_key_with_three_hashes_is_refused() {
-    scenario(async |_, client| {
+fn a_topic_key_with_three_hashes_is_refused_by_4_3() {
+    in_time(async {
+        let broker = Broker::start(Builder::in_memory().configure(|c| c.compatibility = Compatibility::V4_3));
+        let client = broker.client().await;
         client.queue("q", none()).await;
         let channel = client.channel().await;
         let options = QueueBindOptions::default();
         let bound = channel.queue_bind("q".into(), "amq.topic".into(), "#.a.#.b.#".into(), options, none()).await;
         let text = "PRECONDITION_FAILED - Topic binding key '#.a.#.b.#' uses 3 '#' wildcards, at most 2 are allowed";
         assert_eq!(refusal(bound), closed(406, text));
+        drop((channel, client));
+        broker.stop().await;
     });
 }
 

@@ -11,6 +11,7 @@ mod topic;
 use std::sync::Arc;
 
 use super::binding::Binding;
+use crate::config::Profile;
 use crate::wire::table::{RawTable, Table};
 
 /// The type of an exchange.
@@ -64,10 +65,10 @@ impl Index {
     }
 
     /// What RabbitMQ says of a binding it refuses; checked before the binding is made.
-    pub(super) fn check(&self, routing_key: &str, arguments: &Table) -> Result<(), String> {
+    pub(super) fn check(&self, routing_key: &str, arguments: &Table, profile: &Profile) -> Result<(), String> {
         match self {
             Self::Headers(_) => headers::check(arguments),
-            Self::Topic(_) => topic::check(routing_key),
+            Self::Topic(_) => topic::check(routing_key, profile),
             Self::Direct(_) | Self::Fanout(_) => Ok(()),
         }
     }

@@ -9,9 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::broker::binding::Binding;
-
-/// Most `#` words in one binding key, as RabbitMQ 4.3.5 has it.
-const MAX_HASHES: usize = 2;
+use crate::config::Profile;
 
 type NodeId = usize;
 
@@ -64,10 +62,11 @@ fn words(key: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Refuses what RabbitMQ refuses.
-pub(super) fn check(key: &str) -> Result<(), String> {
+pub(super) fn check(key: &str, profile: &Profile) -> Result<(), String> {
+    let Some(most) = profile.topic_wildcards_max else { return Ok(()) };
     let hashes = words(key.as_bytes()).filter(|w| *w == b"#").count();
-    if hashes > MAX_HASHES {
-        return Err(format!("Topic binding key '{key}' uses {hashes} '#' wildcards, at most {MAX_HASHES} are allowed"));
+    if hashes > most {
+        return Err(format!("Topic binding key '{key}' uses {hashes} '#' wildcards, at most {most} are allowed"));
     }
     Ok(())
 }
@@ -172,6 +171,7 @@ impl Topic {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Compatibility;
     use proptest::prelude::*;
 
     fn index(keys: &[String]) -> (Topic, Vec<Arc<Binding>>) {
@@ -211,9 +211,10 @@ mod tests {
 
     #[test]
     fn three_hashes_are_refused_in_rabbitmqs_words() {
-        assert!(check("#.a.#").is_ok());
+        let (latest, lenient) = (Compatibility::V4_3.profile(), Compatibility::Lenient.profile());
+        assert!(check("#.a.#", latest).is_ok() && check("#.a.#.b.#", lenient).is_ok());
         assert_eq!(
-            check("#.a.#.b.#").unwrap_err(),
+            check("#.a.#.b.#", latest).unwrap_err(),
             "Topic binding key '#.a.#.b.#' uses 3 '#' wildcards, at most 2 are allowed"
         );
     }
