@@ -233,8 +233,7 @@ impl Client {
                 let (method, text) = codec::decode(payload).expect("a method that the grammar knows");
                 let line = Line { channel, name: method.name.to_owned(), text };
                 if method.has_content() {
-                    let partial =
-                        Partial { line, size: 0, properties: String::new(), body: Vec::new(), frames: 0 };
+                    let partial = Partial { line, size: 0, properties: String::new(), body: Vec::new(), frames: 0 };
                     assert!(self.partial.insert(channel, partial).is_none(), "a method within a message");
                 } else {
                     self.on_method(line, names);

@@ -175,11 +175,7 @@ pub(crate) fn decode_header(payload: &[u8]) -> Option<(usize, String)> {
 
 /// A body received, and in how many frames if they were several.
 pub(crate) fn show_body(body: &[u8], frames: usize) -> String {
-    let text = if body.len() > 64 {
-        format!("{}... {} octets", quoted(&body[..16]), body.len())
-    } else {
-        quoted(body)
-    };
+    let text = if body.len() > 64 { format!("{}... {} octets", quoted(&body[..16]), body.len()) } else { quoted(body) };
     if frames > 1 { format!("{text} in {frames} frames") } else { text }
 }
 

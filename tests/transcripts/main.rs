@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 const RECORDED: [&str; 2] = ["3.10", "4.3"];
 
 /// Conversations played at once with Leveret.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 16;
 
 /// A conversation, the file it stands in, and the only version it is meant for, if there is one.
 #[derive(Clone, Debug)]
@@ -44,16 +44,21 @@ impl Conversation {
     }
 }
 
+/// `NAME [only VERSION]`.
+fn split_only(heading: &str) -> (String, Option<String>) {
+    match heading.strip_suffix(']').and_then(|heading| heading.split_once(" [only ")) {
+        Some((name, only)) => (name.to_owned(), Some(only.to_owned())),
+        None => (heading.to_owned(), None),
+    }
+}
+
 /// All conversations, or those whose name contains `LEVERET_TRANSCRIPTS_ONLY`.
 fn conversations() -> Vec<Conversation> {
     let part = std::env::var("LEVERET_TRANSCRIPTS_ONLY").unwrap_or_default();
     let mut found = Vec::new();
     for (file, sections) in files::read_folder("conversations") {
         for Section { name, lines } in sections {
-            let (name, only) = match name.split_once(" only ") {
-                Some((name, only)) => (name.to_owned(), Some(only.to_owned())),
-                None => (name, None),
-            };
+            let (name, only) = split_only(&name);
             if name.contains(&part) {
                 found.push(Conversation { file: file.clone(), name, only, lines });
             }
@@ -195,7 +200,7 @@ fn record() {
     let old = recorded(&version);
     let mut order: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (file, sections) in files::read_folder("conversations") {
-        let names = sections.into_iter().map(|s| s.name.split(" only ").next().unwrap_or_default().to_owned());
+        let names = sections.into_iter().map(|section| split_only(&section.name).0);
         order.insert(file, names.collect());
     }
     let mut failures = Vec::new();

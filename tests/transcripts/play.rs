@@ -164,8 +164,23 @@ impl Player {
         match words[0].as_str() {
             "channel.close" => self.await_method(id, "channel.close-ok", 1),
             "connection.close" => self.await_method(id, "connection.close-ok", 1),
+            // Queues answer these themselves, or nothing else may be said meanwhile.
+            name @ ("basic.consume" | "basic.cancel" | "tx.commit") if !words.iter().any(|word| word == "nowait") => {
+                let answer = format!("{name}-ok");
+                self.hear_until(id, channel, &answer);
+                self.settle(id, channel);
+            }
             _ => self.settle(id, channel),
         }
+    }
+
+    /// Reads until this answer has come, or none will.
+    fn hear_until(&mut self, id: char, channel: u16, answer: &str) {
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        while client.open.contains(&channel)
+            && !client.held.iter().any(|line| line.channel == channel && line.name == answer)
+            && client.hear(&mut self.names) == Heard::Something
+        {}
     }
 
     /// Waits until what was sent has been dealt with, and prints the answers.

@@ -182,7 +182,9 @@ impl<'a> Reader<'a> {
 
 /// A string as it is printed: bare if it is a simple word, else in quotes.
 pub(crate) fn show(octets: &[u8]) -> String {
-    let simple = |octet: &u8| octet.is_ascii_alphanumeric() || b".-_/#*".contains(octet);
+    // The names of direct reply-to consumers hold all of base64, and are bare like all others.
+    let more: &[u8] = if octets.starts_with(b"amq.rabbitmq.reply-to.") { b"+=" } else { b"" };
+    let simple = |octet: &u8| octet.is_ascii_alphanumeric() || b".-_/#*".contains(octet) || more.contains(octet);
     if !octets.is_empty() && octets.len() < SHOWN && octets.iter().all(simple) {
         return String::from_utf8_lossy(octets).into_owned();
     }
