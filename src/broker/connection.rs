@@ -1,11 +1,12 @@
 //! What the rest of the broker may know of a client: facts, and a way to end it.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use dashmap::DashMap;
 
+use super::VirtualHost;
 use crate::sync::{Bell, Mutex, Rank};
 use crate::wire::refusal::{Refusal, ReplyCode};
 
@@ -21,6 +22,7 @@ pub struct Connection {
     pub name: String,
     /// Where the client is.
     pub peer: SocketAddr,
+    vhost: OnceLock<Arc<VirtualHost>>,
     bell: Arc<Bell>,
     kick: Mutex<Option<Refusal>>,
 }
@@ -28,7 +30,24 @@ pub struct Connection {
 impl Connection {
     /// Facts of a new connection; `bell` wakes its session.
     pub fn new(id: ConnectionId, peer: SocketAddr, local: SocketAddr, bell: Arc<Bell>) -> Self {
-        Self { id, name: format!("{peer} -> {local}"), peer, bell, kick: Mutex::new(Rank::Leaf, None) }
+        Self {
+            id,
+            name: format!("{peer} -> {local}"),
+            peer,
+            vhost: OnceLock::new(),
+            bell,
+            kick: Mutex::new(Rank::Leaf, None),
+        }
+    }
+
+    /// Notes the virtual host it has opened, once.
+    pub fn enter(&self, vhost: Arc<VirtualHost>) {
+        let _ = self.vhost.set(vhost);
+    }
+
+    /// The virtual host it is in, once it is open.
+    pub fn vhost(&self) -> Option<&Arc<VirtualHost>> {
+        self.vhost.get()
     }
 
     /// Asks the session to close the connection with this refusal.
@@ -82,6 +101,12 @@ impl Connections {
     /// Number of connections.
     pub fn len(&self) -> usize {
         self.listed.len()
+    }
+
+    /// The connections in a virtual host.
+    pub fn in_vhost(&self, vhost: &Arc<VirtualHost>) -> Vec<Arc<Connection>> {
+        let inside = |c: &Arc<Connection>| c.vhost().is_some_and(|entered| Arc::ptr_eq(entered, vhost));
+        self.listed.iter().map(|entry| entry.value().clone()).filter(inside).collect()
     }
 
     /// Whether there are none.

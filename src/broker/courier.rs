@@ -4,21 +4,55 @@
 //! pushes, and only then settles the source. A durable source is settled after the watermark has reached the epochs of
 //! the targets' puts: a crash in between duplicates, never loses. Letters that die again join the end of the list, so a
 //! cycle is a loop here, not recursion.
+//!
+//! Where a queue's strategy is at-least-once, a letter that finds no queue, or is refused by one, is parked: it is tried
+//! again when the topology has changed, and after a while in any case, with those of its targets that have not taken it.
+//! An orderly stop returns it to its queue.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::{Broker, VirtualHost};
+use crate::clock::Millis;
 use crate::message::{Message, death};
-use crate::queue::{DeadLetter, Effects, Entry, Push, Queue, Reason};
-use crate::store::Epoch;
+use crate::queue::{DeadLetter, Effects, Entry, Push, Queue, Reason, State};
+use crate::store::{Epoch, QueueId};
 use crate::sync::{Bell, Mutex, Rank};
 
 /// Letters carried before other tasks get their turn.
 const BUDGET: usize = 256;
 
+/// How long a parked letter waits, if nothing changes, before it is tried again; RabbitMQ's interval.
+const RETRY: Millis = 180_000;
+
+/// How often the topology is looked at while letters are parked.
+const LOOK_MILLIS: Millis = 1_000;
+
 type Letter = (Arc<Queue>, DeadLetter);
+
+/// A letter that has not reached all of its targets.
+#[derive(Debug)]
+struct Parked {
+    queue: Arc<Queue>,
+    letter: DeadLetter,
+    trip: Trip,
+    /// Version of the topology under which it was tried.
+    version: u64,
+    retry_at: Millis,
+}
+
+/// How far a letter has come.
+#[derive(Debug, Default)]
+struct Trip {
+    /// Targets that have taken it.
+    arrived: Vec<QueueId>,
+    /// The epoch that makes that durable.
+    epoch: Epoch,
+    /// Nothing is left to be tried.
+    complete: bool,
+}
 
 /// The list of letters.
 #[derive(Debug)]
@@ -42,6 +76,11 @@ impl Courier {
         self.bell.ring();
     }
 
+    /// Drops letters from these queues, which are deleted.
+    pub(super) fn forget(&self, from: impl Fn(&Queue) -> bool) {
+        self.inbox.lock().retain(|(queue, _)| !from(queue));
+    }
+
     /// Asks the courier to end once every letter there is has arrived and is settled.
     pub(super) fn end(&self) {
         self.ending.store(true, Ordering::Release);
@@ -54,7 +93,8 @@ type Waiting = VecDeque<(Epoch, Arc<Queue>, Entry)>;
 
 /// Carries letters until asked to end.
 pub(super) async fn run(broker: Arc<Broker>) {
-    let mut waiting = Waiting::new();
+    let (mut waiting, mut parked) = (Waiting::new(), Vec::new());
+    let mut look_at = 0;
     loop {
         let ending = broker.courier.ending.load(Ordering::Acquire);
         let letters: Vec<Letter> = {
@@ -64,11 +104,22 @@ pub(super) async fn run(broker: Arc<Broker>) {
         };
         let idle = letters.is_empty();
         for (queue, letter) in letters {
-            let epoch = carry(&broker, &queue, &letter);
-            waiting.push_back((epoch, queue, letter.entry));
+            send_on(&broker, queue, letter, Trip::default(), &mut waiting, &mut parked);
+        }
+        if ending {
+            for Parked { queue, letter, .. } in parked.drain(..) {
+                queue.take_back_letter(letter.entry);
+            }
+        }
+        // Looking costs something for each of them, so it is done now and then.
+        let now = broker.clock.now();
+        let mut more = false;
+        if now >= look_at && !parked.is_empty() {
+            more = try_again(&broker, &mut waiting, &mut parked);
+            look_at = if more { now } else { now.saturating_add(LOOK_MILLIS) };
         }
         settle_committed(&broker, &mut waiting);
-        if !idle {
+        if !idle || more {
             tokio::task::yield_now().await;
             continue;
         }
@@ -80,8 +131,55 @@ pub(super) async fn run(broker: Arc<Broker>) {
         {
             continue;
         }
-        broker.courier.bell.rung().await;
+        if parked.is_empty() {
+            broker.courier.bell.rung().await;
+        } else {
+            let _ = tokio::time::timeout(Duration::from_millis(LOOK_MILLIS), broker.courier.bell.rung()).await;
+        }
     }
+}
+
+/// Carries a letter, then lets its source wait for the commit, or parks it.
+fn send_on(
+    broker: &Broker,
+    queue: Arc<Queue>,
+    letter: DeadLetter,
+    trip: Trip,
+    waiting: &mut Waiting,
+    parked: &mut Vec<Parked>,
+) {
+    // Read before the route is: a change in between is not missed.
+    let version = version(broker, &queue);
+    let trip = carry(broker, &queue, &letter, trip);
+    if trip.complete || !queue.definition().options.at_least_once() {
+        waiting.push_back((trip.epoch, queue, letter.entry));
+    } else {
+        let retry_at = broker.clock.now().saturating_add(RETRY);
+        parked.push(Parked { queue, letter, trip, version, retry_at });
+    }
+}
+
+fn version(broker: &Broker, queue: &Queue) -> u64 {
+    broker.vhost(&queue.definition().vhost).map_or(0, |vhost| vhost.version())
+}
+
+/// Carries parked letters whose time has come, a few at a time; `true` if there may be more. Those of a queue that is
+/// deleted go with it.
+fn try_again(broker: &Broker, waiting: &mut Waiting, parked: &mut Vec<Parked>) -> bool {
+    let now = broker.clock.now();
+    let due = |letter: &mut Parked| {
+        letter.retry_at <= now
+            || letter.version != version(broker, &letter.queue)
+            || letter.queue.inspect(State::is_deleted)
+    };
+    let due: Vec<Parked> = parked.extract_if(.., due).take(BUDGET).collect();
+    let more = due.len() == BUDGET;
+    for Parked { queue, letter, trip, .. } in due {
+        if !queue.inspect(State::is_deleted) {
+            send_on(broker, queue, letter, trip, waiting, parked);
+        }
+    }
+    more
 }
 
 fn settle_committed(broker: &Broker, waiting: &mut Waiting) {
@@ -93,12 +191,12 @@ fn settle_committed(broker: &Broker, waiting: &mut Waiting) {
     }
 }
 
-/// Publishes a letter to the dead-letter exchange. Returns the epoch after which its source may be settled.
-fn carry(broker: &Broker, queue: &Arc<Queue>, letter: &DeadLetter) -> Epoch {
+/// Publishes a letter to the dead-letter exchange, but for targets where it is already.
+fn carry(broker: &Broker, queue: &Arc<Queue>, letter: &DeadLetter, trip: Trip) -> Trip {
     let definition = queue.definition();
-    let options = &definition.options;
+    let options = queue.options();
     let (Some(exchange), Some(vhost)) = (&options.dead_letter_exchange, broker.vhost(&definition.vhost)) else {
-        return 0;
+        return Trip { complete: true, ..trip };
     };
     let circumstances = death::Circumstances {
         queue: &definition.name,
@@ -114,29 +212,39 @@ fn carry(broker: &Broker, queue: &Arc<Queue>, letter: &DeadLetter) -> Epoch {
     let Some(dead) = death::record(&letter.entry.message, &circumstances) else {
         let queue = crate::telemetry::printable(&*definition.name);
         tracing::warn!(%queue, "a dead letter's headers do not fit a message any more; it was dropped");
-        return 0;
+        return Trip { complete: true, ..trip };
     };
-    publish(broker, &vhost, &dead)
+    publish(broker, &vhost, &dead, trip)
 }
 
-fn publish(broker: &Broker, vhost: &VirtualHost, dead: &death::Dead) -> Epoch {
+fn publish(broker: &Broker, vhost: &VirtualHost, dead: &death::Dead, mut trip: Trip) -> Trip {
     let exchange = std::str::from_utf8(dead.message.exchange()).unwrap_or_default();
     let properties = crate::wire::properties::Properties::parse(dead.message.properties()).unwrap_or_default();
     let headers = properties.headers.map(crate::wire::table::RawTable::new);
     let keys: Vec<&[u8]> = dead.routing_keys.iter().map(|key| &**key).collect();
-    let Ok(route) = vhost.topology().route(exchange, &keys, headers, false) else { return 0 };
+    let Ok(route) = vhost.topology().route(exchange, &keys, headers, false) else { return trip };
     let now = broker.clock.now();
     let (mut fx, mut refused) = (Effects::default(), Vec::new());
-    let mut epoch = 0;
+    let (mut targets, mut missed) = (0, 0);
     for target in route.queues {
         if dead.cycles_to(target.name()) {
             continue;
         }
-        let message: Message = dead.message.clone();
-        if let Push::Taken(taken) = target.push(std::iter::once(message), false, now, &mut refused, &mut fx) {
-            epoch = epoch.max(taken);
+        targets += 1;
+        if trip.arrived.contains(&target.id()) {
+            continue;
         }
+        let message: Message = dead.message.clone();
+        match target.push(std::iter::once(message), false, now, &mut refused, &mut fx) {
+            Push::Taken(epoch) if refused.is_empty() => {
+                trip.epoch = trip.epoch.max(epoch);
+                trip.arrived.push(target.id());
+            }
+            Push::Taken(_) | Push::Gone => missed += 1,
+        }
+        refused.clear();
         broker.finish(&target, &mut fx);
     }
-    epoch
+    trip.complete = targets > 0 && missed == 0;
+    trip
 }

@@ -7,6 +7,8 @@
 //! | 3 | virtual host id, queue id, u64 big-endian | [`QueueRecord`] |
 //! | 4 | virtual host id, 128 bits of SHA-256 over the binding's identity | [`BindingRecord`] |
 //! | 5 | user name | [`crate::auth::User`] |
+//! | 6 | virtual host id, policy name | [`PolicyRecord`] |
+//! | 7 | virtual host id, operator policy name | [`PolicyRecord`] |
 //!
 //! Names reach 255 octets each and LMDB's keys 511, so a binding cannot be its own key.
 
@@ -15,7 +17,9 @@ use sha2::{Digest, Sha256};
 
 use super::binding::{Binding, Destination, Identity};
 use super::exchange::Kind;
+use super::policy::{Policy, PolicyAsk, PolicyKind};
 use super::topology::Exchange;
+use super::vhosts::VhostSettings;
 use crate::queue;
 use crate::store::{Define, DefinitionKey, QueueId};
 use crate::wire::table::Table;
@@ -25,6 +29,8 @@ const EXCHANGE: u8 = 2;
 const QUEUE: u8 = 3;
 const BINDING: u8 = 4;
 const USER: u8 = 5;
+const POLICY: u8 = 6;
+const OPERATOR_POLICY: u8 = 7;
 
 /// A virtual host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -33,6 +39,19 @@ pub(super) struct VhostRecord {
     pub id: u32,
     /// Name.
     pub name: String,
+    /// Everything else.
+    #[serde(flatten)]
+    pub settings: VhostSettings,
+}
+
+/// A policy.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct PolicyRecord {
+    /// Name.
+    pub name: String,
+    /// Everything else.
+    #[serde(flatten)]
+    pub ask: PolicyAsk,
 }
 
 /// A durable exchange.
@@ -98,6 +117,8 @@ pub(super) enum Record {
     Binding(u32, BindingRecord),
     /// A user.
     User(crate::auth::User),
+    /// A policy of a virtual host.
+    Policy(u32, PolicyKind, PolicyRecord),
 }
 
 /// A definition that cannot be read; the start is refused rather than guessing.
@@ -125,8 +146,32 @@ fn put(key: DefinitionKey, record: &impl Serialize) -> Define {
 }
 
 /// Stores a virtual host.
-pub(super) fn put_vhost(record: &VhostRecord) -> Define {
-    put(key(VHOST, record.id, &[]), record)
+pub(super) fn put_vhost(id: u32, name: &str, settings: &VhostSettings) -> Define {
+    put(key(VHOST, id, &[]), &VhostRecord { id, name: name.to_owned(), settings: settings.clone() })
+}
+
+/// Removes a virtual host; what is in it is removed by itself.
+pub(super) fn delete_vhost(id: u32) -> Define {
+    Define::Delete { key: key(VHOST, id, &[]) }
+}
+
+fn policy_key(vhost: u32, kind: PolicyKind, name: &str) -> DefinitionKey {
+    let kind = match kind {
+        PolicyKind::User => POLICY,
+        PolicyKind::Operator => OPERATOR_POLICY,
+    };
+    key(kind, vhost, name.as_bytes())
+}
+
+/// Stores a policy.
+pub(super) fn put_policy(vhost: u32, kind: PolicyKind, policy: &Policy) -> Define {
+    let record = PolicyRecord { name: policy.name.to_string(), ask: policy.ask() };
+    put(policy_key(vhost, kind, &policy.name), &record)
+}
+
+/// Removes a policy.
+pub(super) fn delete_policy(vhost: u32, kind: PolicyKind, name: &str) -> Define {
+    Define::Delete { key: policy_key(vhost, kind, name) }
 }
 
 /// Stores a user.
@@ -214,6 +259,10 @@ pub(super) fn parse(key: &[u8], value: &[u8]) -> Result<Record, DamagedDefinitio
         Some(&QUEUE) => Ok(Record::Queue(vhost()?, serde_json::from_slice(value).map_err(json)?)),
         Some(&BINDING) => Ok(Record::Binding(vhost()?, serde_json::from_slice(value).map_err(json)?)),
         Some(&USER) => Ok(Record::User(serde_json::from_slice(value).map_err(json)?)),
+        Some(&kind @ (POLICY | OPERATOR_POLICY)) => {
+            let kind = if kind == POLICY { PolicyKind::User } else { PolicyKind::Operator };
+            Ok(Record::Policy(vhost()?, kind, serde_json::from_slice(value).map_err(json)?))
+        }
         _ => Err(damaged("the kind is unknown".to_owned())),
     }
 }

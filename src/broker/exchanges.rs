@@ -41,6 +41,19 @@ fn inequivalent(
     precondition(format!("inequivalent arg '{arg}' for {resource}: received '{received}' but current is '{current}'"))
 }
 
+impl Broker {
+    /// Whether one more exchange is within the node's limit.
+    fn room_for_exchange(&self, resource: &str) -> Result<(), Refusal> {
+        let all = || self.vhosts().iter().map(|vhost| vhost.exchange_count() as u64).sum::<u64>();
+        match self.config.cluster_exchange_limit {
+            Some(limit) if all() >= limit => {
+                Err(precondition(format!("cannot declare {resource}: exchange limit of {limit} is reached")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl VirtualHost {
     /// exchange.declare. The order of checks is RabbitMQ's.
     pub fn declare_exchange(&self, broker: &Broker, ask: ExchangeDeclare) -> Result<Epoch, Refusal> {
@@ -60,7 +73,7 @@ impl VirtualHost {
         if ask.name.is_empty() {
             return Err(on_default_exchange());
         }
-        let mut topology = self.topology.write();
+        let mut topology = self.extend()?;
         if let Some(exchange) = topology.exchanges.get(&*ask.name) {
             equivalent(exchange, kind, &ask, &resource)?;
             return Ok(exchange.created);
@@ -71,12 +84,12 @@ impl VirtualHost {
                 format!("exchange name '{}' contains reserved prefix 'amq.*'", ask.name),
             ));
         }
-        let alternate = match ask.arguments.get("alternate-exchange") {
-            None => None,
-            Some(value) => Some(value.as_str().map(Arc::<str>::from).ok_or_else(|| {
-                precondition(format!("invalid type '{}' for arg 'alternate-exchange' in {resource}", value.type_name()))
-            })?),
-        };
+        if let Some(value) = ask.arguments.get("alternate-exchange").filter(|value| value.as_str().is_none()) {
+            let found = value.type_name();
+            return Err(precondition(format!("invalid type '{found}' for arg 'alternate-exchange' in {resource}")));
+        }
+        broker.room_for_exchange(&resource)?;
+        let alternate = topology.policies.alternate(&ask.name, &ask.arguments);
         let name: Arc<str> = ask.name.into();
         let mut exchange = Exchange {
             name: name.clone(),
@@ -95,6 +108,7 @@ impl VirtualHost {
         }
         let epoch = exchange.created;
         topology.exchanges.insert(name, exchange);
+        self.count(&topology);
         self.changed();
         Ok(epoch)
     }

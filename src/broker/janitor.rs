@@ -1,4 +1,4 @@
-//! Deadlines: message expiry at the head of a queue, and the expiry of queues.
+//! Deadlines: message expiry at the head of a queue, and the expiry of queues. And leases that nobody returned.
 //!
 //! A queue reports a deadline only when it is earlier than the one it reported last; stale ones are recognised when
 //! they come, because the queue is simply asked to look after itself. Holds queues weakly: a deleted queue is not kept
@@ -88,7 +88,8 @@ pub(super) async fn run(broker: Arc<Broker>) {
         let moved = broker.clock.moved();
         let now = broker.clock.now();
         let (due, next) = broker.janitor.due(now);
-        for queue in due.iter().filter_map(Weak::upgrade) {
+        let strays = broker.intake.strays.take();
+        for queue in due.iter().filter_map(Weak::upgrade).chain(strays) {
             queue.tick(now, &mut fx);
             broker.finish(&queue, &mut fx);
         }
@@ -99,6 +100,7 @@ pub(super) async fn run(broker: Arc<Broker>) {
         let sleep = next.map_or(LONGEST_SLEEP, |at| Duration::from_millis(at - now).min(LONGEST_SLEEP));
         tokio::select! {
             () = broker.janitor.bell.rung() => {}
+            () = broker.intake.strays.rung() => {}
             () = tokio::time::sleep(sleep) => {}
             () = moved => {}
         }

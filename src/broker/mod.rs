@@ -7,6 +7,8 @@
 //! [`Broker::finish`] is where every queue operation ends: it does what the operation left as effects, with no lock
 //! held.
 
+mod administration;
+mod admission;
 mod binding;
 mod connection;
 mod courier;
@@ -15,6 +17,8 @@ mod exchange;
 mod exchanges;
 mod janitor;
 mod loader;
+mod policies;
+mod policy;
 mod queues;
 mod recover;
 mod replies;
@@ -22,18 +26,22 @@ mod route;
 mod topology;
 mod transaction;
 mod vhost;
+mod vhosts;
 mod writer;
 
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use dashmap::DashMap;
 
+pub use administration::AdminError;
+pub use admission::{Admitted, NODE, Place};
 pub use binding::{Binding, Destination};
 pub use connection::{Connection, ConnectionId, Connections, Listed};
 pub use definitions::DamagedDefinition;
 pub use exchanges::ExchangeDeclare;
+pub use policy::{ApplyTo, Governing, Policies, Policy, PolicyAsk, PolicyKind};
 pub use queues::{Declared, QueueDeclare};
 pub use recover::StartError;
 pub use replies::{REPLY_TO, Replies};
@@ -41,6 +49,7 @@ pub use route::{NoRoute, Route};
 pub use topology::{Exchange, Topology};
 pub use transaction::{PublishRefused, Transaction};
 pub use vhost::{VirtualHost, print_exchange, print_queue};
+pub use vhosts::{VhostLimits, VhostSettings};
 
 use crate::auth::Users;
 use crate::clock::{Clock, NEVER};
@@ -69,6 +78,11 @@ pub struct Broker {
     loader: loader::Loader,
     janitor: janitor::Janitor,
     courier: courier::Courier,
+    /// Held by verbs that create and delete virtual hosts.
+    administration: tokio::sync::Mutex<()>,
+    open_connections: admission::Occupied,
+    open_channels: admission::Occupied,
+    next_vhost_id: AtomicU32,
     next_queue_id: AtomicU64,
     next_id: AtomicU64,
     stopping: AtomicBool,
@@ -243,6 +257,10 @@ impl Running {
             loader,
             janitor: janitor::Janitor::default(),
             courier: courier::Courier::default(),
+            administration: tokio::sync::Mutex::default(),
+            open_connections: admission::Occupied::default(),
+            open_channels: admission::Occupied::default(),
+            next_vhost_id: AtomicU32::new(1),
             next_queue_id: AtomicU64::new(recovered.next_queue_id.max(1)),
             next_id: AtomicU64::new(1),
             stopping: AtomicBool::new(false),

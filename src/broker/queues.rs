@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::binding::{Destination, Identity};
+use super::policy::apply::govern;
 use super::topology::Removed;
 use super::vhost::{VirtualHost, on_default_exchange, precondition, print_queue};
 use super::{Broker, definitions};
-use crate::queue::{BadArgument, Definition, Effects, Kind, Options, Queue, State, options};
+use crate::queue::{BadArgument, Definition, Effects, Kind, Options, Queue, State, Strategy, options};
 use crate::store::{Define, Epoch, QueueId};
+use crate::telemetry::printable;
 use crate::wire::refusal::{Refusal, ReplyCode};
 use crate::wire::table::{Table, Value};
 
@@ -105,10 +107,13 @@ impl VirtualHost {
                 format!("queue name '{}' contains reserved prefix 'amq.*'", ask.name),
             ));
         }
+        if self.prefers_quorum(broker, &ask, generated) {
+            ask.arguments.insert(QUEUE_TYPE, Kind::Quorum.as_str());
+        }
         let resource = print_queue(&ask.name, &self.name);
         // An exclusive queue is never durable, whatever was asked.
         let durable = ask.durable && !ask.exclusive;
-        let mut topology = self.topology.write();
+        let mut topology = self.extend()?;
         if let Some(queue) = topology.queues.get(&*ask.name) {
             let queue = queue.clone();
             drop(topology);
@@ -117,15 +122,29 @@ impl VirtualHost {
             let (messages, consumers) = queue.declared_again(now, fx);
             return Ok(Declared { messages, consumers, epoch: queue.created(), queue });
         }
-        let options = Options::parse(&ask.arguments, broker.config.profile()).map_err(|bad| {
-            let code = match bad {
-                BadArgument::Deprecated { .. } => ReplyCode::InternalError,
-                _ => ReplyCode::PreconditionFailed,
-            };
-            Refusal::new(code, bad.explain(&resource)).at(50, 10)
-        })?;
+        let room = self.room_for_queue(broker, &ask.name, topology.queues.len());
+        let options = match Options::parse(&ask.arguments, broker.config.profile()) {
+            Ok(options) => options,
+            Err(bad) => {
+                let code = match bad {
+                    BadArgument::Deprecated { .. } => ReplyCode::InternalError,
+                    _ => ReplyCode::PreconditionFailed,
+                };
+                // An unknown type is found out after the limits.
+                if let BadArgument::Invalid { key: QUEUE_TYPE, .. } = bad {
+                    room?;
+                }
+                return Err(Refusal::new(code, bad.explain(&resource)).at(50, 10));
+            }
+        };
+        room?;
         if options.kind == Kind::Quorum {
             quorum_takes(&ask, &resource)?;
+            if options.dead_letter_strategy == Strategy::AtLeastOnce && !options.at_least_once() {
+                let queue = printable(&ask.name);
+                tracing::warn!(%queue, "dead letters are sent at most once: at-least-once needs a dead-letter exchange \
+                    and the overflow reject-publish");
+            }
         }
         let definition = Definition {
             id: QueueId(broker.next_queue_id.fetch_add(1, Ordering::Relaxed)),
@@ -144,12 +163,43 @@ impl VirtualHost {
         }
         let queue = Queue::new(definition, broker.intake.clone(), now, None);
         queue.set_created(epoch);
+        govern(&topology.policies, &queue, now, fx);
         topology.queues.insert(queue.name().clone(), queue.clone());
+        self.count(&topology);
         self.changed();
         drop(topology);
         // Starts the clock of x-expires.
         queue.declared_again(now, fx);
         Ok(Declared { queue, messages: 0, consumers: 0, epoch })
+    }
+
+    /// Whether a queue declared without a type is to be a quorum queue: by the virtual host's default, or else the
+    /// node's, if a quorum queue can be what is asked for.
+    fn prefers_quorum(&self, broker: &Broker, ask: &QueueDeclare, generated: bool) -> bool {
+        let able = ask.durable && !ask.exclusive && !ask.auto_delete && !generated;
+        if !able || ask.arguments.get(QUEUE_TYPE).is_some() {
+            return false;
+        }
+        let settings = self.settings();
+        let default = settings.default_queue_type.as_ref().unwrap_or(&broker.config.default_queue_type);
+        default == Kind::Quorum.as_str()
+    }
+
+    /// Whether one more queue is within the limits of the virtual host, which has `present`, and of the node.
+    fn room_for_queue(&self, broker: &Broker, name: &str, present: usize) -> Result<(), Refusal> {
+        if let Some(limit) = self.settings().limits.queues().filter(|limit| present as u64 >= *limit) {
+            let text =
+                format!("cannot declare queue '{name}': queue limit in vhost '{}' ({limit}) is reached", self.name);
+            return Err(precondition(text));
+        }
+        let all = || broker.vhosts().iter().map(|vhost| vhost.queue_count() as u64).sum::<u64>();
+        match broker.config.cluster_queue_limit {
+            Some(limit) if all() >= limit => {
+                let text = format!("cannot declare queue '{name}': queue limit in cluster ({limit}) is reached");
+                Err(precondition(text))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// queue.bind by `connection`.
@@ -243,6 +293,7 @@ impl VirtualHost {
         }
         let count = queue.delete_if(fx, doom)?;
         topology.queues.remove(name);
+        self.count(&topology);
         let mut removed = Removed::default();
         topology.remove_bindings_to(&Destination::Queue(name.clone()), &mut removed);
         let mut epoch = self.forget(broker, &topology, &removed);

@@ -1,14 +1,20 @@
 //! The start: definitions become topology, kept messages become backlogs that are read when wanted.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::binding::{Destination, Identity};
-use super::definitions::{self, BindingRecord, DamagedDefinition, ExchangeRecord, QueueRecord, Record, VhostRecord};
+use super::definitions::{self, BindingRecord, DamagedDefinition, ExchangeRecord, PolicyRecord, QueueRecord, Record};
 use super::exchange::Index;
+use super::policy::{Policy, PolicyAsk, PolicyKind, apply};
 use super::topology::Exchange;
-use super::{Broker, VirtualHost};
+use super::vhosts::{VhostLimits, VhostSettings};
+use super::{AdminError, Broker, VirtualHost};
 use crate::queue::{Definition, Effects, Options, Queue};
 use crate::store::{Define, QueueId, Recovered, StoreError};
+
+/// The virtual host that an empty store gets.
+const DEFAULT_VHOST: &str = "/";
 
 /// Why a broker cannot start on what it found.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +25,16 @@ pub enum StartError {
     /// A definition cannot be read; guessing could lose a queue.
     #[error(transparent)]
     Definition(#[from] DamagedDefinition),
+    /// A virtual host or policy of the configuration is not valid.
+    #[error("the configuration's {what} {name:?}: {error}")]
+    Configured {
+        /// Virtual host or policy.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        error: AdminError,
+    },
     /// The system has no randomness to give.
     #[error(transparent)]
     Random(crate::auth::RandomError),
@@ -30,14 +46,15 @@ pub(super) fn recover(broker: &Broker, kept: &Recovered) -> Result<(), StartErro
         tracing::error!("store: {line}");
     }
     let mut vhosts: Vec<Arc<VirtualHost>> = Vec::new();
-    let vhost =
-        |record: VhostRecord| Arc::new(VirtualHost::new(record.id, record.name.into(), broker.config.profile()));
     let mut users = Vec::new();
     let mut orphans: Vec<QueueId> = kept.queues.keys().copied().collect();
     for (key, value) in &kept.definitions {
         // Keys sort by kind: virtual hosts come before what is in them, bindings after both their ends.
         match definitions::parse(key, value)? {
-            Record::Vhost(record) => vhosts.push(vhost(record)),
+            Record::Vhost(record) => {
+                let name = record.name.into();
+                vhosts.push(Arc::new(VirtualHost::new(record.id, name, record.settings, broker.config.profile())));
+            }
             Record::User(user) => users.push(user),
             Record::Exchange(vhost, record) => exchange(find(&vhosts, vhost, key)?, record),
             Record::Queue(vhost, record) => {
@@ -45,13 +62,14 @@ pub(super) fn recover(broker: &Broker, kept: &Recovered) -> Result<(), StartErro
                 queue(broker, find(&vhosts, vhost, key)?, record, kept);
             }
             Record::Binding(vhost, record) => binding(find(&vhosts, vhost, key)?, record),
+            Record::Policy(vhost, kind, record) => policy(find(&vhosts, vhost, key)?, kind, record),
         }
     }
     let mut changes: Vec<Define> = orphans.into_iter().map(|queue| Define::DropQueue { queue }).collect();
     if vhosts.is_empty() {
-        let record = VhostRecord { id: 1, name: "/".to_owned() };
-        changes.push(definitions::put_vhost(&record));
-        vhosts.push(vhost(record));
+        let settings = VhostSettings::default();
+        changes.push(definitions::put_vhost(1, DEFAULT_VHOST, &settings));
+        vhosts.push(Arc::new(VirtualHost::new(1, DEFAULT_VHOST.into(), settings, broker.config.profile())));
     }
     if users.is_empty() {
         changes.extend(broker.users.list().iter().map(|user| definitions::put_user(user)));
@@ -64,14 +82,63 @@ pub(super) fn recover(broker: &Broker, kept: &Recovered) -> Result<(), StartErro
             broker.users.insert(user);
         }
     }
+    let next = vhosts.iter().map(|vhost| vhost.id).max().unwrap_or(0) + 1;
+    broker.next_vhost_id.store(next, Ordering::Relaxed);
     for vhost in vhosts {
+        vhost.count(&vhost.topology());
         broker.vhosts.insert(vhost.name.clone(), vhost);
     }
     if !changes.is_empty() {
         broker.intake.define(changes);
     }
+    configured(broker)?;
     start_deadlines(broker);
     Ok(())
+}
+
+/// Creates and changes what the configuration names. What it does not name stays as it is.
+fn configured(broker: &Broker) -> Result<(), StartError> {
+    let config = broker.config.clone();
+    for entry in &config.vhosts {
+        let wrong = |error| StartError::Configured { what: "virtual host", name: entry.name.clone(), error };
+        let present = broker.vhost(&entry.name).map(|vhost| vhost.settings());
+        let mut settings = VhostSettings {
+            limits: VhostLimits { max_connections: entry.max_connections, max_queues: entry.max_queues },
+            ..present.as_deref().cloned().unwrap_or_default()
+        };
+        if entry.default_queue_type.is_some() {
+            settings.default_queue_type.clone_from(&entry.default_queue_type);
+        }
+        broker.put_vhost(&entry.name, settings).map_err(wrong)?;
+    }
+    let users = config.policies.iter().map(|entry| (PolicyKind::User, entry));
+    let operators = config.operator_policies.iter().map(|entry| (PolicyKind::Operator, entry));
+    for (kind, entry) in users.chain(operators) {
+        let wrong = |error| StartError::Configured { what: "policy", name: entry.name.clone(), error };
+        let vhost = broker.vhost_to_change(&entry.vhost).map_err(wrong)?;
+        let ask = PolicyAsk {
+            pattern: entry.pattern.clone(),
+            definition: entry.definition.clone(),
+            priority: entry.priority,
+            apply_to: entry.apply_to.clone(),
+        };
+        if vhost.policies().get(kind, &entry.name).is_none_or(|known| known.ask() != ask) {
+            let policy = broker.read_policy(kind, &vhost, &entry.name, ask).map_err(wrong)?;
+            vhost.put_policy(broker, kind, policy).map_err(wrong)?;
+        }
+    }
+    Ok(())
+}
+
+/// A policy that cannot be used any more is passed over, loudly: without it queues keep messages rather than lose them.
+fn policy(vhost: &VirtualHost, kind: PolicyKind, record: PolicyRecord) {
+    match Policy::read(&vhost.name, &record.name, record.ask) {
+        Ok(policy) => Arc::make_mut(&mut vhost.topology.write().policies).insert(kind, Arc::new(policy)),
+        Err(problem) => {
+            let name = crate::telemetry::printable(&*record.name);
+            tracing::error!(policy = %name, "a policy's pattern cannot be used, the policy is left out: {problem}");
+        }
+    }
 }
 
 fn find<'a>(vhosts: &'a [Arc<VirtualHost>], id: u32, key: &[u8]) -> Result<&'a VirtualHost, DamagedDefinition> {
@@ -134,13 +201,20 @@ fn binding(vhost: &VirtualHost, record: BindingRecord) {
     }
 }
 
-/// The clocks of message and queue expiry start anew for what was recovered.
+/// Policies reach what was recovered, and the clocks of message and queue expiry start anew.
 fn start_deadlines(broker: &Broker) {
     let now = broker.clock.now();
     let mut fx = Effects::default();
     for vhost in broker.vhosts() {
-        let queues: Vec<_> = vhost.topology.read().queues.values().cloned().collect();
+        let (exchanges, queues, policies) = {
+            let topology = vhost.topology.read();
+            let exchanges: Vec<_> = topology.exchanges.keys().cloned().collect();
+            let queues: Vec<_> = topology.queues.values().cloned().collect();
+            (exchanges, queues, topology.policies.clone())
+        };
+        apply::redirect(&vhost, &exchanges);
         for queue in queues {
+            apply::govern(&policies, &queue, now, &mut fx);
             queue.declared_again(now, &mut fx);
             broker.finish(&queue, &mut fx);
         }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 
-use crate::clock::NEVER;
 use crate::message::Message;
 use crate::queue::{Consumer, Entry};
 
@@ -60,10 +59,7 @@ impl Replies {
     pub fn deliver(&self, name: &str, message: Message) {
         let consumer = self.consumers.get(name).map(|c| c.clone());
         if let Some(consumer) = consumer {
-            let body_len = message.body_len();
-            let entry =
-                Entry { seq: 0, expires_at: NEVER, message, body_len, lane: 0, durable: false, redelivered: false };
-            consumer.outbox.reply(&consumer, entry);
+            consumer.outbox.reply(&consumer, Entry::unqueued(message));
         }
     }
 }

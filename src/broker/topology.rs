@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::binding::{Binding, Destination, Identity};
 use super::exchange::{Index, Kind};
+use super::policy::Policies;
 use crate::queue::Queue;
 use crate::wire::table::Table;
 
@@ -25,7 +26,7 @@ pub struct Exchange {
     pub auto_delete: bool,
     /// Cannot be published to.
     pub internal: bool,
-    /// Where messages go that matched nothing here.
+    /// Where messages go that matched nothing here, by argument or policy.
     pub alternate: Option<Arc<str>>,
     /// Arguments as declared.
     pub arguments: Table,
@@ -51,6 +52,10 @@ pub struct Topology {
     pub(super) queues: HashMap<Arc<str>, Arc<Queue>>,
     pub(super) identities: HashMap<Identity, Arc<Binding>>,
     pub(super) by_destination: HashMap<Destination, BTreeMap<u64, Arc<Binding>>>,
+    /// What governs the exchanges and queues; replaced as a whole.
+    pub(super) policies: Arc<Policies>,
+    /// The virtual host is deleted: nothing may come here any more.
+    pub(super) deleted: bool,
     next_binding: u64,
 }
 

@@ -117,13 +117,13 @@ fn queue_of(lease: &Lease) -> Option<QueueId> {
 fn reserve(wanted: BTreeMap<QueueId, Run>) -> Result<Vec<Run>, PublishRefused> {
     let mut reserved: Vec<Run> = Vec::with_capacity(wanted.len());
     for mut run in wanted.into_values() {
-        match run.queue.reserve(&run.messages) {
-            Some(room) => run.room = room,
-            None => {
-                reserved.into_iter().for_each(|run| run.queue.release(run.room));
-                return Err(PublishRefused);
+        let Some(room) = run.queue.reserve(&run.messages) else {
+            for run in reserved {
+                run.queue.release(run.room);
             }
-        }
+            return Err(PublishRefused);
+        };
+        run.room = room;
         reserved.push(run);
     }
     Ok(reserved)

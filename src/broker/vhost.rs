@@ -5,16 +5,18 @@
 //! [`super::queues`].
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use super::admission::Occupied;
 use super::binding::{Destination, Identity};
 use super::exchange::{Index, Kind};
 use super::topology::{Exchange, Removed, Topology};
+use super::vhosts::VhostSettings;
 use super::{Broker, definitions};
 use crate::config::Profile;
 use crate::queue::Queue;
 use crate::store::{Define, Epoch};
-use crate::sync::{Rank, ReadGuard, RwLock};
+use crate::sync::{Mutex, Rank, ReadGuard, RwLock, WriteGuard};
 use crate::wire::refusal::{Refusal, ReplyCode};
 use crate::wire::table::Table;
 
@@ -28,6 +30,12 @@ pub struct VirtualHost {
     pub(super) topology: RwLock<Topology>,
     /// Changes with every change of the topology; what was routed under an older version is routed again.
     version: AtomicU64,
+    pub(super) settings: Mutex<Arc<VhostSettings>>,
+    /// Its open connections.
+    pub(super) connections: Occupied,
+    /// How many there are, for limits that look at every virtual host.
+    queues: AtomicUsize,
+    exchanges: AtomicUsize,
 }
 
 /// The exchanges present in every virtual host; `amq.rabbitmq.trace` is internal.
@@ -66,7 +74,7 @@ pub(super) fn precondition(text: impl Into<String>) -> Refusal {
 }
 
 impl VirtualHost {
-    pub(super) fn new(id: u32, name: Arc<str>, profile: &Profile) -> Self {
+    pub(super) fn new(id: u32, name: Arc<str>, settings: VhostSettings, profile: &Profile) -> Self {
         let mut topology = Topology::default();
         let log = Some(LOG).filter(|_| profile.log_exchange && *name == *DEFAULT);
         for (name, kind, internal) in BUILT_IN.into_iter().chain(log) {
@@ -85,7 +93,48 @@ impl VirtualHost {
             };
             topology.exchanges.insert(name, exchange);
         }
-        Self { id, name, topology: RwLock::new(Rank::Topology, topology), version: AtomicU64::new(1) }
+        let exchanges = AtomicUsize::new(topology.exchanges.len());
+        Self {
+            id,
+            name,
+            topology: RwLock::new(Rank::Topology, topology),
+            version: AtomicU64::new(1),
+            settings: Mutex::new(Rank::Leaf, Arc::new(settings)),
+            connections: Occupied::default(),
+            queues: AtomicUsize::new(0),
+            exchanges,
+        }
+    }
+
+    /// Exclusive access to the topology for something new; refused once the virtual host is deleted.
+    pub(super) fn extend(&self) -> Result<WriteGuard<'_, Topology>, Refusal> {
+        let topology = self.topology.write();
+        if topology.deleted {
+            let text = format!("vhost '{}' is deleted", self.name);
+            return Err(Refusal::new(ReplyCode::ConnectionForced, text));
+        }
+        Ok(topology)
+    }
+
+    /// Notes how many queues and exchanges there are; called after either has changed, under the topology's lock.
+    pub(super) fn count(&self, topology: &Topology) {
+        self.queues.store(topology.queues.len(), Ordering::Relaxed);
+        self.exchanges.store(topology.exchanges.len(), Ordering::Relaxed);
+    }
+
+    /// Queues.
+    pub fn queue_count(&self) -> usize {
+        self.queues.load(Ordering::Relaxed)
+    }
+
+    /// Exchanges, those every virtual host has included.
+    pub fn exchange_count(&self) -> usize {
+        self.exchanges.load(Ordering::Relaxed)
+    }
+
+    /// Open client connections.
+    pub fn connection_count(&self) -> u64 {
+        self.connections.count()
     }
 
     /// The present version of the topology.
@@ -149,7 +198,7 @@ impl VirtualHost {
         routing_key: &str,
         arguments: Table,
     ) -> Result<Epoch, Refusal> {
-        let mut topology = self.topology.write();
+        let mut topology = self.extend()?;
         let exchange = topology.exchanges.get(source).ok_or_else(|| self.no_exchange(source))?;
         let durable_source = exchange.durable;
         let mut epoch = exchange.created;
@@ -200,6 +249,7 @@ impl VirtualHost {
         if removed.bindings.is_empty() && removed.exchanges.is_empty() {
             return 0;
         }
+        self.count(topology);
         self.changed();
         let durable = |name: &str| {
             topology.exchanges.get(name).map_or_else(

@@ -102,8 +102,6 @@ pub struct Profile {
     pub delivery_limit: Option<u32>,
     /// What counts towards it.
     pub failed_delivery: FailedDelivery,
-    /// `x-delivery-count` is sent from the first delivery on, counting from 0.
-    pub delivery_count_from_zero: bool,
     /// `x-acquired-count` is sent with repeated deliveries.
     pub acquired_count: bool,
     /// Priorities of quorum queues.
@@ -118,6 +116,10 @@ pub struct Profile {
     pub timeout_of_consumer: bool,
     /// `x-consumer-timeout` and `x-delayed-retry-*` are known as arguments of quorum queues: others refuse them.
     pub timeout_arguments_of_quorum: bool,
+    /// Policies may have the keys of classic mirroring (`ha-*`, `queue-master-locator`).
+    pub mirroring: bool,
+    /// A policy's `delivery-limit` may be negative, which is unlimited.
+    pub unlimited_deliveries_by_policy: bool,
 }
 
 impl Default for &'static Profile {
@@ -152,7 +154,6 @@ static V3_13: Profile = Profile {
     discards_foreign_deaths: false,
     delivery_limit: None,
     failed_delivery: FailedDelivery::EveryReturn,
-    delivery_count_from_zero: true,
     acquired_count: false,
     quorum_priorities: QuorumPriorities::None,
     single_active_by_priority: false,
@@ -160,6 +161,8 @@ static V3_13: Profile = Profile {
     ack_timeout: AckTimeout::CloseChannel,
     timeout_of_consumer: false,
     timeout_arguments_of_quorum: false,
+    mirroring: true,
+    unlimited_deliveries_by_policy: false,
 };
 
 static V4_2: Profile = Profile {
@@ -178,9 +181,10 @@ static V4_2: Profile = Profile {
     removes_cc_at_death: false,
     discards_foreign_deaths: true,
     delivery_limit: Some(20),
-    delivery_count_from_zero: false,
     quorum_priorities: QuorumPriorities::Two,
     single_active_by_priority: true,
+    mirroring: false,
+    unlimited_deliveries_by_policy: true,
     ..V3_13
 };
 
@@ -209,6 +213,7 @@ static LENIENT: Profile = Profile {
     quorum_refuses_channel_prefetch: false,
     ack_timeout: AckTimeout::CloseChannelOfQuorum,
     timeout_of_consumer: true,
+    mirroring: true,
     ..V4_2
 };
 
@@ -267,9 +272,6 @@ const ROWS: &[Row] = &[
         }
         .to_owned()
     }),
-    ("`x-delivery-count` is sent", |p| {
-        if p.delivery_count_from_zero { "always, from 0" } else { "when above 0" }.to_owned()
-    }),
     ("`x-acquired-count` is sent with repeated deliveries", |p| yes(p.acquired_count)),
     ("Priorities of quorum queues", |p| {
         match p.quorum_priorities {
@@ -293,6 +295,8 @@ const ROWS: &[Row] = &[
     ("Queues other than quorum refuse `x-consumer-timeout`, `x-delayed-retry-*`", |p| {
         yes(p.timeout_arguments_of_quorum)
     }),
+    ("Policies may have `ha-*` and `queue-master-locator`", |p| yes(p.mirroring)),
+    ("A policy's `delivery-limit` may be negative: unlimited", |p| yes(p.unlimited_deliveries_by_policy)),
 ];
 
 /// The table of every row in every profile, as Markdown.

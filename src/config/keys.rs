@@ -2,13 +2,16 @@
 //!
 //! Every setting is one row of [`KEYS`]; the file, the environment and the documentation are read from it. A setter
 //! gets text, whatever the origin (a TOML integer arrives as its digits), and answers with what is wrong. Invariant:
-//! setters accept exactly the range their row's `accepts` names. Deliberately absent: `[[users]]` field by field, see
-//! [`super::users`].
+//! setters accept exactly the range their row's `accepts` names. Deliberately absent: `[[users]]` and other lists of
+//! tables field by field, see [`super::users`] and [`super::tables`].
 
+use super::tables;
 use super::units::{self, DURATION, SIZE};
+use super::users::Wrong;
 use super::{Compatibility, Config, LogFormat, UserEntry};
 use std::ops::RangeInclusive;
 use std::time::Duration;
+use toml::de::DeArray;
 use tracing_subscriber::EnvFilter;
 
 /// One setting.
@@ -34,6 +37,8 @@ pub(super) enum Set {
     Text(fn(&mut Config, &str) -> Result<(), String>),
     /// A list of strings; in the environment and on the command line, separated by commas.
     List(fn(&mut Config, &[String]) -> Result<(), String>),
+    /// A list of tables that may be empty.
+    Tables(fn(&mut Config, &DeArray<'_>) -> Result<(), Vec<Wrong>>),
     /// The list of users.
     Users(fn(&mut Config, Vec<UserEntry>)),
 }
@@ -55,6 +60,9 @@ pub(super) fn is_section(name: &str) -> bool {
     KEYS.iter().any(|key| key.name.split_once('.').is_some_and(|(section, _)| section == name))
 }
 
+const LIMIT: &str = "a number from 0 to 9007199254740991, or infinity";
+const QUEUE_TYPE: &str = "classic or quorum";
+const POLICIES: &str = "tables with name, vhost, pattern, definition (a table), priority and apply_to";
 const ADDRESS: &str = "ADDRESS:PORT, such as 127.0.0.1:5672 or [::1]:5672";
 
 /// Every setting, in the order of `config/leveret.toml`.
@@ -99,6 +107,40 @@ pub(super) const KEYS: &[Key] = &[
             config.compatibility = known.ok_or_else(|| format!("{text:?} is not a version known here"))?.1;
             Ok(())
         }),
+    },
+    Key {
+        name: "default_queue_type",
+        default: r#""classic""#,
+        doc: "Type of queues declared without one, in virtual hosts that have no default of their own.",
+        accepts: QUEUE_TYPE,
+        set: Set::Text(|config, text| {
+            if !matches!(text, "classic" | "quorum") {
+                return Err(format!("{text:?} is not a type of queue known here"));
+            }
+            text.clone_into(&mut config.default_queue_type);
+            Ok(())
+        }),
+    },
+    Key {
+        name: "vhosts",
+        default: "[]",
+        doc: "Virtual hosts to create: [[vhosts]] with name, max_connections, max_queues, default_queue_type.",
+        accepts: "tables with name, max_connections, max_queues and default_queue_type",
+        set: Set::Tables(|config, list| tables::vhosts(list).map(|vhosts| config.vhosts = vhosts)),
+    },
+    Key {
+        name: "policies",
+        default: "[]",
+        doc: "Policies to set: [[policies]] with name, vhost, pattern, definition, priority, apply_to.",
+        accepts: POLICIES,
+        set: Set::Tables(|config, list| tables::policies(list).map(|policies| config.policies = policies)),
+    },
+    Key {
+        name: "operator_policies",
+        default: "[]",
+        doc: "Policies that limit what policies and queue arguments may ask for: [[operator_policies]], as above.",
+        accepts: POLICIES,
+        set: Set::Tables(|config, list| tables::policies(list).map(|policies| config.operator_policies = policies)),
     },
     Key {
         name: "log.format",
@@ -185,6 +227,66 @@ pub(super) const KEYS: &[Key] = &[
         }),
     },
     Key {
+        name: "limits.connection_max",
+        default: r#""infinity""#,
+        doc: "Connections open at a time.",
+        accepts: LIMIT,
+        set: Set::Text(|config, text| {
+            config.connection_max = limit(text)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "limits.channel_max_per_node",
+        default: r#""infinity""#,
+        doc: "Channels open at a time, of all connections together.",
+        accepts: LIMIT,
+        set: Set::Text(|config, text| {
+            config.channel_max_per_node = limit(text)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "limits.consumer_max_per_channel",
+        default: r#""infinity""#,
+        doc: "Consumers of one channel.",
+        accepts: LIMIT,
+        set: Set::Text(|config, text| {
+            config.consumer_max_per_channel = limit(text)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "limits.vhost_max",
+        default: r#""infinity""#,
+        doc: "Virtual hosts.",
+        accepts: LIMIT,
+        set: Set::Text(|config, text| {
+            config.vhost_max = limit(text)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "limits.cluster_queue_limit",
+        default: r#""infinity""#,
+        doc: "Queues of all virtual hosts together.",
+        accepts: LIMIT,
+        set: Set::Text(|config, text| {
+            config.cluster_queue_limit = limit(text)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "limits.cluster_exchange_limit",
+        default: r#""infinity""#,
+        doc: "Exchanges of all virtual hosts together; each has seven or eight from its beginning.",
+        accepts: LIMIT,
+        set: Set::Text(|config, text| {
+            config.cluster_exchange_limit = limit(text)?;
+            Ok(())
+        }),
+    },
+    Key {
         name: "limits.outbox_bytes",
         default: r#""1MiB""#,
         doc: "Deliveries that may wait for one connection before its consumers are passed over.",
@@ -211,6 +313,16 @@ pub(super) const KEYS: &[Key] = &[
         accepts: "a size from 64KiB to 16GiB",
         set: Set::Text(|config, text| {
             config.transaction_bytes = bytes(text, 64 * KIB..=16 * GIB)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "limits.consumer_timeout",
+        default: r#""30m""#,
+        doc: "Time a client has to acknowledge a delivery, where the compatibility has such a limit; 0s is none.",
+        accepts: "a duration from 0s to 365d",
+        set: Set::Text(|config, text| {
+            config.consumer_timeout = time(text, ms(0)..=ms(365 * 86_400_000))?;
             Ok(())
         }),
     },
@@ -285,6 +397,17 @@ const TIB: u64 = 1 << 40;
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
+}
+
+/// Largest limit: what every language's numbers hold exactly.
+const LIMIT_MAX: u64 = (1 << 53) - 1;
+
+fn limit(text: &str) -> Result<Option<u64>, String> {
+    if text == "infinity" {
+        return Ok(None);
+    }
+    let number = text.parse().ok().filter(|n| *n <= LIMIT_MAX);
+    number.map(Some).ok_or_else(|| format!("{text:?} is not a limit"))
 }
 
 fn time(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, String> {

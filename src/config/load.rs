@@ -125,22 +125,27 @@ impl Loader {
                     .collect();
                 texts.map_or(Err("is not a list of strings".to_owned()), |texts| set(&mut self.config, &texts))
             }
+            (Set::Tables(set), DeValue::Array(list)) => match set(&mut self.config, list) {
+                Ok(()) => Ok(()),
+                Err(wrongs) => return self.report_all(key, wrongs, at),
+            },
             (Set::Users(set), DeValue::Array(list)) => match users::read(list, span) {
                 Ok(users) => {
                     set(&mut self.config, users);
                     Ok(())
                 }
-                Err(wrongs) => {
-                    for wrong in wrongs {
-                        self.report(at(wrong.at.start), key.name, wrong.what, key.accepts);
-                    }
-                    return;
-                }
+                Err(wrongs) => return self.report_all(key, wrongs, at),
             },
             (_, other) => Err(format!("is a TOML {}", other.type_str())),
         };
         if let Err(wrong) = result {
             self.report(at(span.start), key.name, wrong, key.accepts);
+        }
+    }
+
+    fn report_all(&mut self, key: &Key, wrongs: Vec<users::Wrong>, at: &dyn Fn(usize) -> Origin) {
+        for wrong in wrongs {
+            self.report(at(wrong.at.start), key.name, wrong.what, key.accepts);
         }
     }
 
@@ -174,7 +179,7 @@ impl Loader {
         let result = match key.set {
             Set::Text(set) => set(&mut self.config, text.trim()),
             Set::List(set) => set(&mut self.config, &text.split(',').map(str::to_owned).collect::<Vec<_>>()),
-            Set::Users(_) => match DeValue::parse(text) {
+            Set::Users(_) | Set::Tables(_) => match DeValue::parse(text) {
                 Ok(value) => return self.value(key, value.get_ref(), &value.span(), &|_| origin.clone()),
                 Err(_) => Err("is not a TOML list of tables".to_owned()),
             },
@@ -234,7 +239,8 @@ fn is_known(name: &str) -> bool {
 /// Keys a mistyped one may have meant: those in the same section, or with the same last part.
 fn nearby(name: &str) -> String {
     let (section, last) = name.rsplit_once('.').unwrap_or(("", name));
-    let mut names: Vec<_> = KEYS.iter().map(|key| key.name).filter(|known| known.ends_with(last)).collect();
+    let same = |known: &&str| known.rsplit('.').next() == Some(last);
+    let mut names: Vec<_> = KEYS.iter().map(|key| key.name).filter(same).collect();
     if names.is_empty() {
         let inside = |known: &str| known.rsplit_once('.').map_or("", |(section, _)| section) == section;
         names = KEYS.iter().map(|key| key.name).filter(|known| inside(known)).collect();

@@ -13,6 +13,7 @@ mod keys;
 mod load;
 mod problem;
 mod secret;
+mod tables;
 mod units;
 mod users;
 
@@ -46,6 +47,14 @@ pub struct Config {
     pub compatibility: Compatibility,
     /// Users that exist from the first start on.
     pub users: Vec<UserEntry>,
+    /// Virtual hosts that exist from each start on.
+    pub vhosts: Vec<VhostEntry>,
+    /// Policies that are in force from each start on.
+    pub policies: Vec<PolicyEntry>,
+    /// Operators' policies that are in force from each start on.
+    pub operator_policies: Vec<PolicyEntry>,
+    /// Type of queues declared without one, `classic` or `quorum`, where the virtual host has no default of its own.
+    pub default_queue_type: String,
     /// Shape of a log line.
     pub log_format: LogFormat,
     /// Least severe level that is logged, or a filter such as `info,leveret::session=debug`.
@@ -60,12 +69,26 @@ pub struct Config {
     pub channel_max: u16,
     /// Largest message body accepted, in octets; 0 takes the profile's, see [`Config::largest_body`].
     pub max_message_size: u64,
+    /// Open client connections at a time; `None` is any number, as for the limits below.
+    pub connection_max: Option<u64>,
+    /// Open channels of all connections together.
+    pub channel_max_per_node: Option<u64>,
+    /// Consumers of one channel.
+    pub consumer_max_per_channel: Option<u64>,
+    /// Virtual hosts.
+    pub vhost_max: Option<u64>,
+    /// Queues of all virtual hosts together.
+    pub cluster_queue_limit: Option<u64>,
+    /// Exchanges of all virtual hosts together, those that every virtual host has included.
+    pub cluster_exchange_limit: Option<u64>,
     /// Octets of deliveries that may wait for one connection before its consumers are passed over.
     pub outbox_bytes: usize,
     /// Octets of replies a client may leave unread before its connection is closed with `RESOURCE_ERROR`.
     pub control_bytes: usize,
     /// Octets of messages that the uncommitted transactions of one connection may hold. One message always fits.
     pub transaction_bytes: usize,
+    /// How long a delivery may stay unacknowledged, where the compatibility has a default for that; zero is no limit.
+    pub consumer_timeout: Duration,
     /// Upper bound of the store's file, in octets; 0 lets the store choose.
     pub map_size: u64,
     /// Octets of messages waiting to be committed above which publishers are made to wait.
@@ -89,6 +112,36 @@ pub struct UserEntry {
     pub tags: Vec<String>,
     /// Whether the user may log in from this machine only (RabbitMQ's `loopback_users`).
     pub loopback_only: bool,
+}
+
+/// One entry of `[[vhosts]]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VhostEntry {
+    /// Name.
+    pub name: String,
+    /// Client connections at a time; negative is any number.
+    pub max_connections: Option<i64>,
+    /// Queues; negative is any number.
+    pub max_queues: Option<i64>,
+    /// Type of queues declared without one.
+    pub default_queue_type: Option<String>,
+}
+
+/// One entry of `[[policies]]` or `[[operator_policies]]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicyEntry {
+    /// Virtual host.
+    pub vhost: String,
+    /// Name.
+    pub name: String,
+    /// Regular expression that the names of queues and exchanges are matched with.
+    pub pattern: String,
+    /// Settings by key, as in RabbitMQ.
+    pub definition: serde_json::Map<String, serde_json::Value>,
+    /// The highest counts.
+    pub priority: i64,
+    /// `all`, `exchanges`, `queues`, `classic_queues`, `quorum_queues` or `streams`.
+    pub apply_to: String,
 }
 
 /// Shape of a log line.
@@ -116,6 +169,10 @@ impl Default for Config {
                 tags: vec!["administrator".to_owned()],
                 loopback_only: true,
             }],
+            vhosts: Vec::new(),
+            policies: Vec::new(),
+            operator_policies: Vec::new(),
+            default_queue_type: "classic".to_owned(),
             log_format: LogFormat::Human,
             log_level: "info".to_owned(),
             handshake_timeout: Duration::from_secs(10),
@@ -123,9 +180,16 @@ impl Default for Config {
             frame_max: 128 * KIB,
             channel_max: 2047,
             max_message_size: 0,
+            connection_max: None,
+            channel_max_per_node: None,
+            consumer_max_per_channel: None,
+            vhost_max: None,
+            cluster_queue_limit: None,
+            cluster_exchange_limit: None,
             outbox_bytes: MIB,
             control_bytes: 16 * MIB,
             transaction_bytes: 256 * MIB,
+            consumer_timeout: Duration::from_secs(1_800),
             map_size: 0,
             journal_bytes: 64 * MIB,
             ack_flush: Duration::from_millis(50),

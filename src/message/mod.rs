@@ -37,6 +37,9 @@ impl Default for Facts {
     }
 }
 
+/// The bit of the first octet of property flags that tells that there is a priority.
+const PRIORITY_FLAG: u8 = 1 << 3;
+
 /// A published message; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Message(Arc<Inner>);
@@ -111,6 +114,14 @@ impl Message {
     pub fn body_len(&self) -> u32 {
         // `from_record` refuses records of 4 GiB and more.
         u32::try_from(self.body().len()).unwrap_or(u32::MAX)
+    }
+
+    /// The priority property, if there is one.
+    #[inline]
+    pub fn priority(&self) -> Option<u8> {
+        let priority = self.0.facts.priority;
+        let present = priority > 0 || self.properties().first().is_some_and(|flags| flags & PRIORITY_FLAG != 0);
+        present.then_some(priority)
     }
 
     /// What was learned of the properties at publish time.

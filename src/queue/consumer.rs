@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::{Outbox, Queue};
+use crate::clock::Millis;
 use crate::sync::{Mutex, Rank};
 
 /// A subscription of one channel to one queue.
@@ -23,6 +24,8 @@ pub struct Consumer {
     pub priority: i32,
     /// Most unacknowledged deliveries at a time; 0 is no limit. Ignored with `no_ack`.
     pub prefetch: u16,
+    /// How long a delivery may stay unacknowledged, in milliseconds; kept for the session.
+    pub timeout: Option<Millis>,
     /// Where its deliveries go.
     pub outbox: Arc<Outbox>,
     /// Where they come from; `None` for a direct reply-to consumer.
@@ -34,6 +37,7 @@ pub struct Consumer {
 }
 
 /// What a consumer is made of.
+#[derive(Debug, Default)]
 pub struct Subscription {
     /// See [`Consumer::id`].
     pub id: u64,
@@ -49,6 +53,8 @@ pub struct Subscription {
     pub priority: i32,
     /// See [`Consumer::prefetch`].
     pub prefetch: u16,
+    /// See [`Consumer::timeout`].
+    pub timeout: Option<Millis>,
 }
 
 impl Subscription {
@@ -67,6 +73,7 @@ impl Subscription {
             exclusive: self.exclusive,
             priority: self.priority,
             prefetch: self.prefetch,
+            timeout: self.timeout,
             outbox,
             queue,
             credit,
@@ -152,18 +159,28 @@ impl ChannelCredit {
         credit.resumable()
     }
 
-    /// Sets the limit (0 is none), with `used` deliveries out on the channel; the consumers returned may be resumed.
-    pub fn set_limit(&self, limit: u16, used: usize) -> Vec<Arc<Consumer>> {
-        let mut credit = self.credit.lock();
-        if !self.limited.swap(limit > 0, Ordering::Relaxed) {
-            credit.used = i64::try_from(used).unwrap_or(i64::MAX);
+    /// Sets the limit (0 is none) of a channel that holds `held` deliveries and whose session has this outbox; the
+    /// consumers returned may be resumed.
+    pub fn set_limit(&self, limit: u16, held: usize, outbox: &Outbox) -> Vec<Arc<Consumer>> {
+        if limit > 0 && !self.limited() {
+            // Nobody is served until what is on its way to the client has been counted.
+            self.credit.lock().block(limit);
+            let on_the_way = outbox.count(self, || self.limited.store(true, Ordering::Relaxed));
+            self.credit.lock().used = i64::try_from(held + on_the_way).unwrap_or(i64::MAX);
         }
+        self.limited.store(limit > 0, Ordering::Relaxed);
+        let mut credit = self.credit.lock();
         credit.limit = i64::from(limit);
         credit.resumable()
     }
 }
 
 impl Credit {
+    fn block(&mut self, limit: u16) {
+        self.limit = i64::from(limit);
+        self.used = i64::MAX;
+    }
+
     fn exhausted(&self) -> bool {
         self.limit > 0 && self.used >= self.limit
     }

@@ -15,6 +15,8 @@ pub enum Reason {
     Expired,
     /// The queue was over its length limit.
     MaxLen,
+    /// Too many of its deliveries failed.
+    DeliveryLimit,
 }
 
 impl Reason {
@@ -24,6 +26,7 @@ impl Reason {
             Self::Rejected => "rejected",
             Self::Expired => "expired",
             Self::MaxLen => "maxlen",
+            Self::DeliveryLimit => "delivery_limit",
         }
     }
 }

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use super::Consumer;
-use crate::clock::Millis;
+use crate::clock::{Millis, NEVER};
+use crate::config::compatibility::FailedDelivery;
 use crate::message::Message;
 use crate::store::{Seq, Settle};
 
 /// A message together with its place in one queue.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Position in the queue; a requeue returns the message here.
+    /// Position in the queue; a classic queue returns the message here.
     pub seq: Seq,
     /// When it expires; [`crate::clock::NEVER`] if it does not.
     pub expires_at: Millis,
@@ -24,12 +25,56 @@ pub struct Entry {
     pub durable: bool,
     /// It was handed to a client before.
     pub redelivered: bool,
+    /// Deliveries that failed; counted by quorum queues only.
+    pub failures: u32,
+    /// How often it was handed out and came back; counted by quorum queues only.
+    pub acquired: u32,
 }
 
 impl Entry {
+    /// An entry for a message that no queue answers for.
+    pub fn unqueued(message: Message) -> Self {
+        Self {
+            seq: 0,
+            expires_at: NEVER,
+            body_len: message.body_len(),
+            lane: 0,
+            durable: false,
+            redelivered: false,
+            failures: 0,
+            acquired: 0,
+            message,
+        }
+    }
+
     /// The journal's word for "no longer needed".
     pub fn settle(&self) -> Settle {
-        Settle { seq: self.seq, lane: self.lane, body_len: self.body_len }
+        Settle { seq: self.seq, lane: self.lane, body_len: self.body_len, counted: self.acquired > 0 }
+    }
+}
+
+/// Why a delivery came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// basic.nack with requeue=1.
+    Nack,
+    /// basic.reject with requeue=1.
+    Reject,
+    /// basic.recover.
+    Recover,
+    /// Its consumer's channel or connection ended.
+    Ended,
+    /// Its acknowledgement did not come in time.
+    TimedOut,
+}
+
+impl Cause {
+    /// Whether the delivery counts as failed.
+    pub fn is_failure(self, rule: FailedDelivery) -> bool {
+        match rule {
+            FailedDelivery::EveryReturn => true,
+            FailedDelivery::RejectOrDeath => matches!(self, Self::Reject | Self::Ended),
+        }
     }
 }
 

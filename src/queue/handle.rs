@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::journal::Taken;
-use super::{Consumer, Effects, Entry, Got, Intake, Lease, Load, Options, Room, State, Subscribed, Verdict};
+use super::{Cause, Consumer, Effects, Entry, Got, Intake, Lease, Load, Options, Room, State, Subscribed, Verdict};
 use crate::clock::Millis;
 use crate::message::Message;
 use crate::store::{Epoch, Page, QueueId, RecoveredQueue, Seq};
@@ -31,7 +31,7 @@ pub struct Definition {
     pub exclusive_to: Option<u64>,
     /// Arguments as declared.
     pub arguments: Table,
-    /// The arguments' meaning.
+    /// The arguments' meaning, which never changes; what is in force, policies included, is [`Queue::options`].
     pub options: Arc<Options>,
 }
 
@@ -85,6 +85,16 @@ impl Queue {
     /// What it was declared as.
     pub fn definition(&self) -> &Definition {
         &self.definition
+    }
+
+    /// The options in force: those of the arguments, merged with those of policies. Takes the queue's lock.
+    pub fn options(&self) -> Arc<Options> {
+        self.state.lock().options().clone()
+    }
+
+    /// Takes over what arguments and policies of version `governed` ask for; see [`State::set_options`].
+    pub fn set_options(self: &Arc<Self>, options: Arc<Options>, governed: u64, now: Millis, fx: &mut Effects) {
+        self.with(false, |state| state.set_options(options, governed, now, fx));
     }
 
     /// Identity in the store.
@@ -184,7 +194,7 @@ impl Queue {
         let conclude = |state: &mut State| match verdict {
             Verdict::Settle => state.settle(leases, now, fx),
             Verdict::Reject => state.reject(leases, now, fx),
-            Verdict::Requeue => state.requeue(leases, now, fx),
+            Verdict::Requeue(cause) => state.requeue(leases, cause, now, fx),
         };
         self.with(true, conclude).1
     }
@@ -204,14 +214,19 @@ impl Queue {
         self.with(false, |state| state.settle_entry(entry));
     }
 
+    /// Takes back a message whose dead letter could not arrive before the broker stops.
+    pub fn take_back_letter(self: &Arc<Self>, entry: Entry) {
+        self.with(false, |state| state.take_back_letter(entry));
+    }
+
     /// Refuses leases of this queue for good, emptying them.
     pub fn reject(self: &Arc<Self>, leases: &mut [Lease], now: Millis, fx: &mut Effects) {
         self.with(false, |state| state.reject(leases, now, fx));
     }
 
-    /// Returns leases of this queue, emptying them, to their original positions.
-    pub fn requeue(self: &Arc<Self>, leases: &mut [Lease], now: Millis, fx: &mut Effects) {
-        self.with(false, |state| state.requeue(leases, now, fx));
+    /// Returns leases of this queue, emptying them.
+    pub fn requeue(self: &Arc<Self>, leases: &mut [Lease], cause: Cause, now: Millis, fx: &mut Effects) {
+        self.with(false, |state| state.requeue(leases, cause, now, fx));
     }
 
     /// Returns messages that were pumped for a session but never written to its client.
@@ -296,15 +311,18 @@ impl Queue {
         self.with(false, |state| state.redelivered()).0
     }
 
-    /// Keeps a message whose lease was dropped by accident until the next operation returns it. Never locks the queue:
-    /// the lease may be dropped while the queue is locked.
-    pub(super) fn abandon(&self, entry: Entry) {
+    /// Keeps a message whose lease was dropped by accident until the next operation returns it, and asks the janitor for
+    /// one. Never locks the queue: the lease may be dropped while the queue is locked.
+    pub(super) fn abandon(self: &Arc<Self>, entry: Entry) {
         self.abandoned.lock().push(entry);
-        self.has_abandoned.store(true, Ordering::Relaxed);
+        if !self.has_abandoned.swap(true, Ordering::AcqRel) {
+            self.intake.strays.add(self);
+        }
     }
 
     fn take_abandoned(&self) -> Vec<Entry> {
-        self.has_abandoned.store(false, Ordering::Relaxed);
+        // Before they are taken: one that comes in between is taken now or announced anew.
+        self.has_abandoned.store(false, Ordering::Release);
         std::mem::take(&mut *self.abandoned.lock())
     }
 }

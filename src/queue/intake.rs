@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, Ordering};
 use std::thread::Thread;
 
-use super::Queue;
+use super::{Queue, Strays};
 use crate::store::{Define, Epoch, QueueBatch};
 use crate::sync::{Bell, Mutex, Rank, ReadGuard, RwLock};
 
@@ -26,6 +26,8 @@ pub struct Intake {
     /// Octets of journals, from the append to the end of the commit.
     bytes: AtomicIsize,
     writer: OnceLock<Thread>,
+    /// Queues for the janitor.
+    pub strays: Strays,
     stopping: AtomicBool,
 }
 
@@ -69,6 +71,7 @@ impl Default for Intake {
             hold: RwLock::new(Rank::Epoch, ()),
             bytes: AtomicIsize::new(0),
             writer: OnceLock::new(),
+            strays: Strays::default(),
             stopping: AtomicBool::new(false),
         }
     }

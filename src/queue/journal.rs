@@ -3,9 +3,9 @@
 //! Why it lives in the queue: a put must reach the store before its settle. Both are appended under the queue's lock,
 //! so they are in order, and a message settled while its put is still here is cancelled without touching the disk.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use crate::store::{DropRange, Epoch, Put, QueueBatch, QueueId, Seq, Settle};
+use crate::store::{Count, DropRange, Epoch, Put, QueueBatch, QueueId, Seq, Settle};
 
 /// Bookkeeping octets counted for a put beside its record.
 const PUT_OVERHEAD: usize = 64;
@@ -16,6 +16,8 @@ pub struct Journal {
     /// Puts not yet taken by the writer, ascending by seq; `None` marks a cancelled one.
     puts: VecDeque<(Seq, Option<Put>)>,
     settles: Vec<Settle>,
+    /// The latest count of each message that came back; never of one that is settled.
+    counts: BTreeMap<Seq, Count>,
     drops: Vec<DropRange>,
     /// The epoch this work belongs to, while the queue is registered with the intake.
     epoch: Option<Epoch>,
@@ -36,6 +38,7 @@ fn charge(put: &Put) -> isize {
 pub struct Taken {
     puts: VecDeque<(Seq, Option<Put>)>,
     settles: Vec<Settle>,
+    counts: BTreeMap<Seq, Count>,
     drops: Vec<DropRange>,
     /// Octets to take off the gauge once committed.
     pub bytes: usize,
@@ -45,10 +48,11 @@ impl Taken {
     /// The same work as the engine wants it; `None` if everything was cancelled.
     pub fn into_batch(self, queue: QueueId) -> Option<QueueBatch> {
         let puts: Vec<Put> = self.puts.into_iter().filter_map(|(_, put)| put).collect();
-        if puts.is_empty() && self.settles.is_empty() && self.drops.is_empty() {
+        if puts.is_empty() && self.settles.is_empty() && self.counts.is_empty() && self.drops.is_empty() {
             return None;
         }
-        Some(QueueBatch { queue, puts, settles: self.settles, drops: self.drops, redelivered: Vec::new() })
+        let counts = self.counts.into_values().collect();
+        Some(QueueBatch { queue, puts, settles: self.settles, counts, drops: self.drops, redelivered: Vec::new() })
     }
 }
 
@@ -61,8 +65,16 @@ impl Journal {
         self.puts.push_back((put.seq, Some(put)));
     }
 
+    /// Notes how often a kept message came back.
+    pub fn count(&mut self, count: Count) {
+        self.counts.insert(count.seq, count);
+    }
+
     /// Notes that a kept message is no longer needed: cancels its put if the writer has not taken it yet.
     pub fn settle(&mut self, settle: Settle) {
+        if settle.counted {
+            self.counts.remove(&settle.seq);
+        }
         let pending = match self.puts.front() {
             Some((first, _)) if *first == settle.seq => {
                 if let Some((_, put)) = self.puts.pop_front() {
@@ -99,7 +111,7 @@ impl Journal {
 
     /// Whether there is anything to commit.
     pub fn is_empty(&self) -> bool {
-        self.puts.is_empty() && self.settles.is_empty() && self.drops.is_empty()
+        self.puts.is_empty() && self.settles.is_empty() && self.counts.is_empty() && self.drops.is_empty()
     }
 
     /// The epoch that will make the present work durable; `None` while not registered.
@@ -128,6 +140,7 @@ impl Journal {
         Taken {
             puts: std::mem::take(&mut self.puts),
             settles: std::mem::take(&mut self.settles),
+            counts: std::mem::take(&mut self.counts),
             drops: std::mem::take(&mut self.drops),
             bytes: std::mem::take(&mut self.bytes),
         }
@@ -139,6 +152,7 @@ impl Journal {
             self.cancelled(put);
         }
         self.settles.clear();
+        self.counts.clear();
         self.drops.clear();
     }
 }
@@ -155,7 +169,7 @@ mod tests {
     }
 
     fn settle(seq: Seq) -> Settle {
-        Settle { seq, lane: 0, body_len: 0 }
+        Settle { seq, lane: 0, body_len: 0, counted: false }
     }
 
     #[test]
@@ -181,6 +195,22 @@ mod tests {
         journal.settle(settle(2));
         let batch = journal.take().into_batch(QueueId(1)).unwrap();
         assert_eq!((batch.puts.len(), batch.settles), (1, vec![settle(2)]));
+    }
+
+    #[test]
+    fn the_latest_count_is_kept_and_a_settled_message_has_none() {
+        let count = |seq, failures| Count { seq, lane: 0, failures, acquired: failures };
+        let mut journal = Journal::default();
+        journal.put(put(1));
+        for change in [count(1, 1), count(2, 1), count(3, 1), count(3, 2)] {
+            journal.count(change);
+        }
+        journal.settle(Settle { counted: true, ..settle(1) });
+        journal.settle(Settle { counted: true, ..settle(2) });
+        let batch = journal.take().into_batch(QueueId(1)).unwrap();
+        assert_eq!((batch.puts.len(), batch.counts), (0, vec![count(3, 2)]));
+        assert_eq!(batch.settles, [Settle { counted: true, ..settle(2) }], "the first never reached the store");
+        assert!(journal.is_empty());
     }
 
     #[test]

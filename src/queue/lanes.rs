@@ -4,6 +4,9 @@
 //! Inside a lane every returned message precedes the head, the head precedes the middle, the middle the tail: messages
 //! are leased from the front only, so whatever comes back is older than what never left. The middle is a range of
 //! positions with totals: a backlog of millions costs a few words here.
+//!
+//! A classic queue returns a message to its old position in its lane. A quorum queue has one row for all that came back,
+//! in the order in which they did, and serves it before everything else, whatever the priorities.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -59,18 +62,46 @@ impl Lane {
     }
 }
 
+/// Key of the first message that came back in the row of those; below it stand those that never reached a client, by
+/// position.
+const FIRST_RETURN: u64 = 1 << 62;
+
+/// Messages of higher lanes served before one of the lowest, where lanes are weighted.
+const WEIGHT: u8 = 2;
+
 /// All ready messages of a queue.
 #[derive(Debug)]
 pub(super) struct Lanes {
     levels: Vec<Lane>,
+    /// What came back to a quorum queue, in that order.
+    returns: BTreeMap<u64, Entry>,
+    next_return: u64,
+    /// The lowest lane has its turn after [`WEIGHT`] messages, rather than when the others are empty.
+    weighted: bool,
+    /// Messages served since the last turn of the lowest lane.
+    served: u8,
     count: u64,
     bytes: u64,
 }
 
 impl Lanes {
-    /// Lanes for priorities 0 to `max_priority`.
-    pub(super) fn new(max_priority: u8) -> Self {
-        Self { levels: (0..=max_priority).map(|_| Lane::default()).collect(), count: 0, bytes: 0 }
+    /// Lanes 0 to `highest`.
+    pub(super) fn new(highest: u8, weighted: bool) -> Self {
+        Self {
+            levels: (0..=highest).map(|_| Lane::default()).collect(),
+            returns: BTreeMap::new(),
+            next_return: FIRST_RETURN,
+            weighted,
+            served: 0,
+            count: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Whether there is more than one lane.
+    #[inline]
+    pub(super) fn several(&self) -> bool {
+        self.levels.len() > 1
     }
 
     /// Number of ready messages.
@@ -83,12 +114,6 @@ impl Lanes {
     #[inline]
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
-    }
-
-    /// The lane for a message of this priority.
-    #[inline]
-    pub(super) fn lane_of(&self, priority: u8) -> u8 {
-        if self.levels.len() == 1 { 0 } else { priority.min(u8::try_from(self.levels.len() - 1).unwrap_or(u8::MAX)) }
     }
 
     /// Appends a new message behind all others of its lane.
@@ -108,33 +133,71 @@ impl Lanes {
         self.levels[lane].returned.insert(entry.seq, entry);
     }
 
-    /// The next message to go out: of the highest non-empty lane, the oldest.
+    /// Takes a message that a client returned to a quorum queue: behind those returned before.
+    pub(super) fn put_returned(&mut self, entry: Entry) {
+        self.keep_returned(self.next_return, entry);
+        self.next_return += 1;
+    }
+
+    /// Takes back a message of a quorum queue that never reached its client: to the front.
+    pub(super) fn put_unsent(&mut self, entry: Entry) {
+        self.keep_returned(entry.seq, entry);
+    }
+
+    fn keep_returned(&mut self, key: u64, entry: Entry) {
+        self.count += 1;
+        self.bytes += u64::from(entry.body_len);
+        self.returns.insert(key, entry);
+    }
+
+    /// The lane whose turn it is: the highest that is not empty, unless the lowest has waited long enough.
+    #[inline]
+    fn turn(&self) -> Option<usize> {
+        if self.weighted && self.served == WEIGHT && self.levels.first().is_some_and(|lane| !lane.is_empty()) {
+            return Some(0);
+        }
+        self.levels.iter().rposition(|lane| !lane.is_empty())
+    }
+
+    /// The next message to go out: of those that came back or of the lane whose turn it is, the first.
     #[inline]
     pub(super) fn front(&self) -> Front<'_> {
-        for (at, lane) in self.levels.iter().enumerate().rev() {
-            if lane.is_empty() {
-                continue;
-            }
-            let resident = lane.returned.values().next().or_else(|| lane.head.front());
-            return match (resident, lane.middle) {
-                (Some(entry), _) => Front::Resident(entry),
-                (None, Some(middle)) => Front::Paged(u8::try_from(at).unwrap_or(u8::MAX), middle),
-                (None, None) => Front::Empty,
-            };
+        if let Some(entry) = self.returns.values().next() {
+            return Front::Resident(entry);
         }
-        Front::Empty
+        let Some(at) = self.turn() else { return Front::Empty };
+        let lane = &self.levels[at];
+        let resident = lane.returned.values().next().or_else(|| lane.head.front());
+        match (resident, lane.middle) {
+            (Some(entry), _) => Front::Resident(entry),
+            (None, Some(middle)) => Front::Paged(u8::try_from(at).unwrap_or(u8::MAX), middle),
+            (None, None) => Front::Empty,
+        }
     }
 
     /// Takes the front message, if it is resident.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<Entry> {
-        let lane = self.levels.iter_mut().rev().find(|lane| !lane.is_empty())?;
+        let entry = match self.returns.pop_first() {
+            Some((_, entry)) => entry,
+            None => self.pop_lane()?,
+        };
+        self.count -= 1;
+        self.bytes -= u64::from(entry.body_len);
+        Some(entry)
+    }
+
+    #[inline]
+    fn pop_lane(&mut self) -> Option<Entry> {
+        let at = self.turn()?;
+        let lane = &mut self.levels[at];
         let entry = match lane.returned.pop_first() {
             Some((_, entry)) => entry,
             None => lane.head.pop_front()?,
         };
-        self.count -= 1;
-        self.bytes -= u64::from(entry.body_len);
+        if self.weighted {
+            self.served = if self.served == WEIGHT { 0 } else { self.served + 1 };
+        }
         Some(entry)
     }
 
@@ -145,13 +208,20 @@ impl Lanes {
             let resident = lane.returned.values().next().or_else(|| lane.head.front()).map(|e| e.expires_at);
             resident.or(lane.middle.filter(|_| !loading).map(|m| m.head_expiry)).unwrap_or(NEVER)
         };
-        self.levels.iter().map(of).min().unwrap_or(NEVER)
+        let returned = self.returns.values().next().map_or(NEVER, |entry| entry.expires_at);
+        self.levels.iter().map(of).min().unwrap_or(NEVER).min(returned)
     }
 
-    /// Takes one message that has expired by `now` from the front of any lane.
+    /// Takes one message that has expired by `now` from the front of any lane, or of what came back.
     pub(super) fn pop_expired(&mut self, now: Millis) -> Option<Entry> {
+        let due = |e: &Entry| e.expires_at <= now;
+        if self.returns.values().next().is_some_and(due) {
+            let (_, entry) = self.returns.pop_first()?;
+            self.count -= 1;
+            self.bytes -= u64::from(entry.body_len);
+            return Some(entry);
+        }
         for lane in &mut self.levels {
-            let due = |e: &Entry| e.expires_at <= now;
             let entry = if let Some(first) = lane.returned.first_entry() {
                 due(first.get()).then(|| first.remove())
             } else if lane.head.front().is_some_and(due) {
@@ -221,6 +291,7 @@ impl Lanes {
     /// Takes everything out: the resident messages, and the ranges on disk by lane.
     pub(super) fn clear(&mut self) -> (Vec<Entry>, Vec<(u8, Middle)>) {
         let (mut entries, mut middles) = (Vec::new(), Vec::new());
+        entries.extend(std::mem::take(&mut self.returns).into_values());
         for (at, lane) in self.levels.iter_mut().enumerate() {
             let lane = std::mem::take(lane);
             entries.extend(lane.returned.into_values());
@@ -238,6 +309,7 @@ impl Lanes {
         self.levels
             .iter()
             .flat_map(|lane| lane.returned.values().chain(&lane.head).chain(&lane.tail))
+            .chain(self.returns.values())
             .filter(|entry| entry.redelivered)
     }
 }

@@ -22,15 +22,17 @@ pub mod options;
 mod outbox;
 mod roster;
 mod state;
+mod strays;
 #[cfg(test)]
 mod tests;
 
 pub use consumer::{ChannelCredit, Consumer, Subscription};
 pub use effects::{DeadLetter, Effects, Load, Reason};
-pub use entry::{Entry, Lease};
+pub use entry::{Cause, Entry, Lease};
 pub use handle::{Definition, Push, Queue};
 pub use intake::{Closed, Intake, Pressure, Watermark};
 pub use journal::Journal;
 pub use options::{BadArgument, Kind, Options, Overflow, Strategy};
 pub use outbox::{Drained, Item, Outbox};
 pub use state::{Got, Room, State, Subscribed, Verdict};
+pub use strays::Strays;

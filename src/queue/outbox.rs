@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{Consumer, Entry};
+use super::{ChannelCredit, Consumer, Entry};
 use crate::sync::{Bell, Mutex, MutexGuard, Rank};
 
 /// What a delivery costs of the budget beside its record, in octets: entry, method and header frames.
@@ -105,6 +105,21 @@ impl Outbox {
         std::mem::swap(&mut inner.entries, &mut into.entries);
         std::mem::swap(&mut inner.starved, &mut into.starved);
         inner.bytes = 0;
+    }
+
+    /// How many deliveries wait here that `credit` limits. `first` is called before they are counted, while nobody can
+    /// add one.
+    pub(super) fn count(&self, credit: &ChannelCredit, first: impl FnOnce()) -> usize {
+        let inner = self.inner.lock();
+        first();
+        let limits = |consumer: &Consumer| {
+            !consumer.no_ack && consumer.credit.as_deref().is_some_and(|its| std::ptr::eq(its, credit))
+        };
+        let of = |item: &Item| match item {
+            Item::Deliver { consumer, count } if limits(consumer) => *count as usize,
+            _ => 0,
+        };
+        inner.items.iter().map(of).sum()
     }
 
     /// Refuses every further offer; called when the session ends.

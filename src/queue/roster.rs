@@ -3,7 +3,8 @@
 //! Consumers that can take a message stand in a ring per priority; the highest non-empty ring is served round robin. A
 //! consumer that cannot (prefetch used up, outbox full, channel credit gone) leaves its ring and returns when that
 //! changes, so choosing costs the same however many consumers wait. With a single active consumer, only the active one
-//! ever stands in a ring.
+//! ever stands in a ring. In a quorum queue it gives way to one of higher priority once its deliveries are settled; until
+//! then, nobody is served.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -35,13 +36,18 @@ pub(super) struct Roster {
     rings: Vec<(i32, VecDeque<usize>)>,
     single_active: bool,
     active: Option<usize>,
+    /// A single active consumer gives way to one of higher priority.
+    by_priority: bool,
+    /// The active consumer is to give way.
+    fading: bool,
     exclusive: bool,
 }
 
 impl Roster {
-    /// An empty roster; with `single_active`, only one consumer is served at a time.
-    pub(super) fn new(single_active: bool) -> Self {
-        Self { single_active, ..Self::default() }
+    /// An empty roster; with `single_active`, only one consumer is served at a time, which gives way to another of
+    /// higher priority if `by_priority`.
+    pub(super) fn new(single_active: bool, by_priority: bool) -> Self {
+        Self { single_active, by_priority, ..Self::default() }
     }
 
     /// Number of consumers.
@@ -69,10 +75,48 @@ impl Roster {
         self.exclusive |= consumer.exclusive;
         self.members[slot] = Some(Member { consumer, outstanding: 0, in_ring: false });
         self.order.push(slot);
-        if self.single_active && self.active.is_none() {
-            self.active = Some(slot);
+        if self.single_active {
+            self.challenge(slot);
         }
         self.resume(slot);
+    }
+
+    /// A consumer has joined that may be the active one: because there is none, or by its priority.
+    fn challenge(&mut self, slot: usize) {
+        let Some(active) = self.active else {
+            self.active = Some(slot);
+            return;
+        };
+        if self.by_priority && !self.fading && self.priority(slot) > self.priority(active) {
+            self.fading = true;
+            self.drop_from_ring(active);
+            if let Some(Some(member)) = self.members.get_mut(active) {
+                member.in_ring = false;
+            }
+            self.give_way();
+        }
+    }
+
+    /// Lets the next consumer take over from one that is to give way and holds nothing any more.
+    fn give_way(&mut self) {
+        let free = self.active.is_none_or(|slot| self.members[slot].as_ref().is_none_or(|m| m.outstanding == 0));
+        if self.fading && free {
+            self.activate();
+        }
+    }
+
+    /// Chooses the active consumer: the highest priority goes first, then whoever subscribed first.
+    fn activate(&mut self) {
+        self.fading = false;
+        let highest = self.order.iter().map(|slot| self.priority(*slot)).max();
+        self.active = self.order.iter().copied().find(|slot| Some(self.priority(*slot)) == highest);
+        if let Some(next) = self.active {
+            self.resume(next);
+        }
+    }
+
+    fn priority(&self, slot: usize) -> i32 {
+        self.members[slot].as_ref().map_or(i32::MIN, |m| m.consumer.priority)
     }
 
     /// Removes a consumer; `false` if it was not there.
@@ -83,13 +127,7 @@ impl Roster {
         self.order.retain(|s| *s != slot);
         self.exclusive = self.members.iter().flatten().any(|m| m.consumer.exclusive);
         if self.active == Some(slot) {
-            // The highest priority goes first, then whoever subscribed first.
-            let priority = |slot: usize| self.members[slot].as_ref().map_or(i32::MIN, |m| m.consumer.priority);
-            let highest = self.order.iter().map(|s| priority(*s)).max();
-            self.active = self.order.iter().copied().find(|s| Some(priority(*s)) == highest);
-            if let Some(next) = self.active {
-                self.resume(next);
-            }
+            self.activate();
         }
         true
     }
@@ -98,6 +136,7 @@ impl Roster {
     pub(super) fn clear(&mut self) -> Vec<Arc<Consumer>> {
         self.rings.clear();
         self.active = None;
+        self.fading = false;
         self.exclusive = false;
         let order = std::mem::take(&mut self.order);
         order.into_iter().filter_map(|slot| self.members[slot].take().map(|m| m.consumer)).collect()
@@ -177,6 +216,9 @@ impl Roster {
                 self.resume(slot);
             }
         }
+        if self.fading {
+            self.give_way();
+        }
     }
 
     /// Lets a consumer that had been held back take part again.
@@ -187,7 +229,7 @@ impl Roster {
     }
 
     fn resume(&mut self, slot: usize) {
-        if self.single_active && self.active != Some(slot) {
+        if self.single_active && (self.active != Some(slot) || self.fading) {
             return;
         }
         let Some(Some(member)) = self.members.get_mut(slot) else { return };

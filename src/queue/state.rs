@@ -1,11 +1,12 @@
-//! The queue as a state machine: push, pump, get, settle, requeue, expire, purge, delete.
+//! The queue as a state machine: push, pump, get, expire, purge, delete; what is settled or comes back is in `settle`.
 //!
 //! Every operation leaves the queue pumped: no consumer with credit and room stands beside a ready message. Time is an
 //! argument; what reaches beyond the queue is left in [`Effects`].
 
+mod settle;
 mod transact;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use transact::{Room, Verdict};
@@ -59,7 +60,10 @@ enum Redelivered {
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools)] // independent facts, not a state machine in disguise
 pub struct State {
+    /// What arguments and policies together ask of the queue.
     options: Arc<Options>,
+    /// The version of the policies behind `options`.
+    governed: u64,
     durable: bool,
     auto_delete: bool,
     lanes: Lanes,
@@ -69,6 +73,12 @@ pub struct State {
     next_seq: Seq,
     /// Messages leased to channels or to the courier.
     leased: u64,
+    /// Of those, the ones on their way to the dead-letter exchange, with the octets of their bodies.
+    dying: (u64, u64),
+    /// Messages that came back once too often while nobody could be told: they die at the next pump.
+    overdue: Vec<Entry>,
+    /// Failures and returns of messages that are still on disk.
+    counts: BTreeMap<Seq, (u32, u32)>,
     /// Room kept free for transactions that are about to be applied.
     reserved: Room,
     loading: bool,
@@ -84,14 +94,21 @@ impl State {
     /// An empty queue, used last at `now`.
     pub fn new(options: Arc<Options>, durable: bool, auto_delete: bool, now: Millis) -> Self {
         Self {
-            lanes: Lanes::new(options.max_priority),
-            roster: Roster::new(options.single_active),
+            lanes: Lanes::new(options.highest_lane(), options.weighs_lanes()),
+            roster: Roster::new(
+                options.single_active,
+                options.is_quorum() && options.profile.single_active_by_priority,
+            ),
             options,
+            governed: 0,
             durable,
             auto_delete,
             journal: Journal::default(),
             next_seq: 1,
             leased: 0,
+            dying: (0, 0),
+            overdue: Vec::new(),
+            counts: BTreeMap::new(),
             reserved: Room::default(),
             loading: false,
             redelivered: Redelivered::These(BTreeSet::new()),
@@ -100,6 +117,32 @@ impl State {
             had_consumer: false,
             deleted: false,
         }
+    }
+
+    /// The options in force: those of the arguments, merged with those of policies.
+    pub fn options(&self) -> &Arc<Options> {
+        &self.options
+    }
+
+    /// Takes over what arguments and policies of version `governed` ask for; what an older version asks comes too late
+    /// and is ignored. A changed time to live is that of later messages, a smaller length limit is enforced at once, a
+    /// changed idle time starts anew. The type, the priorities and the single active consumer never change.
+    pub fn set_options(&mut self, options: Arc<Options>, governed: u64, now: Millis, fx: &mut Effects) {
+        if self.deleted || governed < self.governed {
+            return;
+        }
+        self.governed = governed;
+        let before = std::mem::replace(&mut self.options, options);
+        if before == self.options {
+            return;
+        }
+        if before.expires != self.options.expires {
+            self.last_used = now;
+        }
+        // A deadline the janitor knows of may not be one any more; it finds that out when it comes.
+        self.reported = NEVER;
+        self.expire(now, fx);
+        self.settle_down(now, fx);
     }
 
     /// Takes up what the store kept. `clean` tells whether the last run ended in order.
@@ -114,6 +157,7 @@ impl State {
             };
             self.lanes.recover(lane.lane, middle);
         }
+        self.counts = kept.counts.iter().map(|count| (count.seq, (count.failures, count.acquired))).collect();
         self.next_seq = kept.next_seq.max(1);
         self.redelivered = if clean {
             Redelivered::These(kept.redelivered.iter().copied().collect())
@@ -187,7 +231,7 @@ impl State {
             self.drop_head(fx);
         }
         self.lanes.push(entry);
-        if now_or_never || refusing || self.options.max_priority > 0 {
+        if now_or_never || refusing || self.lanes.several() {
             self.pump(now, fx);
             if now_or_never || refusing {
                 self.expire(now, fx);
@@ -212,9 +256,11 @@ impl State {
             seq: self.next_seq,
             expires_at: now.saturating_add(ttl),
             body_len: message.body_len(),
-            lane: self.lanes.lane_of(facts.priority),
-            durable: durable && facts.persistent,
+            lane: self.options.lane(message.priority()),
+            durable: durable && (facts.persistent || self.options.is_quorum()),
             redelivered: facts.redelivered,
+            failures: 0,
+            acquired: 0,
             message,
         };
         self.next_seq += 1;
@@ -222,7 +268,12 @@ impl State {
     }
 
     fn full(&self) -> bool {
-        let (count, bytes) = (self.lanes.count() + self.reserved.messages, self.lanes.bytes() + self.reserved.bytes);
+        let (mut count, mut bytes) =
+            (self.lanes.count() + self.reserved.messages, self.lanes.bytes() + self.reserved.bytes);
+        if self.options.at_least_once() {
+            count += self.dying.0;
+            bytes += self.dying.1;
+        }
         self.options.max_length.is_some_and(|max| count >= max)
             || self.options.max_length_bytes.is_some_and(|max| bytes >= max)
     }
@@ -257,6 +308,8 @@ impl State {
     fn discard(&mut self, entry: Entry, reason: Reason, fx: &mut Effects) {
         if self.options.dead_letter_exchange.is_some() {
             self.leased += 1;
+            self.dying.0 += 1;
+            self.dying.1 += u64::from(entry.body_len);
             fx.dead.push(DeadLetter { entry, reason });
         } else {
             self.forget(&entry);
@@ -271,6 +324,9 @@ impl State {
 
     /// Moves ready messages to consumers until one or the other runs out.
     pub fn pump(&mut self, now: Millis, fx: &mut Effects) {
+        if !self.overdue.is_empty() {
+            self.bury_overdue(fx);
+        }
         while let Some(slot) = self.roster.turn() {
             match self.lanes.front() {
                 Front::Empty => return,
@@ -294,6 +350,10 @@ impl State {
             return self.roster.rotate(slot, false);
         }
         let mut outbox = consumer.outbox.open();
+        if credit.is_none() && !consumer.no_ack && consumer.credit.as_ref().is_some_and(|credit| credit.limited()) {
+            // The limit was set in between, and counted without this delivery: the turn begins again.
+            return;
+        }
         let (mut more, mut refused) = (true, false);
         loop {
             if !outbox.room(&consumer) {
@@ -351,76 +411,6 @@ impl State {
         };
         self.report(fx);
         got
-    }
-
-    /// Settles leases of this queue, emptying them: acknowledged.
-    pub fn settle(&mut self, leases: &mut [Lease], now: Millis, fx: &mut Effects) {
-        for entry in leases.iter_mut().filter_map(Lease::take) {
-            self.settle_entry(&entry);
-        }
-        self.credit(leases);
-        self.pump(now, fx);
-        self.report(fx);
-    }
-
-    /// Gives the consumers of these leases their prefetch back.
-    fn credit(&mut self, leases: &[Lease]) {
-        for run in leases.chunk_by(|a, b| Arc::ptr_eq(a.consumer(), b.consumer())) {
-            if let Some(lease) = run.first() {
-                self.roster.settled(lease.consumer(), run.len());
-            }
-        }
-    }
-
-    /// Settles a message whose dead letter has arrived.
-    pub fn settle_entry(&mut self, entry: &Entry) {
-        if self.deleted {
-            return;
-        }
-        self.leased = self.leased.saturating_sub(1);
-        self.forget(entry);
-    }
-
-    /// Refuses leases of this queue for good, emptying them: to the dead letters, or nowhere.
-    pub fn reject(&mut self, leases: &mut [Lease], now: Millis, fx: &mut Effects) {
-        for entry in leases.iter_mut().filter_map(Lease::take) {
-            if !self.deleted {
-                self.leased = self.leased.saturating_sub(1);
-                self.discard(entry, Reason::Rejected, fx);
-            }
-        }
-        self.credit(leases);
-        self.pump(now, fx);
-        self.report(fx);
-    }
-
-    /// Returns leases of this queue, emptying them, to their original positions.
-    pub fn requeue(&mut self, leases: &mut [Lease], now: Millis, fx: &mut Effects) {
-        self.put_back(leases.iter_mut().filter_map(Lease::take), true);
-        self.credit(leases);
-        self.settle_down(now, fx);
-    }
-
-    /// Returns messages that were pumped for a session but never written to its client.
-    pub fn unsend(&mut self, entries: Vec<Entry>, now: Millis, fx: &mut Effects) {
-        self.put_back(entries.into_iter(), false);
-        self.settle_down(now, fx);
-    }
-
-    /// Returns abandoned messages to their places; whatever is done next pumps them.
-    pub fn take_back(&mut self, entries: Vec<Entry>) {
-        self.put_back(entries.into_iter(), true);
-    }
-
-    fn put_back(&mut self, entries: impl Iterator<Item = Entry>, handed_out: bool) {
-        for mut entry in entries {
-            if self.deleted {
-                continue;
-            }
-            self.leased = self.leased.saturating_sub(1);
-            entry.redelivered |= handed_out;
-            self.lanes.put_back(entry);
-        }
     }
 
     fn settle_down(&mut self, now: Millis, fx: &mut Effects) {
@@ -514,7 +504,8 @@ impl State {
         let deadline = self.lanes.deadline(self.loading).min(self.idle_deadline());
         if deadline < self.reported && !self.deleted {
             self.reported = deadline;
-            fx.deadline = deadline;
+            // Whoever asked to be looked at sooner still is.
+            fx.deadline = fx.deadline.min(deadline);
         }
     }
 
@@ -537,18 +528,24 @@ impl State {
         let stands = self.lanes.middle(asked.lane).is_some_and(|m| m.from == asked.from && m.until == asked.until);
         let before = self.lanes.count();
         if stands {
-            let entries = page.messages.into_iter().map(|stored| Entry {
-                seq: stored.seq,
-                expires_at: stored.expires_at,
-                body_len: stored.message.body_len(),
-                lane: asked.lane,
-                durable: true,
-                redelivered: stored.message.facts().redelivered
-                    || match &self.redelivered {
-                        Redelivered::Below(seq) => stored.seq < *seq,
-                        Redelivered::These(seqs) => seqs.contains(&stored.seq),
-                    },
-                message: stored.message,
+            let entries = page.messages.into_iter().map(|stored| {
+                let (failures, acquired) = self.counts.remove(&stored.seq).unwrap_or_default();
+                Entry {
+                    seq: stored.seq,
+                    expires_at: stored.expires_at,
+                    body_len: stored.message.body_len(),
+                    lane: asked.lane,
+                    durable: true,
+                    redelivered: acquired > 0
+                        || stored.message.facts().redelivered
+                        || match &self.redelivered {
+                            Redelivered::Below(seq) => stored.seq < *seq,
+                            Redelivered::These(seqs) => seqs.contains(&stored.seq),
+                        },
+                    failures,
+                    acquired,
+                    message: stored.message,
+                }
             });
             let entries = entries.collect();
             self.lanes.load(asked.lane, entries, page.next);
@@ -563,6 +560,7 @@ impl State {
     pub fn purge(&mut self, fx: &mut Effects) -> u64 {
         let count = self.lanes.count();
         let (entries, middles) = self.lanes.clear();
+        self.counts.clear();
         for entry in &entries {
             self.forget(entry);
         }
@@ -581,6 +579,9 @@ impl State {
         self.lanes.clear();
         self.journal.clear();
         self.leased = 0;
+        self.dying = (0, 0);
+        self.overdue.clear();
+        self.counts.clear();
         for consumer in self.roster.clear() {
             let outbox = consumer.outbox.clone();
             if outbox.cancelled(consumer) {

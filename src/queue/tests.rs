@@ -39,6 +39,7 @@ fn subscriber(prefetch: u16) -> (Arc<Consumer>, Arc<Outbox>) {
         exclusive: false,
         priority: 0,
         prefetch,
+        timeout: None,
     };
     (subscription.connect(outbox.clone(), None, Some(Arc::new(ChannelCredit::default()))), outbox)
 }
@@ -53,7 +54,8 @@ fn bodies(outbox: &Outbox) -> Vec<Vec<u8>> {
 fn recovered_expired(count: u64) -> State {
     let mut state = state(Options::default());
     let lane = RecoveredLane { lane: 0, count, bytes: count, first: 1, last: count, head_expiry: 5 };
-    state.recover(&RecoveredQueue { lanes: vec![lane], next_seq: count + 1, redelivered: Vec::new() }, true);
+    let kept = RecoveredQueue { lanes: vec![lane], next_seq: count + 1, ..RecoveredQueue::default() };
+    state.recover(&kept, true);
     state
 }
 

@@ -4,21 +4,23 @@ use amq_protocol::protocol::{AMQPClass, basic};
 
 use super::channel::Channel;
 use super::context::{Cancelled, Context, Flow, Park};
+use super::counts;
 use super::names::queue_meant;
-use super::tx;
+use super::notes::Note;
+use super::{timeouts, tx};
 use crate::broker::{REPLY_TO, print_queue};
-use crate::queue::{Got, Kind, Lease, Options, Queue, Subscribed, Subscription, Verdict};
+use crate::clock::NEVER;
+use crate::queue::{Cause, Got, Lease, Options, Queue, Subscribed, Subscription, Verdict};
 use crate::wire::encode;
 use crate::wire::refusal::{Refusal, ReplyCode};
 use crate::wire::short::short_string;
 use crate::wire::table::{Table, Value};
 
-/// Consumer arguments that classic queues lack: one of quorum queues, then those of streams.
-const TYPED_ARGUMENTS: [&str; 4] =
-    ["x-consumer-timeout", "x-stream-offset", "x-stream-filter", "x-stream-match-unfiltered"];
-
 /// Consumer arguments that only streams have.
-const STREAM_ARGUMENTS: &[&str] = TYPED_ARGUMENTS.split_at(1).1;
+const STREAM_ARGUMENTS: [&str; 3] = ["x-stream-offset", "x-stream-filter", "x-stream-match-unfiltered"];
+
+/// A consumer argument that, where it is known, classic queues lack.
+const TIMEOUT_ARGUMENT: &str = "x-consumer-timeout";
 
 pub(super) fn handle(context: &mut Context, channel: &mut Channel, method: basic::AMQPMethod) -> Result<(), Refusal> {
     match method {
@@ -46,9 +48,10 @@ pub(super) fn handle(context: &mut Context, channel: &mut Channel, method: basic
 /// The prefetch size, which amq-protocol skips, is checked where the octets are: see [`super::dispatch`].
 fn qos(context: &mut Context, channel: &mut Channel, ask: &basic::Qos) {
     if ask.global && context.broker.config.profile().channel_prefetch {
+        context.note(Note::GlobalPrefetch);
         let outstanding = channel.outstanding();
         let credit = channel.credit.get_or_insert_default();
-        for consumer in credit.set_limit(ask.prefetch_count, outstanding) {
+        for consumer in credit.set_limit(ask.prefetch_count, outstanding, &context.outbox) {
             if let Some(queue) = &consumer.queue {
                 queue.resume(&consumer, context.now, &mut context.fx);
                 context.finish(queue);
@@ -80,6 +83,7 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
         exclusive: ask.exclusive,
         priority: 0,
         prefetch: channel.prefetch,
+        timeout: None,
     };
     let consume_ok = basic::ConsumeOk { consumer_tag: short_string(&tag) };
     let consume_ok = AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(consume_ok));
@@ -95,12 +99,32 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
         context.reply(0, ask.nowait, channel.number, consume_ok);
         return Ok(());
     }
+    if let Some(max) = context.broker.config.consumer_max_per_channel
+        && channel.consumers.len() as u64 >= max
+    {
+        let text = format!("reached maximum ({max}) of consumers per channel");
+        return Err(Refusal::new(ReplyCode::NotAllowed, text));
+    }
     let name = queue_meant(channel, &ask.queue)?;
     let queue = context.vhost.usable_queue(&name, context.id())?;
     let arguments = Table::from(&ask.arguments);
     let printed = print_queue(&name, &context.vhost.name);
-    check_arguments(&arguments, &queue.definition().options, &printed)?;
+    let options = queue.definition().options.clone();
+    check_arguments(&arguments, &options, &printed)?;
     subscription.priority = priority(&arguments, &printed)?;
+    let asked = timeout(&arguments, &options, &printed)?;
+    if !ask.no_ack {
+        subscription.timeout = timeouts::timeout_of(&options, asked, context.broker.config.consumer_timeout);
+    }
+    if options.is_quorum() {
+        // Of an exclusive consumer a quorum queue has never heard.
+        subscription.exclusive = false;
+        let limited = channel.credit.as_ref().is_some_and(|credit| credit.limited());
+        if limited && options.profile.quorum_refuses_channel_prefetch {
+            let text = format!("{printed} does not support global qos");
+            return Err(Refusal::new(ReplyCode::NotImplemented, text));
+        }
+    }
     let credit = channel.credit.get_or_insert_default().clone();
     let consumer = subscription.connect(context.outbox.clone(), Some(queue.clone()), Some(credit));
     // The answer stands in the output before the consumer can be given anything.
@@ -108,6 +132,7 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
     context.reply(0, ask.nowait, channel.number, consume_ok);
     match queue.subscribe(consumer.clone(), context.now, &mut context.fx) {
         Subscribed::Joined => {
+            context.shortest_timeout = context.shortest_timeout.min(consumer.timeout.unwrap_or(NEVER));
             channel.consumers.insert(octets, consumer);
             context.finish(&queue);
             Ok(())
@@ -127,13 +152,12 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
 
 /// Refuses the arguments that RabbitMQ knows for other types of queue; of those it does not know it takes any.
 fn check_arguments(arguments: &Table, options: &Options, queue: &str) -> Result<(), Refusal> {
-    let kind = options.kind.as_str();
-    let timed = options.profile.timeout_arguments_of_quorum && options.kind == Kind::Classic;
-    let unsupported = if timed { &TYPED_ARGUMENTS[..] } else { STREAM_ARGUMENTS };
-    match unsupported.iter().find(|key| arguments.get(key).is_some()) {
+    let timeout = !options.is_quorum() && options.profile.timeout_arguments_of_quorum;
+    let timeout = timeout.then_some(TIMEOUT_ARGUMENT);
+    match timeout.into_iter().chain(STREAM_ARGUMENTS).find(|key| arguments.get(key).is_some()) {
         None => Ok(()),
         Some(key) => {
-            let text = format!("invalid arg '{key}' for {queue} of queue type rabbit_{kind}_queue");
+            let text = format!("invalid arg '{key}' for {queue} of queue type rabbit_{}_queue", options.kind.as_str());
             Err(Refusal::new(ReplyCode::PreconditionFailed, text))
         }
     }
@@ -147,6 +171,19 @@ fn priority(arguments: &Table, queue: &str) -> Result<i32, Refusal> {
     }
     let found = Value::type_name(value);
     let text = format!("invalid arg 'x-priority' for {queue}: \"expected integer, got {found}\"");
+    Err(Refusal::new(ReplyCode::PreconditionFailed, text))
+}
+
+/// Reads `x-consumer-timeout`, in milliseconds; where it is not known, a bad one is no mistake.
+fn timeout(arguments: &Table, options: &Options, queue: &str) -> Result<Option<u64>, Refusal> {
+    let Some(value) = arguments.get(TIMEOUT_ARGUMENT) else { return Ok(None) };
+    let error = match value.as_int().map(|n| (n, u64::try_from(n))) {
+        Some((_, Ok(timeout))) => return Ok(Some(timeout)),
+        _ if !options.profile.timeout_arguments_of_quorum => return Ok(None),
+        Some((n, Err(_))) => format!("{{value_negative,{n}}}"),
+        None => format!("\"expected integer, got {}\"", value.type_name()),
+    };
+    let text = format!("invalid arg '{TIMEOUT_ARGUMENT}' for {queue}: {error}");
     Err(Refusal::new(ReplyCode::PreconditionFailed, text))
 }
 
@@ -168,6 +205,15 @@ fn cancel(context: &mut Context, channel: &mut Channel, ask: &basic::Cancel) {
 pub(super) fn get(context: &mut Context, channel: &mut Channel, ask: &basic::Get) -> Result<Flow, Refusal> {
     let name = queue_meant(channel, &ask.queue)?;
     let queue = context.vhost.usable_queue(&name, context.id())?;
+    let options = queue.definition().options.clone();
+    if options.is_quorum() && options.single_active {
+        let text = format!(
+            "cannot obtain access to locked {}. basic.get operations are not supported {} with single active consumer",
+            print_queue(&name, &context.vhost.name),
+            options.profile.get_refused_by
+        );
+        return Err(Refusal::new(ReplyCode::ResourceLocked, text));
+    }
     let mut got = queue.get(ask.no_ack, context.now, &mut context.fx);
     if matches!(got, Got::Paged) {
         // The load may arrive before the bell hangs: look again once it does.
@@ -189,19 +235,16 @@ pub(super) fn get(context: &mut Context, channel: &mut Channel, ask: &basic::Get
             let message = entry.message.clone();
             let (out, redelivered) = (context.output.buffer(), entry.redelivered);
             encode::get_ok(out, channel.number, tag, redelivered, message.address(), remaining);
-            context.output.content(channel.number, &message, context.frame_max);
+            let counted = counts::properties(counts::counting(Some(&queue)), &entry);
+            let properties = counted.as_deref().unwrap_or(message.properties());
+            context.output.content_with(channel.number, &message, properties, context.frame_max);
             if ask.no_ack {
                 channel.unacked.skip(tag);
             } else {
-                let getter = Subscription {
-                    id: context.broker.unique(),
-                    tag: Box::default(),
-                    channel: channel.number,
-                    no_ack: false,
-                    exclusive: false,
-                    priority: 0,
-                    prefetch: 0,
-                };
+                let timeout = timeouts::timeout_of(&options, None, context.broker.config.consumer_timeout);
+                let (id, channel_number) = (context.broker.unique(), channel.number);
+                let getter = Subscription { id, channel: channel_number, timeout, ..Subscription::default() };
+                context.expect_within(channel, timeout, tag);
                 if let Some(credit) = &channel.credit {
                     credit.force();
                 }
@@ -224,16 +267,16 @@ pub(super) fn ack(context: &mut Context, channel: &mut Channel, tag: u64, multip
     if known { Ok(()) } else { Err(unknown_tag(tag)) }
 }
 
-/// basic.nack and basic.reject.
+/// basic.nack and basic.reject: `requeue` tells which of them returns the message, if it is to be returned.
 pub(super) fn nack(
     context: &mut Context,
     channel: &mut Channel,
     tag: u64,
     multiple: bool,
-    requeue: bool,
+    requeue: Option<Cause>,
 ) -> Result<(), Refusal> {
     context.flush();
-    let verdict = if requeue { Verdict::Requeue } else { Verdict::Reject };
+    let verdict = requeue.map_or(Verdict::Reject, Verdict::Requeue);
     match tx::settle(channel, tag, multiple, verdict) {
         Some(true) => return Ok(()),
         Some(false) => return Err(unknown_tag(tag)),
@@ -243,10 +286,9 @@ pub(super) fn nack(
     if !channel.unacked.take(tag, multiple, &mut leases) {
         return Err(unknown_tag(tag));
     }
-    if requeue {
-        context.for_each_queue(&mut leases, Queue::requeue);
-    } else {
-        context.for_each_queue(&mut leases, Queue::reject);
+    match requeue {
+        Some(cause) => context.requeue(&mut leases, cause),
+        None => context.for_each_queue(&mut leases, Queue::reject),
     }
     Ok(())
 }
@@ -257,7 +299,7 @@ fn recover(context: &mut Context, channel: &mut Channel, requeue: bool) -> Resul
     }
     let mut leases = Vec::new();
     channel.unacked.take_all(&mut leases);
-    context.for_each_queue(&mut leases, Queue::requeue);
+    context.requeue(&mut leases, Cause::Recover);
     Ok(())
 }
 

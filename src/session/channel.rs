@@ -8,7 +8,8 @@ use super::context::Context;
 use super::gate::Gate;
 use super::tx::Tx;
 use super::unacked::Unacked;
-use crate::queue::{ChannelCredit, Consumer, Queue};
+use crate::broker::Place;
+use crate::queue::{Cause, ChannelCredit, Consumer};
 
 /// What state a channel number is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,8 @@ impl Mode {
 pub(super) struct Channel {
     pub(super) number: u16,
     pub(super) phase: Phase,
+    /// Its place within limits, while it is open.
+    place: Option<Place>,
     pub(super) assembly: Option<Assembly>,
     /// Memory for the address of the next publish.
     pub(super) address: Vec<u8>,
@@ -66,10 +69,11 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub(super) fn new(number: u16) -> Self {
+    pub(super) fn new(number: u16, place: Place) -> Self {
         Self {
             number,
             phase: Phase::Open,
+            place: Some(place),
             assembly: None,
             address: Vec::new(),
             mode: Mode::default(),
@@ -105,6 +109,7 @@ impl Channel {
 
     /// Ends everything the channel has: consumers first, then its deliveries return to their queues.
     pub(super) fn release(&mut self, context: &mut Context) {
+        self.place = None;
         self.assembly = None;
         if let Some((name, _)) = self.reply.take() {
             context.broker.replies.forget(&name);
@@ -120,6 +125,6 @@ impl Channel {
             Mode::Plain | Mode::Confirm(_) => Vec::new(),
         };
         self.unacked.take_all(&mut leases);
-        context.for_each_queue(&mut leases, Queue::requeue);
+        context.requeue(&mut leases, Cause::Ended);
     }
 }

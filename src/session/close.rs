@@ -33,6 +33,7 @@ impl<S> Session<S> {
         deliver::abandon(context, &mut self.drained);
         let exclusive = std::mem::take(&mut context.exclusive);
         context.vhost.delete_exclusive(&context.broker, exclusive);
+        context.admitted = None;
         self.channels.clear();
         self.gated.clear();
     }

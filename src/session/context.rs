@@ -10,13 +10,15 @@ use std::sync::Arc;
 use amq_protocol::protocol::AMQPClass;
 use amq_protocol::types::ShortString;
 
+use super::channel::Channel;
 use super::memo::Memo;
+use super::notes::Notes;
 use super::runs::Publisher;
 use super::write::Output;
 use crate::auth::User;
-use crate::broker::{Broker, Connection, VirtualHost};
+use crate::broker::{Admitted, Broker, Connection, VirtualHost};
 use crate::clock::Millis;
-use crate::queue::{Consumer, Effects, Lease, Outbox, Queue};
+use crate::queue::{Cause, Consumer, Effects, Lease, Outbox, Queue};
 use crate::store::Epoch;
 use crate::wire::encode;
 
@@ -59,6 +61,8 @@ pub(super) struct Context {
     pub(super) connection: Arc<Connection>,
     pub(super) outbox: Arc<Outbox>,
     pub(super) vhost: Arc<VirtualHost>,
+    /// The places of this connection within limits; given up before the client hears that it is closed.
+    pub(super) admitted: Option<Admitted>,
     pub(super) user: Arc<User>,
     pub(super) capabilities: Capabilities,
     pub(super) frame_max: u32,
@@ -74,10 +78,14 @@ pub(super) struct Context {
     pub(super) exclusive: Vec<Arc<Queue>>,
     /// Acknowledged leases, settled at the next flush.
     pub(super) settled: Vec<Lease>,
+    /// What was said in the log about what the client uses.
+    pub(super) notes: Notes,
     /// The time of this turn.
     pub(super) now: Millis,
     /// The highest epoch any publish waits for without a confirm (for slowing publishers down).
     pub(super) pressing: Epoch,
+    /// The shortest timeout of consumers that have come in this turn.
+    pub(super) shortest_timeout: Millis,
     /// Octets held by the transactions of all channels.
     pub(super) transacted: usize,
 }
@@ -136,6 +144,20 @@ impl Context {
             self.broker.finish(&queue, &mut self.fx);
         }
         self.broker.return_credit(leases, &mut self.fx);
+    }
+
+    /// Returns leases to their queues, emptying them.
+    pub(super) fn requeue(&mut self, leases: &mut [Lease], cause: Cause) {
+        self.for_each_queue(leases, |queue, leases, now, fx| queue.requeue(leases, cause, now, fx));
+    }
+
+    /// Notes the time of deliveries on `channel` that are to be acknowledged in time, the first of them under `tag`.
+    #[inline]
+    pub(super) fn expect_within(&mut self, channel: &mut Channel, timeout: Option<Millis>, tag: u64) {
+        if let Some(timeout) = timeout {
+            self.shortest_timeout = self.shortest_timeout.min(timeout);
+            channel.unacked.stamp(tag, self.now);
+        }
     }
 
     /// Ends an operation on `queue` that left effects in this context.

@@ -10,6 +10,7 @@ use amq_protocol::protocol::{AMQPClass, basic};
 
 use super::channel::{Channel, Phase};
 use super::context::{Context, Park};
+use super::counts;
 use crate::queue::{Consumer, Drained, Effects, Entry, Item, Lease};
 use crate::wire::encode;
 
@@ -59,12 +60,17 @@ fn deliver(
     consumer: &Arc<Consumer>,
     entries: impl Iterator<Item = Entry>,
 ) {
+    let counting = counts::counting(consumer.queue.as_deref());
+    context.expect_within(channel, consumer.timeout, channel.last_tag + 1);
     for entry in entries {
         let tag = channel.next_tag();
         let message = &entry.message;
         let out = context.output.buffer();
         encode::deliver(out, channel.number, &consumer.tag, tag, entry.redelivered, message.address());
-        context.output.content(channel.number, message, context.frame_max);
+        match counts::properties(counting, &entry) {
+            None => context.output.content(channel.number, message, context.frame_max),
+            Some(counted) => context.output.content_with(channel.number, message, &counted, context.frame_max),
+        }
         if consumer.no_ack {
             channel.unacked.skip(tag);
         } else {

@@ -8,6 +8,7 @@ use super::channel::{Channel, Mode, Phase};
 use super::context::{Context, Flow};
 use super::gate::Gate;
 use super::{Session, Stage, basic as basic_handlers, exchange, publish, queue, tx as tx_handlers};
+use crate::queue::Cause;
 use crate::wire::frame::{Frame, FrameKind, unexpected};
 use crate::wire::method::{self, Method};
 use crate::wire::refusal::{Radius, Refusal, ReplyCode};
@@ -65,7 +66,8 @@ impl<S> Session<S> {
             let text = format!("number of channels opened ({open}) has reached the negotiated channel_max ({max})");
             return Err(Refusal::new(ReplyCode::NotAllowed, text));
         }
-        self.channels.insert(frame.channel, Channel::new(frame.channel));
+        let place = self.broker.admit_channel()?;
+        self.channels.insert(frame.channel, Channel::new(frame.channel, place));
         let ok = AMQPClass::Channel(channel_class::AMQPMethod::OpenOk(channel_class::OpenOk {}));
         if let Some(context) = &mut self.context {
             context.send(frame.channel, ok);
@@ -92,7 +94,7 @@ impl<S> Session<S> {
         }
     }
 
-    fn refuse_channel(&mut self, number: u16, refusal: &Refusal) {
+    pub(super) fn refuse_channel(&mut self, number: u16, refusal: &Refusal) {
         if let Some(context) = &mut self.context {
             context.flush();
         }
@@ -199,9 +201,11 @@ fn on_channel(context: &mut Context, channel: &mut Channel, frame: Frame<'_>) ->
             basic_handlers::ack(context, channel, delivery_tag, multiple).map(|()| done())
         }
         Method::Nack { delivery_tag, multiple, requeue } => {
+            let requeue = requeue.then_some(Cause::Nack);
             basic_handlers::nack(context, channel, delivery_tag, multiple, requeue).map(|()| done())
         }
         Method::Reject { delivery_tag, requeue } => {
+            let requeue = requeue.then_some(Cause::Reject);
             basic_handlers::nack(context, channel, delivery_tag, false, requeue).map(|()| done())
         }
         Method::Other(class) => on_class(context, channel, class),

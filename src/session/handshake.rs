@@ -65,7 +65,7 @@ fn server_properties(version: &str) -> Vec<u8> {
     capabilities.extend_from_slice(&offered);
     let raw = table::set_raw(&[], "capabilities", &capabilities);
     let texts = [
-        ("cluster_name", "leveret@localhost"),
+        ("cluster_name", crate::broker::NODE),
         ("copyright", "The Leveret authors"),
         ("information", "Leveret, an AMQP 0-9-1 broker"),
         ("platform", concat!("Leveret ", env!("CARGO_PKG_VERSION"))),
@@ -233,15 +233,13 @@ impl<S> Session<S> {
     fn open(&mut self, name: &str) -> Result<(), Refusal> {
         let Stage::OpenDue { user, capabilities } = &self.stage else { return Ok(()) };
         let (user, capabilities): (Arc<User>, Capabilities) = (user.clone(), *capabilities);
-        let vhost = self
-            .broker
-            .vhost(name)
-            .ok_or_else(|| Refusal::new(ReplyCode::NotAllowed, format!("vhost {name} not found")))?;
+        let (vhost, admitted) = self.broker.admit(&self.connection, &user, name)?;
         let mut context = Context {
             broker: self.broker.clone(),
             connection: self.connection.clone(),
             outbox: self.outbox.clone(),
             vhost,
+            admitted: Some(admitted),
             user,
             capabilities,
             frame_max: self.tuned.frame_max,
@@ -254,8 +252,10 @@ impl<S> Session<S> {
             parting: Vec::new(),
             exclusive: Vec::new(),
             settled: Vec::new(),
+            notes: super::notes::Notes::new(self.given_name.as_deref().unwrap_or_default()),
             now: self.broker.clock.now(),
             pressing: 0,
+            shortest_timeout: crate::clock::NEVER,
             transacted: 0,
         };
         let open_ok = connection::AMQPMethod::OpenOk(connection::OpenOk {});

@@ -14,6 +14,7 @@ mod basic;
 mod channel;
 mod close;
 mod context;
+mod counts;
 mod deliver;
 mod dispatch;
 mod exchange;
@@ -22,10 +23,12 @@ mod handshake;
 mod heartbeat;
 mod memo;
 mod names;
+mod notes;
 mod properties;
 mod publish;
 mod queue;
 mod runs;
+mod timeouts;
 mod transport;
 mod tx;
 mod unacked;
@@ -112,6 +115,7 @@ pub struct Session<S> {
     rest: Vec<u8>,
     timer: Pin<Box<Sleep>>,
     beats: heartbeat::Beats,
+    watch: timeouts::Watch,
     /// The epoch the bell has been hung up for.
     awaiting: u64,
     /// No input is read until this epoch is committed: the disk is behind.
@@ -145,6 +149,7 @@ impl<S: Transport> Session<S> {
             rest: Vec::new(),
             timer,
             beats: heartbeat::Beats::default(),
+            watch: timeouts::Watch::default(),
             awaiting: 0,
             throttled: 0,
             released: false,
@@ -170,6 +175,11 @@ impl<S: Transport> Session<S> {
             while std::future::Future::poll(self.timer.as_mut(), cx).is_ready() {
                 progress = true;
                 self.on_timer();
+            }
+            let due = self.watch.poll(cx).is_ready();
+            if due || self.context.as_ref().is_some_and(|context| self.watch.is_due(context.now)) {
+                progress = true;
+                self.look_for_timeouts();
             }
             if self.wants_input() {
                 match self.poll_input(cx) {
@@ -379,6 +389,7 @@ impl<S> Session<S> {
         }
         context.pressing = 0;
         self.confirm();
+        self.watch_timeouts();
         if self.deliverable && matches!(self.stage, Stage::Open) {
             self.deliver();
         }

@@ -8,7 +8,7 @@ use super::context::Context;
 use super::properties;
 use crate::broker::{NoRoute, Replies, Route};
 use crate::message::{Draft, Message};
-use crate::queue::{Overflow, Push, Queue};
+use crate::queue::{Push, Queue};
 use crate::wire::encode;
 use crate::wire::method::{ContentHeader, Publish};
 use crate::wire::properties::Properties;
@@ -160,9 +160,9 @@ fn gather(context: &mut Context, channel: u16, tag: u64, route: &Route, message:
     let mut add = |queue: &Arc<Queue>, message: Message| {
         let run = publisher.run(queue);
         run.messages.push(message);
-        if tag > 0 && queue.definition().options.overflow != Overflow::DropHead {
-            run.tags.push((channel, tag));
-        }
+        // Kept for every message: whether the queue refuses any is known under its lock only, since a policy may
+        // change that at any time.
+        run.tags.push((channel, tag));
     };
     for queue in others {
         add(queue, message.clone());

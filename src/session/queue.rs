@@ -6,6 +6,7 @@ use amq_protocol::types::ShortString;
 use super::channel::Channel;
 use super::context::Context;
 use super::names::{clean, queue_meant};
+use super::notes::Note;
 use crate::broker::{QueueDeclare, REPLY_TO, Replies};
 use crate::wire::refusal::{Refusal, ReplyCode};
 use crate::wire::short::short_string;
@@ -46,6 +47,10 @@ fn declare(context: &mut Context, channel: &mut Channel, ask: &queue::Declare) -
     let declared = context.vhost.declare_queue(&context.broker, declare, context.id(), &mut context.fx)?;
     let queue = declared.queue;
     context.finish(&queue);
+    context.note_arguments(&queue.definition().arguments);
+    if !ask.passive && !ask.durable && !ask.exclusive {
+        context.note(Note::TransientQueue);
+    }
     if queue.definition().exclusive_to.is_some() && !context.exclusive.iter().any(|q| q.id() == queue.id()) {
         context.exclusive.push(queue.clone());
     }

@@ -13,12 +13,15 @@ const SPARE: usize = 8;
 /// Largest vector kept, in messages.
 const SPARE_CAPACITY: usize = 4_096;
 
+/// The memory of a run.
+type Vectors = (Vec<Message>, Vec<(u16, u64)>);
+
 /// Messages gathered for one queue.
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) queue: Arc<Queue>,
     pub(super) messages: Vec<Message>,
-    /// Channel and confirm tag of each message, kept only for queues that may refuse.
+    /// Channel and confirm tag of each message; tag 0 is not to be confirmed.
     pub(super) tags: Vec<(u16, u64)>,
 }
 
@@ -35,7 +38,7 @@ pub(super) struct Publisher {
     /// The highest epoch among the turn's pushes.
     epoch: u64,
     /// Vectors to be used again.
-    spare: Vec<Vec<Message>>,
+    spare: Vec<Vectors>,
 }
 
 impl Publisher {
@@ -68,8 +71,8 @@ impl Publisher {
             _ => self.by_queue.get(&queue.id().0).copied(),
         };
         let at = known.unwrap_or_else(|| {
-            let messages = self.spare.pop().unwrap_or_default();
-            self.runs.push(Run { queue: queue.clone(), messages, tags: Vec::new() });
+            let (messages, tags) = self.spare.pop().unwrap_or_default();
+            self.runs.push(Run { queue: queue.clone(), messages, tags });
             self.by_queue.insert(queue.id().0, self.runs.len() - 1);
             self.runs.len() - 1
         });
@@ -86,14 +89,15 @@ impl Publisher {
     /// Notes what a push led to: the epoch it waits for, and which of the run's publishes were refused.
     pub(super) fn pushed(&mut self, run: &Run, epoch: u64, refused: impl Iterator<Item = usize>) {
         self.epoch = self.epoch.max(epoch);
-        self.refused.extend(refused.filter_map(|at| run.tags.get(at).copied()));
+        self.refused.extend(refused.filter_map(|at| run.tags.get(at).copied()).filter(|(_, tag)| *tag > 0));
     }
 
     /// Keeps the memory of pushed runs for the next turn.
     pub(super) fn reuse(&mut self, mut runs: Vec<Run>) {
-        for run in runs.drain(..) {
+        for mut run in runs.drain(..) {
             if self.spare.len() < SPARE && run.messages.capacity() <= SPARE_CAPACITY {
-                self.spare.push(run.messages);
+                run.tags.clear();
+                self.spare.push((run.messages, run.tags));
             }
         }
         self.runs = runs;

@@ -2,7 +2,11 @@
 
 use std::collections::VecDeque;
 
+use crate::clock::Millis;
 use crate::queue::Lease;
+
+/// How far apart deliveries are at least whose times are told apart, in milliseconds.
+pub(super) const GRAIN: Millis = 500;
 
 /// Leases by delivery tag.
 #[derive(Debug, Default)]
@@ -11,6 +15,8 @@ pub(super) struct Unacked {
     base: u64,
     slots: VecDeque<Option<Lease>>,
     held: usize,
+    /// First tags of rows of deliveries, and when their first one was made; kept only while something has a timeout.
+    stamps: VecDeque<(u64, Millis)>,
 }
 
 impl Unacked {
@@ -26,6 +32,56 @@ impl Unacked {
             self.base = tag + 1;
         } else {
             self.slots.push_back(None);
+        }
+    }
+
+    /// Notes that deliveries with a timeout are made, the next one under `tag`.
+    pub(super) fn stamp(&mut self, tag: u64, now: Millis) {
+        let oldest = if self.slots.is_empty() { tag } else { self.base };
+        while self.stamps.get(1).is_some_and(|(first, _)| *first <= oldest) {
+            self.stamps.pop_front();
+        }
+        if self.stamps.back().is_none_or(|(_, at)| now.saturating_sub(*at) >= GRAIN) {
+            self.stamps.push_back((tag, now));
+        }
+    }
+
+    /// Places of the leases whose time is over, in order, with their timeouts.
+    fn late(&self, now: Millis) -> impl Iterator<Item = (usize, Millis)> {
+        let mut stamps = self.stamps.iter().peekable();
+        // A row's deliveries may be younger than its first by so much.
+        let mut since = self.stamps.front().map_or(now, |(_, at)| at.saturating_add(GRAIN));
+        let aged = self.slots.iter().enumerate().map(move |(at, slot)| {
+            let tag = self.base + at as u64;
+            while let Some((_, first)) = stamps.next_if(|(first, _)| *first <= tag) {
+                since = first.saturating_add(GRAIN);
+            }
+            (at, slot, since)
+        });
+        aged.take_while(move |(_, _, since)| *since <= now).filter_map(move |(at, slot, since)| {
+            let timeout = slot.as_ref()?.consumer().timeout?;
+            (since.saturating_add(timeout) <= now).then_some((at, timeout))
+        })
+    }
+
+    /// The timeout of the first lease whose time is over.
+    pub(super) fn overdue(&self, now: Millis) -> Option<Millis> {
+        self.late(now).next().map(|(_, timeout)| timeout)
+    }
+
+    /// Takes out the leases whose time is over, in order.
+    pub(super) fn take_overdue(&mut self, now: Millis, into: &mut Vec<Lease>) {
+        let late: Vec<usize> = self.late(now).map(|(at, _)| at).collect();
+        let before = into.len();
+        into.extend(late.into_iter().filter_map(|at| self.slots.get_mut(at)?.take()));
+        self.held -= into.len() - before;
+        self.drop_settled();
+    }
+
+    fn drop_settled(&mut self) {
+        while let Some(None) = self.slots.front() {
+            self.slots.pop_front();
+            self.base += 1;
         }
     }
 
@@ -58,10 +114,7 @@ impl Unacked {
             into.extend(self.slots.get_mut(at).and_then(Option::take));
         }
         self.held -= into.len() - before;
-        while let Some(None) = self.slots.front() {
-            self.slots.pop_front();
-            self.base += 1;
-        }
+        self.drop_settled();
         true
     }
 
@@ -106,6 +159,8 @@ impl Unacked {
     pub(super) fn relax(&mut self) {
         if self.slots.is_empty() {
             self.slots.shrink_to(0);
+            self.stamps.clear();
+            self.stamps.shrink_to(0);
         }
     }
 }

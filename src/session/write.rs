@@ -55,8 +55,14 @@ impl Output {
     /// Appends content header and body of a message.
     #[inline]
     pub(super) fn content(&mut self, channel: u16, message: &Message, frame_max: u32) {
+        self.content_with(channel, message, message.properties(), frame_max);
+    }
+
+    /// The same with other properties than the message's.
+    #[inline]
+    pub(super) fn content_with(&mut self, channel: u16, message: &Message, properties: &[u8], frame_max: u32) {
         let body = message.body();
-        encode::content_header(&mut self.flat, channel, body.len() as u64, message.properties());
+        encode::content_header(&mut self.flat, channel, body.len() as u64, properties);
         if body.len() <= SPLICE_FROM {
             encode::body(&mut self.flat, channel, body, frame_max);
         } else {

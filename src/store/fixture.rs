@@ -28,7 +28,7 @@ pub(super) fn puts(queue: u64, positions: impl IntoIterator<Item = Seq>, len: us
 
 /// Settles messages of lane 0 with bodies of `len` octets.
 pub(super) fn settles(queue: u64, positions: impl IntoIterator<Item = Seq>, len: u32) -> QueueBatch {
-    let settles = positions.into_iter().map(|seq| Settle { seq, lane: 0, body_len: len }).collect();
+    let settles = positions.into_iter().map(|seq| Settle { seq, lane: 0, body_len: len, counted: false }).collect();
     QueueBatch { settles, ..QueueBatch::new(QueueId(queue)) }
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{
-    Batch, Commit, Define, DefinitionKey, Engine, Page, Put, QueueBatch, QueueId, Recovered, RecoveredLane,
+    Batch, Commit, Count, Define, DefinitionKey, Engine, Page, Put, QueueBatch, QueueId, Recovered, RecoveredLane,
     RecoveredQueue, Seq, StoreError, Stored,
 };
 use crate::sync::{Mutex, Rank};
@@ -32,6 +32,7 @@ struct Queue {
     lanes: BTreeMap<u8, BTreeMap<Seq, Stored>>,
     next_seq: Seq,
     redelivered: Vec<Seq>,
+    counts: BTreeMap<(u8, Seq), Count>,
 }
 
 impl MemoryEngine {
@@ -85,10 +86,15 @@ impl Content {
                 lane.remove(&settle.seq);
             }
         }
+        queue.counts.extend(work.counts.iter().map(|count| ((count.lane, count.seq), *count)));
+        for settle in work.settles.iter().filter(|settle| settle.counted) {
+            queue.counts.remove(&(settle.lane, settle.seq));
+        }
         for range in &work.drops {
             if let Some(lane) = queue.lanes.get_mut(&range.lane) {
                 lane.retain(|seq, _| !(range.from..range.until).contains(seq));
             }
+            queue.counts.retain(|(lane, seq), _| *lane != range.lane || !(range.from..range.until).contains(seq));
             queue.next_seq = queue.next_seq.max(range.until);
         }
         if !work.redelivered.is_empty() {
@@ -121,6 +127,7 @@ impl Queue {
             lanes: lanes.collect(),
             next_seq: self.next_seq.max(1),
             redelivered: std::mem::take(&mut self.redelivered),
+            counts: self.counts.values().copied().collect(),
         }
     }
 }

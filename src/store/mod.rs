@@ -51,6 +51,21 @@ pub struct Settle {
     pub lane: u8,
     /// Length of its body in octets, so that the engine can keep totals without reading the body.
     pub body_len: u32,
+    /// There may be a [`Count`] of it, which goes with it.
+    pub counted: bool,
+}
+
+/// How often a kept message came back from a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// Its position in the queue.
+    pub seq: Seq,
+    /// Its priority level.
+    pub lane: u8,
+    /// How many of its deliveries failed.
+    pub failures: u32,
+    /// How often it was handed out.
+    pub acquired: u32,
 }
 
 /// All kept messages of one lane with `from <= seq < until` are no longer needed (purge).
@@ -74,7 +89,10 @@ pub struct QueueBatch {
     pub puts: Vec<Put>,
     /// Messages kept by earlier commits and settled since, in any order.
     pub settles: Vec<Settle>,
-    /// Ranges purged.
+    /// Counts of messages kept by this or earlier commits and not settled in this one, each in place of an earlier
+    /// count of its message; in any order, at most one a message.
+    pub counts: Vec<Count>,
+    /// Ranges purged, with the counts of what is in them.
     pub drops: Vec<DropRange>,
     /// At a clean shutdown: positions of kept messages that were handed to a client before, ascending.
     pub redelivered: Vec<Seq>,
@@ -83,7 +101,14 @@ pub struct QueueBatch {
 impl QueueBatch {
     /// An empty batch of one queue.
     pub fn new(queue: QueueId) -> Self {
-        Self { queue, puts: Vec::new(), settles: Vec::new(), drops: Vec::new(), redelivered: Vec::new() }
+        Self {
+            queue,
+            puts: Vec::new(),
+            settles: Vec::new(),
+            counts: Vec::new(),
+            drops: Vec::new(),
+            redelivered: Vec::new(),
+        }
     }
 }
 
@@ -193,6 +218,8 @@ pub struct RecoveredQueue {
     pub next_seq: Seq,
     /// After a clean shutdown: positions handed to a client before, ascending.
     pub redelivered: Vec<Seq>,
+    /// Counts of kept messages, in any order.
+    pub counts: Vec<Count>,
 }
 
 /// Everything an engine knew when it was opened.

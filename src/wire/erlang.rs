@@ -1,10 +1,12 @@
-//! Octets as RabbitMQ prints them in its error texts.
+//! Octets and JSON values as RabbitMQ prints them in its error texts.
 //!
 //! RabbitMQ formats with Erlang's `~w` (numbers only) in one place and `~p` (text where everything is printable) in
-//! others; client suites compare those texts. Deliberately absent: `~p`'s line breaks after 80 columns, which do not
-//! occur within the 16 octets printed that way.
+//! others; client suites compare those texts. Deliberately absent: `~p`'s line breaks after 80 columns but for the
+//! list of unknown settings, and a list of small numbers printed as the text it could be.
 
 use std::fmt::Write as _;
+
+use serde_json::{Map, Value};
 
 /// Octets of a frame's payload that RabbitMQ shows.
 const SNIPPET: usize = 16;
@@ -63,9 +65,49 @@ fn pretty(octets: &[u8]) -> String {
     quoted
 }
 
+/// Columns after which `~p` breaks a line.
+const COLUMNS: usize = 80;
+
+/// A JSON value as the term RabbitMQ reads it as.
+pub fn term(value: &Value) -> String {
+    // One level of nesting is all a policy's values have; deeper ones come from a bounded JSON parser.
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(on) => on.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => pretty(text.as_bytes()),
+        Value::Array(list) => format!("[{}]", list.iter().map(term).collect::<Vec<_>>().join(",")),
+        Value::Object(map) => {
+            let pairs = map.iter().map(|(key, value)| format!("{} => {}", pretty(key.as_bytes()), term(value)));
+            format!("#{{{}}}", pairs.collect::<Vec<_>>().join(","))
+        }
+    }
+}
+
+/// `[{<<"foo">>,1}]`: an object as the list of pairs RabbitMQ keeps it as.
+pub fn pairs(map: &Map<String, Value>) -> String {
+    let pairs: Vec<_> =
+        map.iter().map(|(key, value)| format!("{{{},{}}}", pretty(key.as_bytes()), term(value))).collect();
+    let line = format!("[{}]", pairs.join(","));
+    if line.len() <= COLUMNS { line } else { format!("[{}]", pairs.join(",\n ")) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_reads_as_the_terms_rabbitmq_prints() {
+        let value =
+            serde_json::json!({"foo": true, "l": [1, 2.5], "m": {"a": 1}, "n": null, "s": ["a"], "zoo": "x\"y"});
+        let Value::Object(map) = &value else { unreachable!() };
+        assert_eq!(term(&value["zoo"]), "<<\"x\\\"y\">>");
+        let expected = "[{<<\"foo\">>,true},\n {<<\"l\">>,[1,2.5]},\n {<<\"m\">>,#{<<\"a\">> => 1}},\n {<<\"n\">>,null},\n \
+                        {<<\"s\">>,[<<\"a\">>]},\n {<<\"zoo\">>,<<\"x\\\"y\">>}]";
+        assert_eq!(pairs(map), expected);
+        let Value::Object(short) = serde_json::json!({"foo": 1}) else { unreachable!() };
+        assert_eq!(pairs(&short), "[{<<\"foo\">>,1}]");
+    }
 
     #[test]
     fn snippets_read_as_rabbitmq_prints_them() {

@@ -17,7 +17,7 @@
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::cast_possible_truncation, clippy::arithmetic_side_effects))]
 
 pub mod encode;
-mod erlang;
+pub mod erlang;
 pub mod frame;
 pub mod method;
 pub mod properties;

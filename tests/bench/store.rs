@@ -45,7 +45,8 @@ fn batch(shape: &Shape, n: u64, messages: &[Message]) -> Batch {
         let mut work = QueueBatch::new(QueueId(queue));
         work.puts = positions(n).zip(messages.iter().cycle()).map(put).collect();
         if shape.settles && n >= LAG {
-            work.settles = positions(n - LAG).map(|seq| Settle { seq, lane: 0, body_len: BODY }).collect();
+            work.settles =
+                positions(n - LAG).map(|seq| Settle { seq, lane: 0, body_len: BODY, counted: false }).collect();
         }
         work
     };

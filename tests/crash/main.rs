@@ -1,6 +1,6 @@
 //! What survives when the process does not: the real command, killed, stopped and started again.
 //!
-//! `LEVERET_CRASH_ROUNDS` sets how often the mixed workload is killed, `LEVERET_CRASH_SEED` repeats a run's choices.
+//! `LEVERET_CRASH_ROUNDS` sets how often the workloads are killed, `LEVERET_CRASH_SEED` repeats a run's choices.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on fails
 
@@ -16,6 +16,7 @@ mod ledger;
 mod mixed;
 mod start;
 mod stop;
+mod transactions;
 mod worker;
 
 use std::time::Duration;

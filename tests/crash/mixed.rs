@@ -33,6 +33,14 @@ fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
 }
 
+/// How many rounds, and the seed of their choices, which is printed.
+pub(crate) fn rounds_and_seed() -> (u64, u64) {
+    let rounds = setting("LEVERET_CRASH_ROUNDS").unwrap_or(ROUNDS);
+    let seed = setting("LEVERET_CRASH_SEED").unwrap_or_else(|| getrandom::u64().unwrap());
+    println!("LEVERET_CRASH_SEED={seed}, {rounds} rounds");
+    (rounds, seed)
+}
+
 fn work(n: usize) -> String {
     format!("work-{n}")
 }
@@ -87,7 +95,7 @@ async fn round(broker: Process, books: &mut Books, ids: &Arc<AtomicU64>, name: &
 }
 
 /// Everything ready in a queue, in order, with the flag. It returns to the queue when the client goes.
-async fn look(broker: &Process, queue: &str) -> Vec<(Id, bool)> {
+pub(crate) async fn look(broker: &Process, queue: &str) -> Vec<(Id, bool)> {
     let client = broker.client().await;
     let ready = client.ready(queue).await;
     let mut consumer = client.consume(queue).await;
@@ -120,9 +128,7 @@ async fn audit(broker: &Process, books: &mut Books, killed: Instant) -> Vec<Stri
 
 #[test]
 fn nothing_confirmed_is_lost_however_often_the_broker_is_killed() {
-    let rounds = setting("LEVERET_CRASH_ROUNDS").unwrap_or(ROUNDS);
-    let seed = setting("LEVERET_CRASH_SEED").unwrap_or_else(|| getrandom::u64().unwrap());
-    println!("LEVERET_CRASH_SEED={seed}, {rounds} rounds");
+    let (rounds, seed) = rounds_and_seed();
     in_time(ROUND_LIMIT * u32::try_from(rounds).unwrap(), async {
         let directory = tempfile::tempdir().unwrap();
         let mut random = Random::new(seed);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use leveret::broker::QueueDeclare;
 use leveret::config::Config;
-use leveret::queue::{ChannelCredit, Effects, State};
+use leveret::queue::{ChannelCredit, Drained, Effects, Outbox, State, Subscription};
 use leveret::store::faulty::Faults;
 use leveret::store::memory::MemoryEngine;
 use leveret::wire::table::{Table, Value};
@@ -203,7 +203,8 @@ async fn channel_wide_prefetch_is_shared_by_queues_and_wakes_who_starved() {
     let node = Node::start(&MemoryEngine::new());
     let (a, b) = (node.declare("a", &[]).0, node.declare("b", &[]).0);
     let credit = Arc::new(ChannelCredit::default());
-    assert!(credit.set_limit(2, 0).is_empty());
+    let outbox = Outbox::new(1 << 20);
+    assert!(credit.set_limit(2, 0, &outbox).is_empty());
     let on_a = Client::subscribe_on(&node, &a, 0, &credit);
     let on_b = Client::subscribe_on(&node, &b, 0, &credit);
     node.publish(&a, 1..=3);
@@ -211,7 +212,7 @@ async fn channel_wide_prefetch_is_shared_by_queues_and_wakes_who_starved() {
     let mut held = on_a.take();
     assert_eq!((held.len(), on_b.take().len()), (2, 0), "the limit is the channel's");
     // Lowered while two are out: one settled is not enough.
-    assert!(credit.set_limit(1, 2).is_empty());
+    assert!(credit.set_limit(1, 2, &outbox).is_empty());
     node.settle(&a, leases(vec![held.pop().unwrap()]), Verdict::Ack);
     assert_eq!((on_a.take().len(), on_b.take().len()), (0, 0));
     node.settle(&a, leases(held), Verdict::Ack);
@@ -227,6 +228,81 @@ async fn channel_wide_prefetch_is_shared_by_queues_and_wakes_who_starved() {
     }
     assert_eq!(sources, [1, 3]);
     node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_wide_prefetch_counts_what_is_on_its_way() {
+    let node = Node::start(&MemoryEngine::new());
+    let (queue, _) = node.declare("q", &[]);
+    let credit = Arc::new(ChannelCredit::default());
+    let client = Client::subscribe_on(&node, &queue, 0, &credit);
+    node.publish(&queue, 1..=4);
+    // All four are pumped, none is written to the client yet.
+    assert!(credit.set_limit(2, 0, &client.outbox).is_empty());
+    node.publish(&queue, [5]);
+    let mut held = client.take();
+    assert_eq!(held.len(), 4, "four were out before the limit, and nothing since");
+    for left in [3, 2] {
+        node.settle(&queue, leases(vec![held.remove(0)]), Verdict::Ack);
+        assert!(client.take().is_empty(), "{left} are out, 2 may be");
+    }
+    node.settle(&queue, leases(vec![held.remove(0)]), Verdict::Ack);
+    assert_eq!(client.take().len(), 1);
+    node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_abandoned_lease_returns_without_anybody_asking() {
+    let node = Node::start(&MemoryEngine::new());
+    let (queue, _) = node.declare("q", &[]);
+    node.publish(&queue, [1]);
+    let broken = Client::subscribe(&node, &queue, 1);
+    let held = broken.receive(1).await;
+    broken.cancel(&node, &queue);
+    let waiting = Client::subscribe(&node, &queue, 1);
+    drop(held);
+    assert_eq!(waiting.receive(1).await.iter().map(|(id, seen, _)| (*id, *seen)).collect::<Vec<_>>(), [(1, true)]);
+    node.stop().await.unwrap();
+}
+
+/// However the limit meets pumping publishers: once as many are out as it allows, no more come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_wide_prefetch_set_while_publishers_pump_is_exact() {
+    const LIMIT: usize = 3;
+    let node = Arc::new(Node::start(&MemoryEngine::new()));
+    for round in 0..200 {
+        let credit = Arc::new(ChannelCredit::default());
+        let outbox = Arc::new(Outbox::new(1 << 20));
+        let queues = [0, 1].map(|at| {
+            let (queue, _) = node.declare(&format!("q-{round}-{at}"), &[]);
+            let (id, tag) = (node.broker().unique(), Box::from(&b"c"[..]));
+            let ask = Subscription { id, tag, channel: 1, no_ack: false, exclusive: false, priority: 0, prefetch: 0 };
+            let consumer = ask.connect(outbox.clone(), Some(queue.clone()), Some(credit.clone()));
+            queue.subscribe(consumer, node.clock.now(), &mut Effects::default());
+            queue
+        });
+        let publishing = queues.map(|queue| {
+            let node = node.clone();
+            std::thread::spawn(move || (0..20).map(|id| node.publish(&queue, [id])).count())
+        });
+        let take = || {
+            let mut drained = Drained::default();
+            outbox.drain(&mut drained);
+            drained.entries.len()
+        };
+        let mut out = 0;
+        while out == 0 {
+            out += take();
+        }
+        credit.set_limit(u16::try_from(LIMIT).unwrap(), out, &outbox);
+        out += take();
+        for publishing in publishing {
+            publishing.join().unwrap();
+        }
+        let since = take();
+        assert!(since == 0 || out + since <= LIMIT, "round {round}: {out} were out, and {since} more came");
+    }
+    Arc::into_inner(node).expect("nobody else holds it").stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use leveret::clock::NEVER;
 use leveret::message::Facts;
 use leveret::queue::{
-    ChannelCredit, Consumer, Drained, Effects, Entry, Got, Item, Lease, Load, Options, Outbox, State, Subscribed,
-    Subscription,
+    Cause, ChannelCredit, Consumer, Drained, Effects, Entry, Got, Item, Lease, Load, Options, Outbox, Overflow, State,
+    Subscribed, Subscription,
 };
 
 use crate::messages::{id, numbered};
@@ -31,6 +31,8 @@ pub(crate) struct Pair {
     /// The earliest deadline the machine has asked for since the last tick.
     pub(crate) deadline: u64,
     next_id: u64,
+    /// The version of the policies in force.
+    governed: u64,
 }
 
 /// Looks of the janitor after which it should have nothing left to do at one moment.
@@ -59,6 +61,7 @@ impl Pair {
             load: None,
             deadline: NEVER,
             next_id: 1,
+            governed: 1,
         };
         for budget in budgets {
             pair.outboxes.push(Arc::new(Outbox::new(usize::try_from(*budget).expect("small"))));
@@ -66,7 +69,7 @@ impl Pair {
         }
         for (at, limit) in limits.iter().enumerate() {
             let credit = Arc::new(ChannelCredit::default());
-            assert!(credit.set_limit(*limit, 0).is_empty());
+            assert!(credit.set_limit(*limit, 0, &pair.outboxes[0]).is_empty());
             let getter = Self::consumer(GETTER + at as u64, at, (false, false, 0, 0), &pair.outboxes[0], &credit);
             pair.getters.push(getter);
             pair.credits.push(credit);
@@ -84,21 +87,26 @@ impl Pair {
     ) -> Arc<Consumer> {
         let channel = u16::try_from(channel).expect("small");
         let tag = id.to_string().into_bytes().into();
-        let subscription = Subscription { id, tag, channel, no_ack, exclusive, priority, prefetch };
+        let subscription = Subscription { id, tag, channel, no_ack, exclusive, priority, prefetch, timeout: None };
         subscription.connect(outbox.clone(), None, Some(credit.clone()))
     }
 
     /// The machine starts on a store; the twin gets the same messages as on disk. `seen`: which count as redelivered
     /// (`None`: the last run did not end in order).
-    pub(crate) fn recover(&mut self, messages: Vec<(u64, Publish)>, seen: Option<&[u64]>) {
+    /// The third of a message's facts is how often it failed and was handed out.
+    pub(crate) fn recover(&mut self, messages: Vec<(u64, Publish, (u32, u32))>, seen: Option<&[u64]>) {
         let (mut next_seq, mut redelivered) = (1, Vec::new());
-        for (seq, publish) in messages {
+        for (seq, publish, counted) in messages {
             let facts = Facts { persistent: true, priority: publish.priority, ..Facts::default() };
             let message = numbered(publish.id, publish.size, facts);
             let expires_at = publish.expiration.map_or(NEVER, |ttl| self.twin.now + ttl);
             self.shelf.put(leveret::store::Put { seq, lane: publish.priority, expires_at, message });
             let was_seen = seen.is_none_or(|ids| ids.contains(&publish.id));
             redelivered.extend(was_seen.then_some(seq));
+            let (failures, acquired) = counted;
+            if acquired > 0 {
+                self.shelf.count(leveret::store::Count { seq, lane: publish.priority, failures, acquired });
+            }
             self.twin.published += 1;
             self.twin.ready.push(crate::twin::Msg {
                 id: publish.id,
@@ -106,8 +114,12 @@ impl Pair {
                 size: publish.size,
                 expires_at,
                 durable: true,
-                redelivered: was_seen,
+                redelivered: was_seen || acquired > 0,
                 on_disk: true,
+                failures,
+                acquired,
+                counted,
+                came_back: None,
             });
             next_seq = seq + 1;
             self.next_id = self.next_id.max(publish.id + 1);
@@ -126,6 +138,22 @@ impl Pair {
         self.twin.last_used = self.twin.now;
         self.state.touch(self.twin.now, &mut self.fx);
         self.check("touch");
+    }
+
+    /// A policy changes what it can change of `options`.
+    pub(crate) fn govern(&mut self, options: Options) {
+        let Options { profile, kind, max_priority, single_active, .. } = self.twin.options;
+        let mut options = Options { profile, kind, max_priority, single_active, ..options };
+        if options.is_quorum() && options.overflow == Overflow::RejectPublishDlx {
+            options.overflow = Overflow::DropHead;
+        }
+        self.governed += 1;
+        let (now, fx) = (self.twin.now, &mut self.fx);
+        self.state.set_options(Arc::new(options.clone()), self.governed, now, fx);
+        // What an older version asks for comes too late.
+        self.state.set_options(Arc::new(Options::default()), self.governed - 1, now, fx);
+        self.twin.govern(options);
+        self.check("govern");
     }
 
     pub(crate) fn push(&mut self, messages: &[Publish]) {
@@ -192,6 +220,7 @@ impl Pair {
                 let (to, msg) = expected.next().expect("nothing beyond what the twin delivered");
                 let got = (consumer.id, id(&entry.message), entry.redelivered, entry.expires_at, entry.lane);
                 assert_eq!(got, (to, msg.id, msg.redelivered, msg.expires_at, msg.lane), "order of deliveries");
+                assert_eq!((entry.failures, entry.acquired), (msg.failures, msg.acquired), "counts");
                 if consumer.no_ack {
                     continue;
                 }
@@ -235,7 +264,7 @@ impl Pair {
     pub(crate) fn set_limit(&mut self, channel: usize, limit: u16) {
         self.twin.channels[channel].limit = u64::from(limit);
         let used = usize::try_from(self.twin.channels[channel].used).unwrap_or(0);
-        for consumer in self.credits[channel].set_limit(limit, used) {
+        for consumer in self.credits[channel].set_limit(limit, used, &self.outboxes[0]) {
             self.resume(&consumer);
         }
         self.check("qos");
@@ -268,9 +297,9 @@ impl Pair {
                 self.state.reject(&mut leases, now, &mut self.fx);
                 self.twin.reject(&which);
             }
-            How::Requeue => {
-                self.state.requeue(&mut leases, now, &mut self.fx);
-                self.twin.requeue(&which);
+            How::Requeue(cause) => {
+                self.state.requeue(&mut leases, cause, now, &mut self.fx);
+                self.twin.requeue(&which, cause);
             }
         }
         for channel in 0..self.credits.len() {
@@ -291,6 +320,7 @@ impl Pair {
             }
             (Got::Message(entry, left), Fetched::Message(msg, expected)) => {
                 assert_eq!((id(&entry.message), entry.redelivered, left), (msg.id, msg.redelivered, expected));
+                assert_eq!((entry.failures, entry.acquired), (msg.failures, msg.acquired), "counts");
                 if !no_ack {
                     self.credits[channel].force();
                     if self.twin.channels[channel].limit > 0 {
@@ -363,6 +393,7 @@ impl Pair {
         self.shelf.apply(&mut self.state.journal);
         if !self.twin.deleted {
             assert_eq!(self.shelf.ids(), self.twin.kept(), "the store holds what is ready, leased or dying");
+            assert_eq!(self.shelf.counted(), self.twin.counted(), "and how often it came back");
         }
     }
 
@@ -428,5 +459,5 @@ impl Pair {
 pub(crate) enum How {
     Ack,
     Reject,
-    Requeue,
+    Requeue(Cause),
 }

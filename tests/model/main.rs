@@ -10,4 +10,5 @@ mod queue;
 mod rng;
 mod shelf;
 mod topology;
+mod transactions;
 mod twin;

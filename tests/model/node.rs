@@ -9,7 +9,7 @@ use leveret::clock::Clock;
 use leveret::config::Config;
 use leveret::message::Message;
 use leveret::queue::{
-    ChannelCredit, Consumer, Drained, Effects, Got, Lease, Outbox, Push, Queue, Subscribed, Subscription,
+    Cause, ChannelCredit, Consumer, Drained, Effects, Got, Lease, Outbox, Push, Queue, Subscribed, Subscription,
 };
 use leveret::store::faulty::{Faults, FaultyEngine};
 use leveret::store::memory::MemoryEngine;
@@ -160,7 +160,7 @@ impl Node {
         match verdict {
             Verdict::Ack => queue.settle(&mut leases, now, &mut fx),
             Verdict::Reject => queue.reject(&mut leases, now, &mut fx),
-            Verdict::Requeue => queue.requeue(&mut leases, now, &mut fx),
+            Verdict::Requeue => queue.requeue(&mut leases, Cause::Nack, now, &mut fx),
         }
         let consumer = leases.first().map(|lease| lease.consumer().clone());
         if let Some(credit) = consumer.and_then(|c| c.credit.clone()) {
@@ -200,7 +200,7 @@ impl Client {
     fn new(node: &Node, queue: &Arc<Queue>, prefetch: u16, credit: &Arc<ChannelCredit>) -> Self {
         let outbox = Arc::new(Outbox::new(1 << 20));
         let (id, tag) = (node.broker().unique(), Box::from(&b"c"[..]));
-        let subscription = Subscription { id, tag, channel: 1, no_ack: false, exclusive: false, priority: 0, prefetch };
+        let subscription = Subscription { id, tag, channel: 1, prefetch, ..Subscription::default() };
         let consumer = subscription.connect(outbox.clone(), Some(queue.clone()), Some(credit.clone()));
         Self { consumer, outbox }
     }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use leveret::queue::{Options, Overflow};
+use leveret::config::Compatibility;
+use leveret::queue::{Cause, Kind, Options, Overflow, Strategy};
 
 use crate::machine::{How, Pair};
 use crate::rng::Rng;
@@ -44,9 +45,25 @@ fn the_queue_agrees_with_its_twin() {
 }
 
 fn options(rng: &mut Rng) -> Options {
+    let mut options = of_any_type(rng);
+    if rng.chance(1, 3) {
+        options.kind = Kind::Quorum;
+        options.max_priority = 0;
+        options.delivery_limit = rng.chance(1, 2).then(|| rng.pick(&[-1, 0, 1, 2, 5]));
+        if options.overflow == Overflow::RejectPublishDlx {
+            options.overflow = Overflow::DropHead;
+        }
+        options.dead_letter_strategy = rng.pick(&[Strategy::AtMostOnce, Strategy::AtLeastOnce]);
+    }
+    options
+}
+
+fn of_any_type(rng: &mut Rng) -> Options {
     let overflow =
         rng.pick(&[Overflow::DropHead, Overflow::DropHead, Overflow::RejectPublish, Overflow::RejectPublishDlx]);
+    let (_, version) = rng.pick(&Compatibility::ALL);
     Options {
+        profile: version.profile(),
         message_ttl: rng.chance(1, 4).then(|| rng.pick(&[0, 5, 40, 300])),
         expires: rng.chance(1, 6).then(|| rng.pick(&[1, 50, 500])),
         max_length: rng.chance(1, 3).then(|| rng.pick(&[0, 1, 2, 5, 20])),
@@ -63,7 +80,8 @@ fn run(seed: u64) {
     let _named = Seed(seed);
     let mut rng = Rng::new(seed);
     let options = options(&mut rng);
-    let durable = rng.chance(3, 4);
+    // A quorum queue is durable.
+    let durable = options.kind == Kind::Quorum || rng.chance(3, 4);
     let budgets: Vec<u64> = (0..=rng.below(3)).map(|_| rng.pick(&[1, 400, 2_000, 1 << 20])).collect();
     let limits: Vec<u16> = (0..=rng.below(3)).map(|_| rng.pick(&[0, 0, 1, 3])).collect();
     let twin = Twin::new(options, durable, rng.chance(1, 4), 1_000);
@@ -86,7 +104,8 @@ fn run(seed: u64) {
 /// Starts the run on a store with a backlog.
 fn recovered(rng: &mut Rng, pair: &mut Pair) {
     let (mut seq, mut seen) = (0, Vec::new());
-    let lanes = u64::from(pair.twin.options.max_priority) + 1;
+    let lanes = u64::from(pair.twin.lane(u8::MAX)) + 1;
+    let counts = pair.twin.options.kind == Kind::Quorum;
     let mut messages = Vec::new();
     let expiring = rng.chance(1, 2);
     for id in 1..=rng.below(50) {
@@ -97,7 +116,8 @@ fn recovered(rng: &mut Rng, pair: &mut Pair) {
         if rng.chance(1, 3) {
             seen.push(id);
         }
-        messages.push((seq, publish));
+        let acquired = if counts { rng.pick(&[0, 0, 1, 3]) } else { 0 };
+        messages.push((seq, publish, (u32::from(acquired > 1), acquired)));
     }
     let clean = rng.chance(1, 2);
     pair.recover(messages, clean.then_some(&seen));
@@ -142,7 +162,9 @@ fn settle(rng: &mut Rng, pair: &mut Pair) {
         }
     }
     places.truncate(rng.pick(&[1, 1, 2, 7, 100]));
-    pair.settle(&places, rng.pick(&[How::Ack, How::Ack, How::Ack, How::Reject, How::Requeue, How::Requeue]));
+    let cause = rng.pick(&[Cause::Nack, Cause::Reject, Cause::Recover, Cause::Ended, Cause::TimedOut]);
+    let requeue = How::Requeue(cause);
+    pair.settle(&places, rng.pick(&[How::Ack, How::Ack, How::Ack, How::Reject, requeue, requeue]));
 }
 
 fn step(rng: &mut Rng, pair: &mut Pair, consumer_ids: &mut u64) {
@@ -172,6 +194,10 @@ fn step(rng: &mut Rng, pair: &mut Pair, consumer_ids: &mut u64) {
         }
         96 if rng.chance(1, 3) => pair.purge(),
         97 if rng.chance(1, 40) => pair.delete(),
+        98 if rng.chance(1, 2) => {
+            let options = options(rng);
+            pair.govern(options);
+        }
         98 => pair.touch(),
         _ => pair.commit(),
     }

@@ -3,18 +3,25 @@
 use std::collections::BTreeMap;
 
 use leveret::queue::{Journal, Load};
-use leveret::store::{Page, Put, QueueId, RecoveredLane, RecoveredQueue, Stored};
+use leveret::store::{Count, Page, Put, QueueId, RecoveredLane, RecoveredQueue, Stored};
 
 use crate::messages;
 
-/// Kept messages by position.
+/// Kept messages by position, and the counts of some of them.
 #[derive(Debug, Default)]
-pub(crate) struct Shelf(BTreeMap<u64, Put>);
+pub(crate) struct Shelf(BTreeMap<u64, Put>, BTreeMap<u64, Count>);
 
 impl Shelf {
     /// Keeps a message.
     pub(crate) fn put(&mut self, put: Put) {
         assert!(self.0.insert(put.seq, put).is_none(), "a position is given once");
+    }
+
+    /// Keeps a count.
+    pub(crate) fn count(&mut self, count: Count) {
+        let put = self.0.get(&count.seq).expect("only what is kept is counted");
+        assert_eq!(put.lane, count.lane);
+        self.1.insert(count.seq, count);
     }
 
     /// Applies and empties a journal.
@@ -25,12 +32,17 @@ impl Shelf {
         for settle in batch.settles {
             let put = self.0.remove(&settle.seq).expect("only what an earlier batch put is settled, and once");
             assert_eq!((put.lane, put.message.body_len()), (settle.lane, settle.body_len));
+            assert!(self.1.remove(&settle.seq).is_none() || settle.counted, "the engine looks for counts when told to");
         }
         for put in batch.puts {
             self.put(put);
         }
+        for count in batch.counts {
+            self.count(count);
+        }
         for range in batch.drops {
             self.0.retain(|seq, put| put.lane != range.lane || !(range.from..range.until).contains(seq));
+            self.1.retain(|seq, _| self.0.contains_key(seq));
         }
     }
 
@@ -39,6 +51,14 @@ impl Shelf {
         let mut ids: Vec<u64> = self.0.values().map(|put| messages::id(&put.message)).collect();
         ids.sort_unstable();
         ids
+    }
+
+    /// Ids and counts of the messages that have some, ascending.
+    pub(crate) fn counted(&self) -> Vec<(u64, (u32, u32))> {
+        let counts = self.1.values().map(|c| (messages::id(&self.0[&c.seq].message), (c.failures, c.acquired)));
+        let mut counted: Vec<_> = counts.collect();
+        counted.sort_unstable();
+        counted
     }
 
     /// Answers a load with at most `most` messages.
@@ -74,6 +94,6 @@ impl Shelf {
             }
         }
         lanes.sort_by_key(|lane| lane.lane);
-        RecoveredQueue { lanes, next_seq, redelivered }
+        RecoveredQueue { lanes, next_seq, redelivered, counts: self.1.values().copied().collect() }
     }
 }

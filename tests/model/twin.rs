@@ -1,7 +1,8 @@
 //! The naive twin of a queue: the rules as RabbitMQ's documentation states them, on plain vectors searched from end to
 //! end, one message at a time. It shares no code with the broker but the words for options and reasons.
 
-use leveret::queue::{Options, Overflow, Reason};
+use leveret::config::compatibility::{FailedDelivery, QuorumPriorities};
+use leveret::queue::{Cause, Kind, Options, Overflow, Reason, Strategy};
 
 /// What a delivery costs an outbox beside its body, in octets.
 const DELIVERY_OVERHEAD: u64 = 128 + ADDRESS_AND_PROPERTIES;
@@ -19,6 +20,13 @@ pub(crate) struct Msg {
     pub(crate) durable: bool,
     pub(crate) redelivered: bool,
     pub(crate) on_disk: bool,
+    /// Failed deliveries and times handed out, as a quorum queue counts them.
+    pub(crate) failures: u32,
+    pub(crate) acquired: u32,
+    /// The same as the store has to know them.
+    pub(crate) counted: (u32, u32),
+    /// Its place among the messages that came back to a quorum queue.
+    pub(crate) came_back: Option<u64>,
 }
 
 /// A message as published.
@@ -93,6 +101,12 @@ pub(crate) struct Twin {
     /// Consumers that can take a message, in the order of their turns.
     pub(crate) line: Vec<u64>,
     pub(crate) active: Option<u64>,
+    /// The active consumer has to give way to another of higher priority.
+    pub(crate) fading: bool,
+    /// Messages that have come back to a quorum queue.
+    returns: u64,
+    /// Messages served since the last ordinary one was preferred.
+    served: u8,
     pub(crate) had_consumer: bool,
     pub(crate) channels: Vec<Channel>,
     pub(crate) boxes: Vec<SessionBox>,
@@ -116,6 +130,9 @@ impl Twin {
             members: Vec::new(),
             line: Vec::new(),
             active: None,
+            fading: false,
+            returns: 0,
+            served: 0,
             had_consumer: false,
             channels: Vec::new(),
             boxes: Vec::new(),
@@ -125,6 +142,41 @@ impl Twin {
             now,
             deleted: false,
         }
+    }
+
+    /// Other options from here on: what came before keeps its time to live.
+    pub(crate) fn govern(&mut self, options: Options) {
+        if self.deleted || options == self.options {
+            return;
+        }
+        if options.expires != self.options.expires {
+            self.last_used = self.now;
+        }
+        self.options = options;
+        self.expire();
+        self.pump();
+        self.drop_head();
+    }
+
+    fn quorum(&self) -> bool {
+        self.options.kind == Kind::Quorum
+    }
+
+    /// The level of a message; these tests publish none with a priority property of 0.
+    pub(crate) fn lane(&self, priority: u8) -> u8 {
+        match (self.quorum(), self.options.profile.quorum_priorities) {
+            (false, _) => priority.min(self.options.max_priority),
+            (true, QuorumPriorities::None) => 0,
+            (true, QuorumPriorities::Two) => u8::from(priority > 4),
+            (true, QuorumPriorities::Levels) if priority == 0 => 4,
+            (true, QuorumPriorities::Levels) => priority.min(31),
+        }
+    }
+
+    /// Failed deliveries a message survives.
+    fn limit(&self) -> Option<u32> {
+        let set = self.options.delivery_limit.map(|limit| u32::try_from(limit).ok());
+        if self.quorum() { set.unwrap_or(self.options.profile.delivery_limit) } else { None }
     }
 
     fn refuses(&self) -> bool {
@@ -147,21 +199,47 @@ impl Twin {
 
     /// A refusing queue is full once a limit is reached, whatever the size of the next message.
     fn full(&self) -> bool {
-        self.exceeds(self.ready.len() as u64 + 1, self.ready_bytes() + 1)
+        // A quorum queue that waits for its dead letters to arrive counts them.
+        let waits = self.quorum()
+            && self.options.dead_letter_strategy == Strategy::AtLeastOnce
+            && self.options.dead_letter_exchange.is_some()
+            && self.options.overflow == Overflow::RejectPublish;
+        let letters = if waits { &self.dying[..] } else { &[] };
+        let bytes: u64 = letters.iter().map(|m| m.size).sum();
+        self.exceeds((self.ready.len() + letters.len()) as u64 + 1, self.ready_bytes() + bytes + 1)
     }
 
-    /// Place of the next message to leave: highest priority, then oldest.
+    /// Place of the next message to leave: what came back, in that order; then the highest priority, the oldest.
     pub(crate) fn front(&self) -> Option<usize> {
-        (0..self.ready.len()).min_by_key(|at| (u8::MAX - self.ready[*at].lane, self.ready[*at].id))
+        let places = || 0..self.ready.len();
+        let returned =
+            places().filter(|at| self.ready[*at].came_back.is_some()).min_by_key(|at| self.ready[*at].came_back);
+        let weighs = self.quorum() && self.options.profile.quorum_priorities == QuorumPriorities::Two;
+        let ordinary = || {
+            let lowest = places().filter(|at| self.ready[*at].lane == 0 && weighs && self.served == 2);
+            lowest.min_by_key(|at| self.ready[*at].id)
+        };
+        let highest = || places().min_by_key(|at| (u8::MAX - self.ready[*at].lane, self.ready[*at].id));
+        returned.or_else(ordinary).or_else(highest)
     }
 
-    /// Places of the oldest message of each priority, lowest priority first.
+    /// Takes the next message to leave.
+    fn pop(&mut self, at: usize) -> Msg {
+        let msg = self.ready.remove(at);
+        if msg.came_back.is_none() {
+            self.served = if self.served == 2 { 0 } else { self.served + 1 };
+        }
+        Msg { came_back: None, ..msg }
+    }
+
+    /// Places of the first of those that came back and the oldest of each priority, lowest priority first.
     fn fronts(&self) -> Vec<usize> {
         let oldest = |lane: u8| {
             let of_lane = (0..self.ready.len()).filter(|at| self.ready[*at].lane == lane);
-            of_lane.min_by_key(|at| self.ready[*at].id)
+            of_lane.filter(|at| self.ready[*at].came_back.is_none()).min_by_key(|at| self.ready[*at].id)
         };
-        (0..=u8::MAX).filter(|lane| self.ready.iter().any(|m| m.lane == *lane)).filter_map(oldest).collect()
+        let returned = self.front().filter(|at| self.ready[*at].came_back.is_some());
+        returned.into_iter().chain((0..=u8::MAX).filter_map(oldest)).collect()
     }
 
     /// The earliest moment at which something has to be done unasked.
@@ -193,12 +271,16 @@ impl Twin {
             let ttl = [self.options.message_ttl, message.expiration].into_iter().flatten().min();
             let msg = Msg {
                 id: message.id,
-                lane: message.priority.min(self.options.max_priority),
+                lane: self.lane(message.priority),
                 size: message.size,
                 expires_at: ttl.map_or(u64::MAX, |ttl| self.now + ttl),
-                durable: self.durable && message.persistent,
+                durable: self.durable && (message.persistent || self.quorum()),
                 redelivered: false,
                 on_disk: false,
+                failures: 0,
+                acquired: 0,
+                counted: (0, 0),
+                came_back: None,
             };
             if self.refuses() && self.full() {
                 refused.push(at);
@@ -224,7 +306,7 @@ impl Twin {
         while !self.refuses() && self.over() {
             match self.front() {
                 Some(at) if !self.ready[at].on_disk => {
-                    let msg = self.ready.remove(at);
+                    let msg = self.pop(at);
                     self.die(msg, Reason::MaxLen);
                 }
                 _ => return,
@@ -239,7 +321,7 @@ impl Twin {
             fronts.into_iter().find(|at| !twin.ready[*at].on_disk && twin.ready[*at].expires_at <= twin.now)
         };
         while let Some(at) = due(self) {
-            let msg = self.ready.remove(at);
+            let msg = Msg { came_back: None, ..self.ready.remove(at) };
             self.die(msg, Reason::Expired);
         }
     }
@@ -264,7 +346,7 @@ impl Twin {
     /// Consumers that could take a message now, from first principles.
     pub(crate) fn able(&self) -> Vec<u64> {
         let able = self.members.iter().filter(|m| {
-            (!self.options.single_active || self.active == Some(m.id))
+            (!self.options.single_active || (self.active == Some(m.id) && !self.fading))
                 && Self::has_credit(m)
                 && self.channel_has_credit(m)
                 && self.has_room(m)
@@ -274,7 +356,7 @@ impl Twin {
 
     /// Puts a consumer at the end of the line, if it has a place there.
     fn line_up(&mut self, id: u64) {
-        let inactive = self.options.single_active && self.active != Some(id);
+        let inactive = self.options.single_active && (self.active != Some(id) || self.fading);
         if !inactive && !self.line.contains(&id) && self.member(id).is_some_and(Self::has_credit) {
             self.line.push(id);
         }
@@ -294,7 +376,7 @@ impl Twin {
                 return;
             }
             if self.ready[at].expires_at < self.now {
-                let msg = self.ready.remove(at);
+                let msg = self.pop(at);
                 self.die(msg, Reason::Expired);
                 continue;
             }
@@ -302,7 +384,7 @@ impl Twin {
             if !self.channel_has_credit(&member) || !self.has_room(&member) {
                 continue;
             }
-            let msg = self.ready.remove(at);
+            let msg = self.pop(at);
             let outbox = &mut self.boxes[member.outbox];
             outbox.bytes += msg.size + DELIVERY_OVERHEAD;
             outbox.waiting.push((member.id, msg.clone()));
@@ -327,7 +409,7 @@ impl Twin {
         if self.ready[at].on_disk {
             return Fetched::OnDisk;
         }
-        let msg = self.ready.remove(at);
+        let msg = self.pop(at);
         if no_ack {
             self.gone.settled += 1;
         } else {
@@ -348,6 +430,24 @@ impl Twin {
                 member.outstanding -= 1;
                 self.line_up(*id);
             }
+        }
+        self.give_way();
+    }
+
+    /// A single active consumer that has to give way does so once it holds nothing.
+    fn give_way(&mut self) {
+        let active = self.active.and_then(|id| self.member(id));
+        if self.fading && active.is_none_or(|m| m.outstanding == 0) {
+            self.activate();
+        }
+    }
+
+    fn activate(&mut self) {
+        self.fading = false;
+        let highest = self.members.iter().map(|m| m.priority).max();
+        self.active = self.members.iter().find(|m| Some(m.priority) == highest).map(|m| m.id);
+        if let Some(next) = self.active {
+            self.line_up(next);
         }
     }
 
@@ -378,15 +478,33 @@ impl Twin {
         self.pump();
     }
 
-    pub(crate) fn requeue(&mut self, which: &[(u64, u64)]) {
+    pub(crate) fn requeue(&mut self, which: &[(u64, u64)], cause: Cause) {
         for (_, id) in which {
             if !self.deleted {
                 let msg = self.take_out(*id);
-                self.ready.push(Msg { redelivered: true, ..msg });
+                self.come_back(Msg { redelivered: true, ..msg }, cause);
             }
         }
         self.after_settling(which);
         self.drop_head();
+    }
+
+    fn come_back(&mut self, mut msg: Msg, cause: Cause) {
+        if !self.quorum() {
+            return self.ready.push(msg);
+        }
+        let all = self.options.profile.failed_delivery == FailedDelivery::EveryReturn;
+        msg.acquired += 1;
+        msg.failures += u32::from(all || cause == Cause::Reject || cause == Cause::Ended);
+        if self.limit().is_some_and(|limit| msg.failures > limit) {
+            return self.die(msg, Reason::DeliveryLimit);
+        }
+        if msg.durable {
+            msg.counted = (msg.failures, msg.acquired);
+        }
+        self.returns += 1;
+        msg.came_back = Some((1 << 50) + self.returns);
+        self.ready.push(msg);
     }
 
     /// Takes back what was never written to its client.
@@ -394,7 +512,9 @@ impl Twin {
         for id in ids {
             if !self.deleted {
                 let msg = self.take_out(*id);
-                self.ready.push(msg);
+                // Before all that clients have seen, oldest first.
+                let came_back = self.quorum().then_some(msg.id);
+                self.ready.push(Msg { came_back, ..msg });
             }
         }
         self.pump();
@@ -408,9 +528,19 @@ impl Twin {
             return false;
         }
         self.had_consumer = true;
-        let id = member.id;
+        let (id, priority) = (member.id, member.priority);
         self.members.push(member);
-        self.active = self.active.or(self.options.single_active.then_some(id));
+        match self.active {
+            None => self.active = self.options.single_active.then_some(id),
+            Some(active) if self.quorum() && self.options.profile.single_active_by_priority && !self.fading => {
+                if self.member(active).is_some_and(|m| m.priority < priority) {
+                    self.fading = true;
+                    self.line.retain(|other| *other != active);
+                    self.give_way();
+                }
+            }
+            Some(_) => {}
+        }
         self.line_up(id);
         self.expire();
         self.pump();
@@ -425,11 +555,7 @@ impl Twin {
         self.line.retain(|other| *other != id);
         self.last_used = self.now;
         if self.active == Some(id) {
-            let highest = self.members.iter().map(|m| m.priority).max();
-            self.active = self.members.iter().find(|m| Some(m.priority) == highest).map(|m| m.id);
-            if let Some(next) = self.active {
-                self.line_up(next);
-            }
+            self.activate();
         }
         self.pump();
     }
@@ -488,6 +614,7 @@ impl Twin {
         self.members.clear();
         self.line.clear();
         self.active = None;
+        self.fading = false;
         self.deleted = true;
         count
     }
@@ -498,5 +625,13 @@ impl Twin {
         let mut ids: Vec<u64> = everywhere.filter(|m| m.durable).map(|m| m.id).collect();
         ids.sort_unstable();
         ids
+    }
+
+    /// Ids and counts of everything the store has to have counts of.
+    pub(crate) fn counted(&self) -> Vec<(u64, (u32, u32))> {
+        let everywhere = self.ready.iter().chain(&self.out).chain(&self.dying);
+        let mut counted: Vec<_> = everywhere.filter(|m| m.counted.1 > 0).map(|m| (m.id, m.counted)).collect();
+        counted.sort_unstable();
+        counted
     }
 }

@@ -111,8 +111,13 @@ impl Client {
     }
 
     pub(crate) async fn try_connect(address: SocketAddr) -> Result<Self, lapin::Error> {
+        Self::try_connect_to(address, "%2f").await
+    }
+
+    /// Connects to a virtual host, whose name is percent-encoded.
+    pub(crate) async fn try_connect_to(address: SocketAddr, vhost: &str) -> Result<Self, lapin::Error> {
         let properties = ConnectionProperties::default();
-        let connection = Connection::connect(&format!("amqp://{address}/%2f"), properties).await?;
+        let connection = Connection::connect(&format!("amqp://{address}/{vhost}"), properties).await?;
         let channel = connection.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         Ok(Self { connection, channel })

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use leveret::clock::Clock;
@@ -37,6 +38,11 @@ impl Broker {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.server.addresses()[0]
+    }
+
+    /// The broker inside, for an administrator's verbs.
+    pub(crate) fn inside(&self) -> &Arc<leveret::broker::Broker> {
+        self.server.broker()
     }
 
     /// Another connection.

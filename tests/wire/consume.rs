@@ -234,3 +234,31 @@ async fn what_a_closed_channel_held_is_redelivered() {
         .replay()
         .await;
 }
+
+#[tokio::test]
+async fn a_channel_wide_limit_counts_what_is_on_its_way() {
+    let publish = |body: &[u8]| publish(2, "", "q", "", Properties::default(), body);
+    Script::open()
+        .with_queue("q")
+        .ask(consume(1, "q", "c", "", &none()), consume_ok(1, "c"))
+        // All in one: the broker has pumped three when the limit comes, and written none.
+        .send([publish(b"1"), publish(b"2"), publish(b"3"), qos(1, 0, 2, true), publish(b"4")].concat())
+        .expect(qos_ok(1))
+        .expect(
+            [b"1", b"2", b"3"]
+                .iter()
+                .zip(1..)
+                .map(|(body, n)| deliver(1, "c", n, "", "q", *body))
+                .collect::<Vec<_>>()
+                .concat(),
+        )
+        .quiet()
+        .holds("q", 1, 1)
+        .send(ack(1, 1, ""))
+        .quiet()
+        .send(ack(1, 2, ""))
+        .expect(deliver(1, "c", 4, "", "q", b"4"))
+        .close()
+        .play(Cut::Nowhere)
+        .await;
+}

@@ -16,6 +16,7 @@ mod frames;
 mod framing;
 mod handshake;
 mod heartbeat;
+mod limits;
 mod publish;
 mod queues;
 mod refused;

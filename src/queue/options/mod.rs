@@ -191,6 +191,11 @@ impl Options {
         }
     }
 
+    /// Whether the lower of two lanes has a turn although the higher is not empty.
+    pub fn weighs_lanes(&self) -> bool {
+        self.is_quorum() && self.profile.quorum_priorities == QuorumPriorities::Two
+    }
+
     /// The lane of a message with this priority property.
     #[inline]
     pub fn lane(&self, priority: Option<u8>) -> u8 {

@@ -6,6 +6,7 @@
 //! the same: a limit exceeded for a moment is the lesser evil.
 
 use super::{Effects, Message, Millis, Overflow, State};
+use crate::queue::Cause;
 
 /// Room in a queue, reserved for a transaction; to be given back by [`State::release`] or used by
 /// [`State::push_reserved`].
@@ -25,8 +26,8 @@ pub enum Verdict {
     Settle,
     /// They are refused for good.
     Reject,
-    /// They return to their original positions.
-    Requeue,
+    /// They return to the queue.
+    Requeue(Cause),
 }
 
 impl State {
@@ -43,7 +44,9 @@ impl State {
                 self.release(room);
                 return None;
             }
-            let fleeting = message.facts().expiration == 0 || self.options.message_ttl == Some(0);
+            // One that expires at once leaves at once, unless it stands behind another.
+            let alone = self.lanes.count() + room.messages == 0;
+            let fleeting = alone && (message.facts().expiration == 0 || self.options.message_ttl == Some(0));
             if hunger > 0 {
                 hunger -= 1;
             } else if !fleeting {

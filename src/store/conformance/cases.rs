@@ -4,7 +4,7 @@ use super::Subject;
 use crate::clock::NEVER;
 use crate::message::Facts;
 use crate::store::fixture::{all, define, done, drops, message, positions, put, puts, settles, work};
-use crate::store::{Batch, Define, Put, QueueBatch, QueueId, Seq, Settle};
+use crate::store::{Batch, Count, Define, DropRange, Put, QueueBatch, QueueId, Seq, Settle};
 
 type Case = fn(&mut dyn Subject);
 
@@ -25,6 +25,8 @@ const CASES: &[(&str, Case)] = &[
     ("clean and unclean ends", clean_flag),
     ("many queues in one commit", many_queues),
     ("expiry", expiry),
+    ("counts", counts),
+    ("counts go with their messages", counts_go),
 ];
 
 pub(super) fn run(new: impl Fn() -> Box<dyn Subject>) {
@@ -104,7 +106,7 @@ fn settling_twice(subject: &mut dyn Subject) {
     done(subject.engine(), &work([puts(1, [5, 6, 7], 10)]));
     done(subject.engine(), &work([settles(1, [6, 6, 1, 4, 8, 9000], 10), settles(2, [5], 10)]));
     done(subject.engine(), &work([settles(1, [6], 10)]));
-    let other_lane = Settle { seq: 5, lane: 1, body_len: 10 };
+    let other_lane = Settle { seq: 5, lane: 1, body_len: 10, counted: false };
     done(subject.engine(), &work([QueueBatch { settles: vec![other_lane], ..QueueBatch::new(QueueId(1)) }]));
     assert_eq!(positions(subject.engine(), 1), [5, 7]);
     assert_eq!(totals(subject, 1, 0), Some((2, 20, 5, 7)));
@@ -145,7 +147,7 @@ fn lanes(subject: &mut dyn Subject) {
     let lane_of = |seq: Seq| [0, 9, 255][usize::try_from(seq % 3).unwrap()];
     let puts = (1..=600).map(|seq| put(seq, lane_of(seq), &[b'x'; 5])).collect();
     done(subject.engine(), &work([QueueBatch { puts, ..QueueBatch::new(QueueId(1)) }]));
-    let settles = (1..=300).map(|seq| Settle { seq, lane: lane_of(seq), body_len: 5 }).collect();
+    let settles = (1..=300).map(|seq| Settle { seq, lane: lane_of(seq), body_len: 5, counted: false }).collect();
     done(subject.engine(), &work([QueueBatch { settles, ..QueueBatch::new(QueueId(1)) }]));
     subject.reopen();
     for lane in [0, 9, 255] {
@@ -275,4 +277,55 @@ fn expiry(subject: &mut dyn Subject) {
     let recovered = subject.engine().recover().unwrap();
     assert_eq!(recovered.queues[&QueueId(1)].lanes[0].head_expiry, 700);
     assert_eq!(recovered.queues[&QueueId(2)].lanes[0].head_expiry, NEVER);
+}
+
+fn count(seq: Seq, lane: u8, failures: u32) -> Count {
+    Count { seq, lane, failures, acquired: failures + 1 }
+}
+
+fn counting(queue: u64, counts: impl IntoIterator<Item = Count>) -> QueueBatch {
+    QueueBatch { counts: counts.into_iter().collect(), ..QueueBatch::new(QueueId(queue)) }
+}
+
+/// What is counted of a queue, by lane and position.
+fn counted(subject: &dyn Subject, queue: u64) -> Vec<(u8, Seq, u32)> {
+    let recovered = subject.engine().recover().unwrap();
+    assert_eq!(recovered.damage, [""; 0]);
+    let counts = recovered.queues.get(&QueueId(queue)).map(|queue| queue.counts.clone()).unwrap_or_default();
+    assert!(counts.iter().all(|count| count.acquired == count.failures + 1));
+    let mut found: Vec<_> = counts.iter().map(|count| (count.lane, count.seq, count.failures)).collect();
+    found.sort_unstable();
+    found
+}
+
+fn counts(subject: &mut dyn Subject) {
+    done(subject.engine(), &work([QueueBatch { counts: vec![count(2, 0, 0)], ..puts(1, 1..=300, 1) }]));
+    done(subject.engine(), &work([counting(1, [count(300, 0, 7), count(63, 0, 1), count(64, 0, 1), count(2, 0, 3)])]));
+    done(subject.engine(), &work([puts(2, [2], 1), counting(3, [])]));
+    for _ in 0..2 {
+        assert_eq!(counted(subject, 1), [(0, 2, 3), (0, 63, 1), (0, 64, 1), (0, 300, 7)]);
+        assert_eq!(counted(subject, 2), []);
+        subject.reopen();
+    }
+}
+
+fn counts_go(subject: &mut dyn Subject) {
+    let lanes = (1..=400).map(|seq| put(seq, u8::from(seq % 2 == 0), b"x")).collect();
+    let lane_of = |seq: Seq| u8::from(seq % 2 == 0);
+    let all = (1..=400).map(|seq| count(seq, lane_of(seq), 1)).collect();
+    done(subject.engine(), &work([QueueBatch { puts: lanes, counts: all, ..QueueBatch::new(QueueId(1)) }]));
+    let settle = |seq| Settle { seq, lane: lane_of(seq), body_len: 1, counted: true };
+    let settles = vec![settle(1), settle(2), settle(400)];
+    done(subject.engine(), &work([QueueBatch { settles, ..QueueBatch::new(QueueId(1)) }]));
+    assert_eq!(counted(subject, 1).len(), 397);
+    let drops = vec![DropRange { lane: 1, from: 10, until: 391 }, DropRange { lane: 0, from: 390, until: 390 }];
+    done(subject.engine(), &work([QueueBatch { drops, ..QueueBatch::new(QueueId(1)) }]));
+    subject.reopen();
+    let left = |lane: u8| counted(subject, 1).into_iter().filter(|c| c.0 == lane).map(|c| c.1).collect::<Vec<_>>();
+    assert_eq!(left(1), [4, 6, 8, 392, 394, 396, 398]);
+    assert_eq!(left(0).len(), 199);
+    done(subject.engine(), &define([Define::DropQueue { queue: QueueId(1) }]));
+    sweep_all(subject);
+    subject.reopen();
+    assert_eq!(counted(subject, 1), []);
 }

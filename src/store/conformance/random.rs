@@ -7,7 +7,7 @@ use proptest::sample::Index;
 
 use super::{Faulty, Lmdb, Memory, Subject};
 use crate::store::fixture::{done, put};
-use crate::store::{Batch, Define, DropRange, QueueBatch, QueueId, Seq, Settle};
+use crate::store::{Batch, Count, Define, DropRange, QueueBatch, QueueId, Seq, Settle};
 
 const LANES: u8 = 3;
 
@@ -17,6 +17,7 @@ struct Work {
     slot: usize,
     puts: Vec<(u8, Seq, usize)>,
     settles: Vec<Index>,
+    counts: Vec<(Index, u32)>,
     drop: Option<(u8, Index, Index)>,
 }
 
@@ -34,6 +35,8 @@ struct Model {
     ids: [u64; 4],
     next_id: u64,
     kept: BTreeMap<(u64, u8, Seq), Vec<u8>>,
+    /// Counts of kept messages.
+    counts: BTreeMap<(u64, u8, Seq), u32>,
     next_seq: BTreeMap<u64, Seq>,
     definitions: BTreeMap<Vec<u8>, Vec<u8>>,
 }
@@ -64,6 +67,7 @@ impl Model {
             let queue = std::mem::replace(&mut self.ids[slot], self.next_id);
             self.next_id += 1;
             self.kept.retain(|key, _| key.0 != queue);
+            self.counts.retain(|key, _| key.0 != queue);
             batch.definitions.push(Define::DropQueue { queue: QueueId(queue) });
             batch.definitions.push(Define::NextQueueId(self.next_id));
         }
@@ -95,7 +99,8 @@ impl Model {
         for index in work.settles.iter().filter(|_| !settleable.is_empty()) {
             let (lane, seq) = *index.get(&settleable);
             if let Some(body) = self.kept.remove(&(queue, lane, seq)) {
-                batch.settles.push(Settle { seq, lane, body_len: u32::try_from(body.len()).unwrap() });
+                let counted = self.counts.remove(&(queue, lane, seq)).is_some();
+                batch.settles.push(Settle { seq, lane, body_len: u32::try_from(body.len()).unwrap(), counted });
             }
         }
         for (lane, gap, len) in work.puts {
@@ -105,10 +110,19 @@ impl Model {
             batch.puts.push(put(seq, lane, &body));
             self.kept.insert((queue, lane, seq), body);
         }
+        let countable: Vec<_> = self.kept.range((queue, 0, 0)..(queue + 1, 0, 0)).map(|(key, _)| *key).collect();
+        let mut counts = BTreeMap::new();
+        for (index, failures) in work.counts.iter().filter(|_| !countable.is_empty()) {
+            let key = *index.get(&countable);
+            self.counts.insert(key, *failures);
+            counts.insert(key, Count { seq: key.2, lane: key.1, failures: *failures, acquired: 1 });
+        }
+        batch.counts.extend(counts.into_values());
         if let Some((lane, from, until)) = work.drop {
             let (from, until) = (self.position(queue, from), self.position(queue, until));
             batch.drops.push(DropRange { lane, from, until: until.min(*self.next_seq(queue)) });
             self.kept.retain(|key, _| (key.0, key.1) != (queue, lane) || !(from..until).contains(&key.2));
+            self.counts.retain(|key, _| self.kept.contains_key(key));
         }
         batch
     }
@@ -120,6 +134,10 @@ impl Model {
         assert!(recovered.next_queue_id <= self.next_id);
         for queue in self.ids {
             let found = recovered.queues.get(&QueueId(queue));
+            let counts = found.map_or(&[][..], |queue| &queue.counts[..]);
+            let counts: BTreeMap<_, _> = counts.iter().map(|c| ((queue, c.lane, c.seq), c.failures)).collect();
+            let expected = self.counts.iter().filter(|(key, _)| key.0 == queue).map(|(key, n)| (*key, *n));
+            assert_eq!(counts, expected.collect());
             for lane in 0..LANES {
                 let expected = self.lane(queue, lane, 0, Seq::MAX);
                 let found = found.and_then(|queue| queue.lanes.iter().find(|found| found.lane == lane));
@@ -178,7 +196,14 @@ fn work() -> impl Strategy<Value = Work> {
     let puts = prop::collection::vec((0..LANES, gap, len), 0..30);
     let drop = prop::option::weighted(0.2, (0..LANES, any::<Index>(), any::<Index>()));
     let settles = prop::collection::vec(any::<Index>(), 0..30);
-    (0..4usize, puts, settles, drop).prop_map(|(slot, puts, settles, drop)| Work { slot, puts, settles, drop })
+    let counts = prop::collection::vec((any::<Index>(), 0..9u32), 0..30);
+    (0..4usize, puts, settles, counts, drop).prop_map(|(slot, puts, settles, counts, drop)| Work {
+        slot,
+        puts,
+        settles,
+        counts,
+        drop,
+    })
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use heed::RwTxn;
 
 use super::blocks::Draft;
+use super::counts;
 use super::schema;
 use super::sweep;
 use super::tables::Tables;
@@ -54,8 +55,10 @@ fn put_next_queue_id(tables: &Tables, txn: &mut RwTxn<'_>, id: u64) -> heed::Res
 fn apply_queue(tables: &Tables, txn: &mut RwTxn<'_>, work: &QueueBatch, removals: &mut usize) -> heed::Result<()> {
     append(tables, txn, work.queue, &work.puts)?;
     settle(tables, txn, work.queue, &work.settles)?;
+    counts::apply(tables, txn, work.queue, &work.counts, &work.settles)?;
     for range in &work.drops {
         sweep::drop_range(tables, txn, work.queue, *range, removals)?;
+        counts::drop_range(tables, txn, work.queue, *range)?;
     }
     if !work.redelivered.is_empty() {
         let value = schema::encode_marks(work.queue, &work.redelivered);

@@ -9,6 +9,7 @@
 
 mod blocks;
 mod commit;
+mod counts;
 mod index;
 mod lock;
 mod read;

@@ -8,6 +8,7 @@ use std::collections::btree_map::Entry;
 
 use heed::{RoTxn, RwTxn};
 
+use super::counts;
 use super::index::{IndexRow, MAX_SPAN};
 use super::schema::{self, Hole, Key};
 use super::tables::{Tables, in_hole};
@@ -33,6 +34,7 @@ pub(super) fn recover(tables: &Tables, txn: &RoTxn<'_>) -> Result<Recovered, Sto
     let holes = read_holes(tables, txn, &mut out)?;
     read_index(tables, txn, &holes, &mut out)?;
     read_marks(tables, txn, &holes, &mut out)?;
+    read_counts(tables, txn, &mut out)?;
     if let Some(highest) = out.queues.keys().chain(holes.keys()).max() {
         out.next_queue_id = out.next_queue_id.max(highest.0.saturating_add(1));
     }
@@ -137,6 +139,19 @@ fn count(queue: &mut RecoveredQueue, key: Key, row: &IndexRow) {
             head_expiry: row.earliest_expiry(),
         }),
     }
+}
+
+/// Counts of queues that hold nothing any more are of no interest.
+fn read_counts(tables: &Tables, txn: &RoTxn<'_>, out: &mut Recovered) -> Result<(), StoreError> {
+    counts::read(tables, txn, |row| match row {
+        Ok((queue, counts)) => {
+            if let Some(queue) = out.queues.get_mut(&queue) {
+                queue.counts.extend(counts);
+            }
+        }
+        Err((key, damage)) => complain(out, || format!("counts {key:02x?}: {damage}")),
+    })?;
+    Ok(())
 }
 
 fn read_marks(tables: &Tables, txn: &RoTxn<'_>, holes: &Holes, out: &mut Recovered) -> Result<(), StoreError> {

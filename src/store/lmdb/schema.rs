@@ -6,8 +6,11 @@
 
 use super::super::{QueueId, Seq};
 
-/// Version of the layout that this build reads and writes.
-pub(super) const SCHEMA: u32 = 1;
+/// Version of the layout that this build writes.
+pub(super) const SCHEMA: u32 = 2;
+
+/// The oldest version that this build reads; such a store becomes one of [`SCHEMA`] when it is opened.
+pub(super) const OLDEST_SCHEMA: u32 = 1;
 
 /// Version octet of every row written by this build.
 pub(super) const ROW_VERSION: u8 = 1;
@@ -19,9 +22,10 @@ pub(super) const INDEX: &str = "index";
 pub(super) const BLOCKS: &str = "blocks";
 pub(super) const MARKS: &str = "marks";
 pub(super) const HOLES: &str = "holes";
+pub(super) const COUNTS: &str = "counts";
 
 /// How many named databases there are; LMDB wants the number when the environment is opened.
-pub(super) const DATABASES: u32 = 6;
+pub(super) const DATABASES: u32 = 7;
 
 /// Keys of the `meta` database.
 pub(super) const META_SCHEMA: &[u8] = b"schema";

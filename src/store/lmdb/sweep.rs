@@ -10,6 +10,7 @@ use std::ops::Range;
 use heed::RwTxn;
 
 use super::blocks::Records;
+use super::counts;
 use super::index::IndexRow;
 use super::schema::{self, Hole, Key};
 use super::tables::{Span, Tables};
@@ -28,6 +29,7 @@ pub(super) fn drop_queue(
 ) -> heed::Result<()> {
     let key = queue.0.to_be_bytes();
     tables.marks.delete(txn, &key)?;
+    counts::drop_queue(tables, txn, queue)?;
     if remove_queue(tables, txn, queue, removals)? {
         tables.holes.put(txn, &key, schema::QUEUE_HOLE)?;
     }

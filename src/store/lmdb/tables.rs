@@ -27,6 +27,7 @@ pub(super) struct Tables {
     pub(super) blocks: Table,
     pub(super) marks: Table,
     pub(super) holes: Table,
+    pub(super) counts: Table,
 }
 
 impl Tables {
@@ -35,10 +36,14 @@ impl Tables {
         let mut txn = env.write_txn()?;
         let meta: Table = env.create_database(&mut txn, Some(schema::META))?;
         match meta.get(&txn, schema::META_SCHEMA)?.map(<[u8; 4]>::try_from) {
-            Some(Ok(found)) if found == schema::SCHEMA.to_be_bytes() => {}
-            Some(Ok(found)) => {
-                return Err(StoreError::Schema { found: u32::from_be_bytes(found), expected: schema::SCHEMA });
-            }
+            Some(Ok(found)) => match u32::from_be_bytes(found) {
+                schema::SCHEMA => {}
+                // What is new since is a database that such a store does not have: it starts empty.
+                schema::OLDEST_SCHEMA..schema::SCHEMA => {
+                    meta.put(&mut txn, schema::META_SCHEMA, &schema::SCHEMA.to_be_bytes())?;
+                }
+                found => return Err(StoreError::Schema { found, expected: schema::SCHEMA }),
+            },
             Some(Err(_)) => return Err(StoreError::Damaged("the schema version is not a number".to_owned())),
             None if meta.is_empty(&txn)? => {
                 meta.put(&mut txn, schema::META_SCHEMA, &schema::SCHEMA.to_be_bytes())?;
@@ -54,6 +59,7 @@ impl Tables {
             blocks: open(schema::BLOCKS)?,
             marks: open(schema::MARKS)?,
             holes: open(schema::HOLES)?,
+            counts: open(schema::COUNTS)?,
         };
         txn.commit()?;
         Ok(tables)

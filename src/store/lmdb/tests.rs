@@ -13,7 +13,7 @@ use super::schema::Key;
 use super::tables::Table;
 use super::{LmdbEngine, LmdbOptions};
 use crate::store::fixture::{define, done, drops, open, positions, puts, settles, work};
-use crate::store::{Batch, Commit, Define, Engine, QueueBatch, QueueId, Seq, StoreError};
+use crate::store::{Batch, Commit, Count, Define, Engine, QueueBatch, QueueId, Seq, StoreError};
 
 /// The stored key of a block of lane 0.
 fn key(queue: u64, first: Seq) -> Vec<u8> {
@@ -64,8 +64,62 @@ fn another_schema_is_refused_and_left_alone() {
     drop(engine);
     for _ in 0..2 {
         let refused = LmdbEngine::open(dir.path(), LmdbOptions { map_size: 1 << 30, sync: false });
-        assert!(matches!(refused, Err(StoreError::Schema { found: 7, expected: 1 })), "{refused:?}");
+        assert!(matches!(refused, Err(StoreError::Schema { found: 7, expected: 2 })), "{refused:?}");
     }
+}
+
+/// Copies a store as version 1 would have written it: another number, and no database of counts.
+fn as_first_schema(from: &LmdbEngine, dir: &Path) {
+    let env = super::open_env_sized(dir, 1 << 30, false).unwrap();
+    let (reading, mut txn) = (from.env.read_txn().unwrap(), env.write_txn().unwrap());
+    let tables = from.tables;
+    for (name, table) in [
+        ("meta", tables.meta),
+        ("definitions", tables.definitions),
+        ("index", tables.index),
+        ("blocks", tables.blocks),
+        ("marks", tables.marks),
+        ("holes", tables.holes),
+    ] {
+        let copy: Table = env.create_database(&mut txn, Some(name)).unwrap();
+        for row in table.iter(&reading).unwrap() {
+            let (key, value) = row.unwrap();
+            copy.put(&mut txn, key, if key == b"schema" { &[0, 0, 0, 1] } else { value }).unwrap();
+        }
+    }
+    txn.commit().unwrap();
+}
+
+#[test]
+fn a_store_of_the_first_schema_is_taken_over() {
+    let (dir, old) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let engine = open(dir.path());
+    done(&engine, &work([puts(1, 1..=3, 10)]));
+    as_first_schema(&engine, old.path());
+    drop(engine);
+    let engine = open(old.path());
+    assert_eq!(positions(&engine, 1), [1, 2, 3]);
+    let counts = vec![Count { seq: 2, lane: 0, failures: 1, acquired: 1 }];
+    done(&engine, &work([QueueBatch { counts: counts.clone(), ..QueueBatch::new(QueueId(1)) }]));
+    drop(engine);
+    let engine = open(old.path());
+    assert_eq!(engine.recover().unwrap().queues[&QueueId(1)].counts, counts);
+    let written = engine.tables.meta.get(&engine.env.read_txn().unwrap(), b"schema").unwrap().map(<[u8]>::to_vec);
+    assert_eq!(written, Some(vec![0, 0, 0, 2]));
+}
+
+#[test]
+fn damaged_counts_are_reported_and_start_anew() {
+    let dir = TempDir::new().unwrap();
+    let engine = open(dir.path());
+    let count = |seq| Count { seq, lane: 0, failures: 1, acquired: 1 };
+    done(&engine, &work([QueueBatch { counts: vec![count(1), count(70)], ..puts(1, 1..=100, 10) }]));
+    change(&engine, engine.tables.counts, &key(1, 0), |row| row[9] ^= 1);
+    let recovered = engine.recover().unwrap();
+    assert_eq!((recovered.queues[&QueueId(1)].counts.clone(), recovered.damage.len()), (vec![count(70)], 1));
+    done(&engine, &work([QueueBatch { counts: vec![count(2)], ..QueueBatch::new(QueueId(1)) }]));
+    let recovered = engine.recover().unwrap();
+    assert_eq!((recovered.queues[&QueueId(1)].counts.clone(), recovered.damage.len()), (vec![count(2), count(70)], 0));
 }
 
 #[test]

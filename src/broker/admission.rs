@@ -1,0 +1,94 @@
+//! Who may come in: the limits on connections and channels, and the places they occupy.
+//!
+//! A [`Place`] is taken in one atomic step, so that a limit holds however many come at once, and given up when dropped.
+//! Source: RabbitMQ's checks at connection.open and channel.open, in its order. The limits of users have their place in
+//! that order and nothing to look at yet.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Broker, Connection, VirtualHost};
+use crate::auth::User;
+use crate::wire::refusal::{Refusal, ReplyCode};
+
+/// The node's name, as its clients are told.
+pub const NODE: &str = "leveret@localhost";
+
+/// How many of something there are.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Occupied(Arc<AtomicU64>);
+
+/// One of them; gives its place up when dropped.
+#[derive(Debug)]
+pub struct Place(Arc<AtomicU64>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Occupied {
+    /// A place, or the limit that is reached.
+    fn take(&self, limit: Option<u64>) -> Result<Place, u64> {
+        let limit = limit.unwrap_or(u64::MAX);
+        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < limit).then(|| n + 1));
+        taken.map(|_| Place(self.0.clone())).map_err(|_| limit)
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The places of one open connection.
+#[derive(Debug)]
+pub struct Admitted {
+    _of_node: Place,
+    _of_vhost: Place,
+}
+
+fn not_allowed(text: String) -> Refusal {
+    Refusal::new(ReplyCode::NotAllowed, text)
+}
+
+impl Broker {
+    /// connection.open: the virtual host and the connection's places, which last until they are dropped.
+    pub fn admit(
+        &self,
+        connection: &Connection,
+        user: &User,
+        name: &str,
+    ) -> Result<(Arc<VirtualHost>, Admitted), Refusal> {
+        let of_node = self
+            .open_connections
+            .take(self.config.connection_max)
+            .map_err(|limit| not_allowed(format!("connection refused: node connection limit ({limit}) is reached")))?;
+        let not_found = || not_allowed(format!("vhost {name} not found"));
+        let vhost = self.vhost(name).ok_or_else(not_found)?;
+        let of_vhost = vhost.connections.take(vhost.settings().limits.connections()).map_err(|limit| {
+            let text = format!(
+                "access to vhost '{name}' refused for user '{}': connection limit ({limit}) is reached",
+                user.name
+            );
+            not_allowed(text)
+        })?;
+        // Here a user's own limit and permissions are to be looked at.
+        connection.enter(vhost.clone());
+        // Whoever deletes it marks it first and looks for its connections then: one of the two sees the other.
+        if vhost.topology().deleted {
+            return Err(not_found());
+        }
+        Ok((vhost, Admitted { _of_node: of_node, _of_vhost: of_vhost }))
+    }
+
+    /// channel.open: the channel's place, which lasts until it is dropped.
+    pub fn admit_channel(&self) -> Result<Place, Refusal> {
+        // Here a user's own limit is to be looked at.
+        self.open_channels.take(self.config.channel_max_per_node).map_err(|limit| {
+            let text = "has reached the maximum allowed limit of";
+            not_allowed(format!("number of channels opened on node '{NODE}' {text} {limit}"))
+        })
+    }
+}
