@@ -8,15 +8,19 @@
 //! Where a queue's strategy is at-least-once, a letter that finds no queue, or is refused by one, is parked: it is tried
 //! again when the topology has changed, and after a while in any case, with those of its targets that have not taken it.
 //! An orderly stop returns it to its queue.
+//!
+//! Delayed messages whose time has come ([`Reason::Due`]) are carried by the same rules, through the exchange that held
+//! them and without a death. As they arrive, their holder is asked for the next. Nobody else asks a holder for what is
+//! due, so that messages go on in the order of their times.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::{Broker, VirtualHost};
+use super::{Broker, Routing, VirtualHost};
 use crate::clock::Millis;
-use crate::message::{Message, death};
+use crate::message::{Message, death, delay};
 use crate::queue::{DeadLetter, Effects, Entry, Push, Queue, Reason, State};
 use crate::store::{Epoch, QueueId};
 use crate::sync::{Bell, Mutex, Rank};
@@ -58,6 +62,8 @@ struct Trip {
 #[derive(Debug)]
 pub(super) struct Courier {
     inbox: Mutex<VecDeque<Letter>>,
+    /// Holders in which something is due.
+    due: Mutex<Vec<Arc<Queue>>>,
     bell: Arc<Bell>,
     /// No more letters are to be waited for.
     ending: AtomicBool,
@@ -66,7 +72,8 @@ pub(super) struct Courier {
 impl Default for Courier {
     fn default() -> Self {
         let inbox = Mutex::new(Rank::Leaf, VecDeque::new());
-        Self { inbox, bell: Arc::new(Bell::new()), ending: AtomicBool::new(false) }
+        let due = Mutex::new(Rank::Leaf, Vec::new());
+        Self { inbox, due, bell: Arc::new(Bell::new()), ending: AtomicBool::new(false) }
     }
 }
 
@@ -81,6 +88,12 @@ impl Courier {
         self.inbox.lock().retain(|(queue, _)| !from(queue));
     }
 
+    /// Something is due in a holder.
+    pub(super) fn fetch(&self, holder: Arc<Queue>) {
+        self.due.lock().push(holder);
+        self.bell.ring();
+    }
+
     /// Asks the courier to end once every letter there is has arrived and is settled.
     pub(super) fn end(&self) {
         self.ending.store(true, Ordering::Release);
@@ -89,7 +102,7 @@ impl Courier {
 }
 
 /// Sources that wait for their targets' commit, in the order of the epochs.
-type Waiting = VecDeque<(Epoch, Arc<Queue>, Entry)>;
+type Waiting = VecDeque<(Epoch, Arc<Queue>, DeadLetter)>;
 
 /// Carries letters until asked to end.
 pub(super) async fn run(broker: Arc<Broker>) {
@@ -97,6 +110,8 @@ pub(super) async fn run(broker: Arc<Broker>) {
     let mut look_at = 0;
     loop {
         let ending = broker.courier.ending.load(Ordering::Acquire);
+        let due = std::mem::take(&mut *broker.courier.due.lock());
+        look_after(&broker, &due);
         let letters: Vec<Letter> = {
             let mut inbox = broker.courier.inbox.lock();
             let n = inbox.len().min(BUDGET);
@@ -151,8 +166,8 @@ fn send_on(
     // Read before the route is: a change in between is not missed.
     let version = version(broker, &queue);
     let trip = carry(broker, &queue, &letter, trip);
-    if trip.complete || !queue.definition().options.at_least_once() {
-        waiting.push_back((trip.epoch, queue, letter.entry));
+    if trip.complete || !queue.options().at_least_once() {
+        waiting.push_back((trip.epoch, queue, letter));
     } else {
         let retry_at = broker.clock.now().saturating_add(RETRY);
         parked.push(Parked { queue, letter, trip, version, retry_at });
@@ -184,15 +199,48 @@ fn try_again(broker: &Broker, waiting: &mut Waiting, parked: &mut Vec<Parked>) -
 
 fn settle_committed(broker: &Broker, waiting: &mut Waiting) {
     let mark = broker.watermark.get();
+    let mut holders: Vec<Arc<Queue>> = Vec::new();
     while waiting.front().is_some_and(|(epoch, ..)| *epoch <= mark) {
-        if let Some((_, queue, entry)) = waiting.pop_front() {
-            queue.settle_entry(&entry);
+        if let Some((_, queue, letter)) = waiting.pop_front() {
+            queue.settle_entry(&letter.entry);
+            if letter.reason == Reason::Due && !holders.iter().any(|known| Arc::ptr_eq(known, &queue)) {
+                holders.push(queue);
+            }
         }
+    }
+    look_after(broker, &holders);
+}
+
+/// Takes what is due out of holders. At the end of the broker it stays where it is.
+fn look_after(broker: &Broker, holders: &[Arc<Queue>]) {
+    for holder in holders.iter().filter(|_| !broker.stopping()) {
+        let mut fx = Effects::default();
+        holder.tick(broker.clock.now(), &mut fx);
+        broker.finish(holder, &mut fx);
     }
 }
 
-/// Publishes a letter to the dead-letter exchange, but for targets where it is already.
+/// Brings a letter to where it goes, but for targets where it is already.
 fn carry(broker: &Broker, queue: &Arc<Queue>, letter: &DeadLetter, trip: Trip) -> Trip {
+    if letter.reason == Reason::Due { release(broker, queue, &letter.entry) } else { bury(broker, queue, letter, trip) }
+}
+
+/// Routes a delayed message through the exchange that held it, whose name its holder has.
+fn release(broker: &Broker, holder: &Queue, entry: &Entry) -> Trip {
+    let gone = Trip { complete: true, ..Trip::default() };
+    let Some(vhost) = broker.vhost(&holder.definition().vhost) else { return gone };
+    let Some(message) = delay::released(&entry.message, entry.redelivered) else {
+        let exchange = crate::telemetry::printable(&**holder.name());
+        tracing::warn!(%exchange, "a delayed message's headers do not fit a message any more; it was dropped");
+        return gone;
+    };
+    let now = broker.clock.now();
+    let targets = vhost.topology().route_again(holder.name(), &message, now);
+    Trip { complete: true, ..push(broker, targets, &message, Trip::default()) }
+}
+
+/// Publishes a letter to the dead-letter exchange.
+fn bury(broker: &Broker, queue: &Queue, letter: &DeadLetter, trip: Trip) -> Trip {
     let definition = queue.definition();
     let options = queue.options();
     let (Some(exchange), Some(vhost)) = (&options.dead_letter_exchange, broker.vhost(&definition.vhost)) else {
@@ -217,34 +265,37 @@ fn carry(broker: &Broker, queue: &Arc<Queue>, letter: &DeadLetter, trip: Trip) -
     publish(broker, &vhost, &dead, trip)
 }
 
-fn publish(broker: &Broker, vhost: &VirtualHost, dead: &death::Dead, mut trip: Trip) -> Trip {
+fn publish(broker: &Broker, vhost: &VirtualHost, dead: &death::Dead, trip: Trip) -> Trip {
     let exchange = std::str::from_utf8(dead.message.exchange()).unwrap_or_default();
     let properties = crate::wire::properties::Properties::parse(dead.message.properties()).unwrap_or_default();
-    let headers = properties.headers.map(crate::wire::table::RawTable::new);
     let keys: Vec<&[u8]> = dead.routing_keys.iter().map(|key| &**key).collect();
-    let Ok(route) = vhost.topology().route(exchange, &keys, headers, false) else { return trip };
+    let now = broker.clock.now();
+    let routing = Routing { message: &dead.message, keys: &keys, properties: &properties, now };
+    let Ok(mut route) = vhost.topology().route(exchange, &routing, false) else { return trip };
+    // A holder is not one of the queues it died in, whatever its name.
+    route.queues.retain(|target| target.is_holder() || !dead.cycles_to(target.name()));
+    push(broker, route.queues, &dead.message, trip)
+}
+
+/// Pushes a letter to the targets that do not have it yet.
+fn push(broker: &Broker, targets: Vec<Arc<Queue>>, message: &Message, mut trip: Trip) -> Trip {
     let now = broker.clock.now();
     let (mut fx, mut refused) = (Effects::default(), Vec::new());
-    let (mut targets, mut missed) = (0, 0);
-    for target in route.queues {
-        if dead.cycles_to(target.name()) {
-            continue;
-        }
-        targets += 1;
+    let mut missed = targets.is_empty();
+    for target in targets {
         if trip.arrived.contains(&target.id()) {
             continue;
         }
-        let message: Message = dead.message.clone();
-        match target.push(std::iter::once(message), false, now, &mut refused, &mut fx) {
+        match target.push(std::iter::once(message.clone()), false, now, &mut refused, &mut fx) {
             Push::Taken(epoch) if refused.is_empty() => {
                 trip.epoch = trip.epoch.max(epoch);
                 trip.arrived.push(target.id());
             }
-            Push::Taken(_) | Push::Gone => missed += 1,
+            Push::Taken(_) | Push::Gone => missed = true,
         }
         refused.clear();
         broker.finish(&target, &mut fx);
     }
-    trip.complete = targets > 0 && missed == 0;
+    trip.complete = !missed;
     trip
 }

@@ -45,7 +45,7 @@ pub use policy::{ApplyTo, Governing, Policies, Policy, PolicyAsk, PolicyKind};
 pub use queues::{Declared, QueueDeclare};
 pub use recover::StartError;
 pub use replies::{REPLY_TO, Replies};
-pub use route::{NoRoute, Route};
+pub use route::{NoRoute, Route, Routing};
 pub use topology::{Exchange, Topology};
 pub use transaction::{PublishRefused, Transaction};
 pub use vhost::{VirtualHost, print_exchange, print_queue};
@@ -143,8 +143,8 @@ impl Broker {
             self.doom(queue);
         }
         // Resuming a consumer may move messages of its queue, which may return credit to others, and so on: a loop,
-        // not recursion.
-        while let Some(consumer) = fx.resume.pop() {
+        // not recursion. In order, since whoever comes first gets what there is.
+        while let Some(consumer) = fx.resume.pop_front() {
             if let Some(queue) = &consumer.queue {
                 let mut after = Effects::default();
                 queue.resume(&consumer, self.clock.now(), &mut after);

@@ -66,15 +66,6 @@ impl Dead {
     }
 }
 
-/// Routing key and CC keys of a message, as it was published.
-fn routing_keys(message: &Message, headers: Option<RawTable<'_>>) -> Vec<Vec<u8>> {
-    let mut keys = vec![message.routing_key().to_vec()];
-    if let Some(copies) = headers.and_then(|h| h.get("CC")).and_then(|cc| cc.as_array()) {
-        keys.extend(copies.iter().filter_map(|key| key.as_bytes().map(<[u8]>::to_vec)));
-    }
-    keys
-}
-
 fn text(bytes: &[u8]) -> Value {
     Value::LongStr(bytes.into())
 }
@@ -83,7 +74,7 @@ fn text(bytes: &[u8]) -> Value {
 pub fn record(message: &Message, how: &Circumstances<'_>) -> Option<Dead> {
     let mut properties = Properties::parse(message.properties()).ok()?;
     let headers = properties.headers.map(RawTable::new);
-    let keys = routing_keys(message, headers);
+    let keys = message.visible_keys(headers);
     let believed = message.facts().dead_lettered || !how.discards_foreign;
     let known = if believed { deaths_of(headers) } else { Vec::new() };
     let first = known.is_empty();
@@ -111,10 +102,12 @@ pub fn record(message: &Message, how: &Circumstances<'_>) -> Option<Dead> {
     properties.headers = Some(&raw);
     properties.expiration = None;
 
-    let to_key = how.to_routing_key.map_or(message.routing_key(), str::as_bytes);
+    // Without a key of its own the letter goes where the message went, blind copies included.
+    let all_keys = how.to_routing_key.map_or_else(|| message.routing_keys(headers), |key| vec![key.as_bytes()]);
+    let envelope = envelope(message, how)?;
     let facts = Facts { expiration: u64::MAX, dead_lettered: true, redelivered: how.redelivered, ..message.facts() };
-    let dead = message.readdressed(how.to_exchange.as_bytes(), to_key, &properties.encode(), facts)?;
-    let routing_keys = how.to_routing_key.map_or(keys, |key| vec![key.as_bytes().to_vec()]);
+    let dead = message.rewritten(&envelope, &properties.encode(), facts)?;
+    let routing_keys = all_keys.into_iter().map(<[u8]>::to_vec).collect();
     let deaths = deaths.iter().filter_map(|death| {
         let queue = death.get("queue")?.as_bytes()?;
         Some((queue.into(), death.get("reason")?.as_str() == Some("rejected")))
@@ -142,6 +135,16 @@ fn encode_deaths(deaths: &[Table]) -> Vec<u8> {
     value
 }
 
+fn envelope(message: &Message, how: &Circumstances<'_>) -> Option<Vec<u8>> {
+    let to_exchange = how.to_exchange.as_bytes();
+    if let Some(key) = how.to_routing_key {
+        return super::address(to_exchange, key.as_bytes());
+    }
+    let mut envelope = super::address(to_exchange, message.routing_key())?;
+    envelope.extend_from_slice(message.blind());
+    Some(envelope)
+}
+
 fn deaths_of(headers: Option<RawTable<'_>>) -> Vec<Table> {
     let entries = headers.and_then(|h| h.get("x-death")).and_then(|value| value.to_value());
     let tables = entries.as_ref().and_then(Value::as_array).unwrap_or_default();
@@ -154,7 +157,7 @@ fn with_death(
     message: &Message,
     properties: &Properties<'_>,
     how: &Circumstances<'_>,
-    keys: &[Vec<u8>],
+    keys: &[&[u8]],
 ) -> Vec<Table> {
     let same = |death: &Table| {
         let is = |key: &str, wanted: &str| death.get(key).and_then(Value::as_bytes) == Some(wanted.as_bytes());

@@ -104,11 +104,13 @@ struct Credit {
     limit: i64,
     used: i64,
     starved: Vec<Arc<Consumer>>,
+    /// Id of the consumer that got the last delivery: the others are resumed before it.
+    served: u64,
 }
 
 impl Default for ChannelCredit {
     fn default() -> Self {
-        let credit = Credit { limit: 0, used: 0, starved: Vec::new() };
+        let credit = Credit { limit: 0, used: 0, starved: Vec::new(), served: 0 };
         Self { limited: AtomicBool::new(false), credit: Mutex::new(Rank::Leaf, credit) }
     }
 }
@@ -120,7 +122,8 @@ impl ChannelCredit {
         self.limited.load(Ordering::Relaxed)
     }
 
-    /// Takes one delivery's worth, or remembers the consumer as starved.
+    /// Takes one delivery's worth, or remembers the consumer as starved. A consumer without acknowledgements waits like
+    /// the others, but uses nothing up.
     pub(super) fn take(&self, consumer: &Arc<Consumer>) -> bool {
         let mut credit = self.credit.lock();
         if credit.exhausted() {
@@ -129,7 +132,8 @@ impl ChannelCredit {
             }
             return false;
         }
-        credit.used += 1;
+        credit.used += i64::from(!consumer.no_ack);
+        credit.served = consumer.id;
         true
     }
 
@@ -186,6 +190,12 @@ impl Credit {
     }
 
     fn resumable(&mut self) -> Vec<Arc<Consumer>> {
-        if self.exhausted() { Vec::new() } else { std::mem::take(&mut self.starved) }
+        if self.exhausted() {
+            return Vec::new();
+        }
+        if let Some(last) = self.starved.iter().position(|consumer| consumer.id == self.served) {
+            self.starved.rotate_left(last + 1);
+        }
+        std::mem::take(&mut self.starved)
     }
 }

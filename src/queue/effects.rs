@@ -1,5 +1,6 @@
 //! What a queue operation leaves to be done after its lock is released.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::{Consumer, Entry, Outbox};
@@ -17,6 +18,8 @@ pub enum Reason {
     MaxLen,
     /// Too many of its deliveries failed.
     DeliveryLimit,
+    /// It did not die: its delay is over, and it goes on through the exchange that delayed it.
+    Due,
 }
 
 impl Reason {
@@ -27,6 +30,7 @@ impl Reason {
             Self::Expired => "expired",
             Self::MaxLen => "maxlen",
             Self::DeliveryLimit => "delivery_limit",
+            Self::Due => "due",
         }
     }
 }
@@ -63,14 +67,21 @@ pub struct Effects {
     /// The queue wants to be looked at by then; [`NEVER`] if nothing changed.
     pub deadline: Millis,
     /// Consumers of any queue that may take part again, since channel credit has returned.
-    pub resume: Vec<Arc<Consumer>>,
+    pub resume: VecDeque<Arc<Consumer>>,
     /// The queue has reason to be deleted (auto-delete, expiry); to be checked again under the topology lock.
     pub doomed: bool,
 }
 
 impl Default for Effects {
     fn default() -> Self {
-        Self { outboxes: Vec::new(), dead: Vec::new(), load: None, deadline: NEVER, resume: Vec::new(), doomed: false }
+        Self {
+            outboxes: Vec::new(),
+            dead: Vec::new(),
+            load: None,
+            deadline: NEVER,
+            resume: VecDeque::new(),
+            doomed: false,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Every operation leaves the queue pumped: no consumer with credit and room stands beside a ready message. Time is an
 //! argument; what reaches beyond the queue is left in [`Effects`].
 
+mod holding;
 mod settle;
 mod transact;
 
@@ -11,12 +12,15 @@ use std::sync::Arc;
 
 pub use transact::{Room, Verdict};
 
+use super::delay::Delay;
 use super::lanes::{Front, Lanes, Middle};
 use super::options::{Options, Overflow};
 use super::roster::Roster;
+use super::unique::Unique;
 use super::{Consumer, DeadLetter, Effects, Entry, Journal, Lease, Load, Reason};
 use crate::clock::{Millis, NEVER};
 use crate::message::Message;
+use crate::message::duplicate::{self, Fingerprint};
 use crate::store::{DropRange, Page, Put, RecoveredQueue, Seq};
 
 /// Messages expired in one look at the queue; a longer row is continued at once by the next look.
@@ -88,6 +92,10 @@ pub struct State {
     last_used: Millis,
     had_consumer: bool,
     deleted: bool,
+    /// What waits for its time, if this is the holder of an exchange that delays: then nothing is ever ready.
+    delay: Option<Box<Delay>>,
+    /// What may not come twice, if the queue minds.
+    unique: Option<Unique>,
 }
 
 impl State {
@@ -99,6 +107,7 @@ impl State {
                 options.single_active,
                 options.is_quorum() && options.profile.single_active_by_priority,
             ),
+            unique: options.deduplicate.then(Unique::default),
             options,
             governed: 0,
             durable,
@@ -116,6 +125,7 @@ impl State {
             last_used: now,
             had_consumer: false,
             deleted: false,
+            delay: None,
         }
     }
 
@@ -147,7 +157,7 @@ impl State {
 
     /// Takes up what the store kept. `clean` tells whether the last run ended in order.
     pub fn recover(&mut self, kept: &RecoveredQueue, clean: bool) {
-        for lane in &kept.lanes {
+        for lane in kept.lanes.iter().filter(|_| self.delay.is_none()) {
             let middle = Middle {
                 from: lane.first,
                 until: lane.last + 1,
@@ -203,7 +213,15 @@ impl State {
         if self.deleted {
             return false;
         }
+        if self.delay.is_some() {
+            self.hold(messages, now, fx);
+            return true;
+        }
         for (at, message) in messages.enumerate() {
+            let fingerprint = self.fingerprint(&message);
+            if self.is_duplicate(fingerprint) {
+                continue;
+            }
             if self.options.overflow != Overflow::DropHead && self.full() {
                 refused.push(at);
                 if self.options.overflow == Overflow::RejectPublishDlx {
@@ -211,15 +229,18 @@ impl State {
                 }
                 continue;
             }
-            self.take_in(message, now, fx);
+            self.take_in(message, fingerprint, now, fx);
         }
         self.settle_down(now, fx);
         true
     }
 
     /// Appends a message that is not refused.
-    fn take_in(&mut self, message: Message, now: Millis, fx: &mut Effects) {
+    fn take_in(&mut self, message: Message, fingerprint: Option<Fingerprint>, now: Millis, fx: &mut Effects) {
         let entry = self.admit(message, now);
+        if let (Some(unique), Some(fingerprint)) = (&mut self.unique, fingerprint) {
+            unique.insert(fingerprint, entry.seq);
+        }
         // A run of messages gives the same result at once as one by one, with three exceptions. With a refusing
         // limit each must have had its chance to leave before the next is judged. One with a time to live of 0 is
         // taken now or never, after those before it. Among priorities, a higher one behind a lower must not be
@@ -237,6 +258,22 @@ impl State {
                 self.expire(now, fx);
             }
             self.drop_head(fx);
+        }
+    }
+
+    /// What the queue knows a message's likes by, if it minds them.
+    fn fingerprint(&self, message: &Message) -> Option<Fingerprint> {
+        self.unique.as_ref().and_then(|_| duplicate::of_message(message))
+    }
+
+    fn is_duplicate(&self, fingerprint: Option<Fingerprint>) -> bool {
+        matches!((&self.unique, fingerprint), (Some(unique), Some(fingerprint)) if unique.holds(fingerprint))
+    }
+
+    /// At recovery: a kept message is at `seq` whose like may not come again.
+    pub fn recall(&mut self, fingerprint: Fingerprint, seq: Seq) {
+        if let Some(unique) = &mut self.unique {
+            unique.insert(fingerprint, seq);
         }
     }
 
@@ -317,6 +354,9 @@ impl State {
     }
 
     fn forget(&mut self, entry: &Entry) {
+        if let Some(unique) = &mut self.unique {
+            unique.left(entry);
+        }
         if entry.durable {
             self.journal.settle(entry.settle());
         }
@@ -344,7 +384,7 @@ impl State {
     /// Gives the consumer in `slot` its turn: one message, or as many as it can take if nobody else could.
     fn serve(&mut self, slot: usize, now: Millis, fx: &mut Effects) {
         let Some(consumer) = self.roster.consumer(slot).cloned() else { return };
-        let credit = consumer.credit.as_ref().filter(|credit| !consumer.no_ack && credit.limited());
+        let credit = consumer.credit.as_ref().filter(|credit| credit.limited());
         let sole = self.roster.sole() && credit.is_none();
         if credit.is_some_and(|credit| !credit.take(&consumer)) {
             return self.roster.rotate(slot, false);
@@ -363,9 +403,7 @@ impl State {
             }
             let Some(entry) = self.lanes.pop() else { break };
             if consumer.no_ack {
-                if entry.durable {
-                    self.journal.settle(entry.settle());
-                }
+                self.forget(&entry);
             } else {
                 self.leased += 1;
             }
@@ -379,7 +417,7 @@ impl State {
         if outbox.close() {
             fx.outboxes.push(consumer.outbox.clone());
         }
-        if let (true, Some(credit)) = (refused, credit) {
+        if let (true, false, Some(credit)) = (refused, consumer.no_ack, credit) {
             fx.resume.extend(credit.give_back(1));
         }
         self.roster.rotate(slot, more);
@@ -480,6 +518,7 @@ impl State {
     /// What the janitor does when a deadline has come.
     pub fn tick(&mut self, now: Millis, fx: &mut Effects) {
         self.reported = NEVER;
+        self.release(now, fx);
         self.expire(now, fx);
         fx.doomed |= self.idle_expired(now);
         self.pump(now, fx);
@@ -501,7 +540,7 @@ impl State {
 
     /// Tells the janitor if it has to look earlier than it knows.
     fn report(&mut self, fx: &mut Effects) {
-        let deadline = self.lanes.deadline(self.loading).min(self.idle_deadline());
+        let deadline = self.lanes.deadline(self.loading).min(self.idle_deadline()).min(self.release_deadline());
         if deadline < self.reported && !self.deleted {
             self.reported = deadline;
             // Whoever asked to be looked at sooner still is.
@@ -524,6 +563,9 @@ impl State {
     /// Takes in what was loaded for `asked`. Returns how many messages turned out to be damaged or missing.
     pub fn loaded(&mut self, asked: Load, page: Page, now: Millis, fx: &mut Effects) -> u64 {
         self.loading = false;
+        if self.delay.is_some() {
+            return self.fetched(asked, page, now, fx);
+        }
         // A purge or delete may have come first; then the page is of no interest.
         let stands = self.lanes.middle(asked.lane).is_some_and(|m| m.from == asked.from && m.until == asked.until);
         let before = self.lanes.count();
@@ -567,6 +609,9 @@ impl State {
         for (lane, middle) in middles {
             self.journal.drop_range(DropRange { lane, from: middle.from, until: middle.until });
         }
+        if let Some(unique) = &mut self.unique {
+            unique.clear();
+        }
         self.report(fx);
         count
     }
@@ -577,6 +622,7 @@ impl State {
         let count = self.lanes.count();
         self.deleted = true;
         self.lanes.clear();
+        self.delay = None;
         self.journal.clear();
         self.leased = 0;
         self.dying = (0, 0);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{ChannelCredit, Consumer, Drained, Effects, Options, Outbox, State, Subscription};
+use super::{Cause, ChannelCredit, Consumer, Drained, Effects, Lease, Options, Outbox, State, Subscription};
 use crate::clock::{Millis, NEVER};
 use crate::message::{Draft, Facts, Message, address};
 use crate::store::{Page, RecoveredLane, RecoveredQueue, Stored};
@@ -115,4 +115,19 @@ fn a_backlog_longer_than_one_page_expires_to_its_end() {
         }
     }
     assert_eq!((state.ready(), fx.load.take()), (0, None));
+}
+
+#[test]
+fn a_returned_message_without_time_left_expires_although_a_consumer_waits() {
+    let options = Options { message_ttl: Some(0), ..Options::default() };
+    let (mut state, mut fx) = (state(options), Effects::default());
+    let (consumer, outbox) = subscriber(1);
+    state.subscribe(consumer.clone(), NOW, &mut fx);
+    push(&mut state, vec![message(b"now or never", Facts::default())], &mut fx);
+    let mut drained = Drained::default();
+    outbox.drain(&mut drained);
+    let mut leases: Vec<_> = drained.entries.drain(..).map(|entry| Lease::new(consumer.clone(), entry)).collect();
+    assert_eq!(leases.len(), 1, "the consumer was free");
+    state.requeue(&mut leases, Cause::Nack, NOW, &mut fx);
+    assert_eq!((bodies(&outbox).len(), state.ready()), (0, 0));
 }

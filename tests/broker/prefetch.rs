@@ -1,8 +1,9 @@
 //! basic.qos: limits of each consumer, and of a whole channel.
 
-use lapin::options::{BasicAckOptions, BasicNackOptions, BasicQosOptions};
+use futures_lite::StreamExt;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
 
-use crate::client::{bodies, body, delivered, next, none};
+use crate::client::{bodies, body, consume, delivered, next, none};
 use crate::server::scenario;
 
 #[test]
@@ -76,6 +77,49 @@ fn a_global_limit_is_shared_by_the_channels_consumers() {
         assert_eq!(client.ready("b").await, 1);
         client.channel.basic_qos(0, BasicQosOptions { global: true }).await.unwrap();
         assert_eq!(body(&next(&mut b).await), "5");
+    });
+}
+
+#[test]
+fn a_global_limit_is_passed_round_the_queues() {
+    scenario(async |_, client| {
+        client.channel.basic_qos(1, BasicQosOptions { global: true }).await.unwrap();
+        let mut consumers = Vec::new();
+        for queue in ["a", "b", "c"] {
+            client.queue(queue, none()).await;
+            client.put_all(queue, &["1", "2", "3", "4"]).await;
+            consumers.push(client.consume(queue).await);
+        }
+        let mut all = consumers.remove(0).or(consumers.remove(0)).or(consumers.remove(0));
+        for _ in 0..6 {
+            let delivery = all.next().await.unwrap().unwrap();
+            delivery.ack(BasicAckOptions::default()).await.unwrap();
+        }
+        for queue in ["a", "b", "c"] {
+            let left = client.ready(queue).await;
+            assert!((1..=2).contains(&left), "{left} left in {queue}");
+        }
+    });
+}
+
+#[test]
+fn consumers_without_acknowledgements_wait_for_a_global_limit_but_do_not_use_it() {
+    scenario(async |_, client| {
+        for queue in ["a", "b"] {
+            client.queue(queue, none()).await;
+        }
+        client.channel.basic_qos(1, BasicQosOptions { global: true }).await.unwrap();
+        let mut careful = client.consume("a").await;
+        let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+        let mut careless = consume(&client.channel, "b", options, none()).await;
+        client.put("a", "1").await;
+        let held = next(&mut careful).await;
+        client.put_all("b", &["2", "3"]).await;
+        assert_eq!(client.ready("b").await, 2);
+        held.ack(BasicAckOptions::default()).await.unwrap();
+        assert_eq!(bodies(&mut careless, 2).await, ["2", "3"]);
+        client.put("a", "4").await;
+        assert_eq!(body(&next(&mut careful).await), "4");
     });
 }
 

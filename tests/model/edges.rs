@@ -276,7 +276,16 @@ async fn a_channel_wide_prefetch_set_while_publishers_pump_is_exact() {
         let queues = [0, 1].map(|at| {
             let (queue, _) = node.declare(&format!("q-{round}-{at}"), &[]);
             let (id, tag) = (node.broker().unique(), Box::from(&b"c"[..]));
-            let ask = Subscription { id, tag, channel: 1, no_ack: false, exclusive: false, priority: 0, prefetch: 0 };
+            let ask = Subscription {
+                id,
+                tag,
+                channel: 1,
+                no_ack: false,
+                exclusive: false,
+                priority: 0,
+                prefetch: 0,
+                timeout: None,
+            };
             let consumer = ask.connect(outbox.clone(), Some(queue.clone()), Some(credit.clone()));
             queue.subscribe(consumer, node.clock.now(), &mut Effects::default());
             queue

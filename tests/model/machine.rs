@@ -436,7 +436,7 @@ impl Pair {
         self.deadline = self.deadline.min(std::mem::replace(&mut self.fx.deadline, NEVER));
         // Settling gives channel credit back in a second step, resuming in a third: judged when all is done.
         let mut resume = std::mem::take(&mut self.fx.resume);
-        while let Some(consumer) = resume.pop() {
+        while let Some(consumer) = resume.pop_front() {
             self.resume(&consumer);
             resume.append(&mut self.fx.resume);
         }

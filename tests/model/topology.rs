@@ -1,10 +1,12 @@
 //! Random topologies beside a naive matcher: lists of exchanges, queues and bindings, searched from end to end, with the
 //! definition of each exchange type written out.
 
-use leveret::broker::{ExchangeDeclare, NoRoute, QueueDeclare};
+use leveret::broker::{ExchangeDeclare, NoRoute, QueueDeclare, Routing};
+use leveret::message::{Draft, Facts, Message, address};
 use leveret::queue::Effects;
 use leveret::store::memory::MemoryEngine;
-use leveret::wire::table::{RawTable, Table, Value};
+use leveret::wire::properties::Properties;
+use leveret::wire::table::{Table, Value};
 
 use crate::node::{CONNECTION, Node};
 use crate::rng::Rng;
@@ -289,8 +291,10 @@ impl Both {
         headers.encode_into(&mut raw);
         let vhost = self.node.vhost();
         let topology = vhost.topology();
+        let (message, properties) = (message(), Properties { headers: Some(&raw), ..Properties::default() });
+        let routing = Routing { message: &message, keys: &octets, properties: &properties, now: 0 };
         for exchange in EXCHANGES {
-            let found = topology.route(exchange, &octets, Some(RawTable::new(&raw)), true).map(|route| {
+            let found = topology.route(exchange, &routing, true).map(|route| {
                 let mut names: Vec<String> = route.queues.iter().map(|queue| queue.name().to_string()).collect();
                 names.sort_unstable();
                 names
@@ -304,6 +308,12 @@ impl Both {
             }
         }
     }
+}
+
+/// What is routed: what the model compares are keys and headers, given apart.
+fn message() -> Message {
+    let address = address(b"", b"").expect("short");
+    Draft::new(&address, &[0, 0], 0, Facts::default()).finish().expect("complete")
 }
 
 #[tokio::test]
@@ -356,13 +366,15 @@ async fn auto_delete_exchanges_fall_one_after_another() {
         vhost.bind_exchange(&broker, destination, source, "", Table::default()).unwrap();
     }
     vhost.bind_queue(&broker, "q", "c", "", Table::default(), CONNECTION).unwrap();
-    let route = vhost.topology().route("a", &[b""], None, true).unwrap();
+    let (message, properties) = (message(), Properties::default());
+    let routing = Routing { message: &message, keys: &[b""], properties: &properties, now: 0 };
+    let route = vhost.topology().route("a", &routing, true).unwrap();
     assert_eq!(route.queues.len(), 1);
     vhost.delete_queue(&broker, "q", false, false, CONNECTION, &mut Effects::default()).unwrap();
     for name in ["a", "b", "c"] {
-        let gone = vhost.topology().route(name, &[b""], None, true).map(|_| ());
+        let gone = vhost.topology().route(name, &routing, true).map(|_| ());
         assert_eq!(gone, Err(NoRoute::NoExchange), "{name} led nowhere any more");
     }
-    assert!(vhost.topology().route("never-bound", &[b""], None, true).is_ok());
+    assert!(vhost.topology().route("never-bound", &routing, true).is_ok());
     node.stop().await.unwrap();
 }

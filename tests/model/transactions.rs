@@ -23,7 +23,7 @@ const OUTPUTS: usize = 60;
 const MOVES: u64 = 24;
 
 fn route(queues: &[Arc<Queue>]) -> Arc<Route> {
-    Arc::new(Route { queues: queues.to_vec(), memoizable: true })
+    Arc::new(Route { queues: queues.to_vec(), memoizable: true, routed: true })
 }
 
 fn commit(node: &Node, transaction: &mut Transaction) -> Result<Epoch, PublishRefused> {
@@ -246,6 +246,7 @@ fn limited(seed: u64) -> (State, Vec<Message>) {
             exclusive: false,
             priority: 0,
             prefetch: u16::try_from(rng.below(4)).unwrap(),
+            timeout: None,
         };
         state.subscribe(subscription.connect(outbox.clone(), None, Some(credit)), 0, &mut fx);
     }
@@ -302,7 +303,7 @@ fn reserved_room_is_not_given_to_others_until_it_is_released() {
         0,
     );
     let room = empty.reserve(&[persistent(1)]).expect("there is room");
-    empty.release(room);
+    empty.unreserve(room);
     refused.clear();
     assert!(empty.push(std::iter::once(persistent(5)), 0, &mut refused, &mut fx) && refused.is_empty());
 }

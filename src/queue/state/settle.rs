@@ -73,7 +73,7 @@ impl State {
         self.report(fx);
     }
 
-    /// Returns leases of this queue, emptying them.
+    /// Returns leases of this queue, emptying them. What had no time left expires, also if a consumer waits.
     pub fn requeue(&mut self, leases: &mut [Lease], cause: Cause, now: Millis, fx: &mut Effects) {
         for entry in leases.iter_mut().filter_map(Lease::take) {
             if !self.deleted
@@ -82,6 +82,7 @@ impl State {
                 self.discard(failed, Reason::DeliveryLimit, fx);
             }
         }
+        self.expire(now, fx);
         self.credit(leases);
         self.settle_down(now, fx);
     }
