@@ -58,7 +58,8 @@ pub(super) fn recover(broker: &Broker, kept: &Recovered) -> Result<(), StartErro
         // Keys sort by kind: virtual hosts come before what is in them, bindings after both their ends.
         match definitions::parse(key, value)? {
             Record::Vhost(record) => {
-                vhosts.push(Arc::new(VirtualHost::new(record.id, record.name.into(), record.settings)));
+                let name = record.name.into();
+                vhosts.push(Arc::new(VirtualHost::new(record.id, name, record.settings, broker.config.profile())));
             }
             Record::User(user) => users.push(user),
             Record::Exchange(vhost, record) => {
@@ -84,7 +85,7 @@ pub(super) fn recover(broker: &Broker, kept: &Recovered) -> Result<(), StartErro
     if vhosts.is_empty() {
         let settings = VhostSettings::default();
         changes.push(definitions::put_vhost(1, DEFAULT_VHOST, &settings));
-        vhosts.push(Arc::new(VirtualHost::new(1, DEFAULT_VHOST.into(), settings)));
+        vhosts.push(Arc::new(VirtualHost::new(1, DEFAULT_VHOST.into(), settings, broker.config.profile())));
     }
     if users.is_empty() {
         changes.extend(broker.users.list().iter().map(|user| definitions::put_user(user)));

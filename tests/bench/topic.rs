@@ -13,11 +13,13 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use leveret::broker::{QueueDeclare, Running, Start};
+use leveret::broker::{QueueDeclare, Routing, Running, Start};
 use leveret::clock::Clock;
 use leveret::config::Config;
+use leveret::message::{Draft, Facts, Message, address};
 use leveret::queue::Effects;
 use leveret::store::memory::MemoryEngine;
+use leveret::wire::properties::Properties;
 use leveret::wire::table::Table;
 
 /// Keys routed in turn.
@@ -97,11 +99,15 @@ fn row(running: &Running, bindings: u64) -> [(f64, f64); 2] {
             random ^ (random >> 32)
         };
         let keys: Vec<String> = (0..KEYS).map(|_| key(next(), tenants, alike)).collect();
+        let properties = Properties::default();
+        let message = message();
         let mut queues = 0u64;
         let started = Instant::now();
         let begun = time(started);
         for key in (0..PASSES).flat_map(|_| &keys) {
-            let route = vhost.topology().route("amq.topic", &[black_box(key.as_bytes())], None, true).unwrap();
+            let keys = [black_box(key.as_bytes())];
+            let routing = Routing { message: &message, keys: &keys, properties: &properties, now: 0 };
+            let route = vhost.topology().route("amq.topic", &routing, true).unwrap();
             queues += route.queues.len() as u64;
         }
         let spent = time(started) - begun;
@@ -112,6 +118,12 @@ fn row(running: &Running, bindings: u64) -> [(f64, f64); 2] {
         vhost.delete_queue(broker, &format!("{bindings}-{n}"), false, false, 1, &mut fx).unwrap();
     }
     measured
+}
+
+/// What is routed: the keys compared are given apart.
+fn message() -> Message {
+    let address = address(b"", b"").unwrap();
+    Draft::new(&address, &[0, 0], 0, Facts::default()).finish().unwrap()
 }
 
 fn main() {
