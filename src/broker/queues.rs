@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::binding::Destination;
+use super::binding::{Destination, Identity};
 use super::policy::apply::govern;
 use super::topology::Removed;
 use super::vhost::{VirtualHost, on_default_exchange, precondition, print_queue};
@@ -54,6 +54,9 @@ fn print_value(value: &Value) -> String {
         (Some(text), _, _) => text.to_owned(),
         (_, Some(n), _) => n.to_string(),
         (_, _, Value::Bool(b)) => b.to_string(),
+        // As Erlang prints them: never without a fraction.
+        (_, _, Value::F64(n)) => format!("{n:?}"),
+        (_, _, Value::F32(n)) => format!("{:?}", f64::from(*n)),
         (_, _, other) => other.type_name().to_owned(),
     }
 }
@@ -85,6 +88,11 @@ impl VirtualHost {
             let queue = self.usable_queue(&ask.name, connection)?;
             let (messages, consumers) = queue.declared_again(now, fx);
             return Ok(Declared { messages, consumers, epoch: queue.created(), queue });
+        }
+        if broker.config.profile().stores_queue_type
+            && ask.arguments.get(QUEUE_TYPE).and_then(Value::as_str) == Some("")
+        {
+            ask.arguments.remove(QUEUE_TYPE);
         }
         let generated = ask.name.is_empty();
         if generated {
@@ -126,7 +134,7 @@ impl VirtualHost {
                 if let BadArgument::Invalid { key: QUEUE_TYPE, .. } = bad {
                     room?;
                 }
-                return Err(Refusal::new(code, bad.explain(&resource)));
+                return Err(Refusal::new(code, bad.explain(&resource)).at(50, 10));
             }
         };
         room?;
@@ -224,7 +232,9 @@ impl VirtualHost {
         if exchange.is_empty() {
             return Err(on_default_exchange());
         }
-        if let Some(queue) = self.queue(queue) {
+        let bound = Identity::new(exchange, Destination::Queue(queue.into()), routing_key, arguments);
+        // Whose queue it is matters only if there is something to unbind.
+        if let Some(queue) = self.queue(queue).filter(|_| self.topology.read().is_bound(&bound)) {
             self.check_owner(&queue, connection)?;
         }
         Ok(self.unbind(broker, exchange, Destination::Queue(queue.into()), routing_key, arguments))
@@ -352,6 +362,5 @@ fn equivalent(queue: &Queue, ask: &QueueDeclare, durable: bool, resource: &str) 
             }
         }
     }
-    let compared = options::compared(current.options.kind);
-    compared.iter().try_for_each(|key| same_argument(key, &received, &stored, resource))
+    options::compared(&current.options).try_for_each(|key| same_argument(key, &received, &stored, resource))
 }

@@ -70,11 +70,6 @@ impl Exchange {
 }
 
 impl Topology {
-    /// The queues, known to nobody, in which exchanges keep messages until their time has come.
-    pub(super) fn holders(&self) -> impl Iterator<Item = &Arc<Queue>> {
-        self.exchanges.values().filter_map(|exchange| exchange.holder.as_ref())
-    }
-
     /// Adds a binding whose ends exist; `None` if it is there already.
     pub(super) fn bind(&mut self, identity: Identity, arguments: Table) -> Option<Arc<Binding>> {
         self.bind_as(self.last_binding + 1, identity, arguments)
@@ -110,6 +105,11 @@ impl Topology {
     }
 
     /// Removes a binding, and the auto-delete exchanges that this leaves unused.
+    pub(super) fn is_bound(&self, identity: &Identity) -> bool {
+        self.identities.contains_key(identity)
+    }
+
+    /// Removes a binding, and what goes with it.
     pub(super) fn unbind(&mut self, identity: &Identity, removed: &mut Removed) {
         let Some(binding) = self.identities.remove(identity) else { return };
         if let Some(to) = self.by_destination.get_mut(&binding.destination) {

@@ -415,6 +415,8 @@ impl State {
                     } else {
                         self.leased += 1;
                     }
+                    // What expires behind it is not counted any more.
+                    self.expire(now, fx);
                     Got::Message(entry, self.lanes.count())
                 }
                 None => Got::Empty,

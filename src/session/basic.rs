@@ -47,7 +47,7 @@ pub(super) fn handle(context: &mut Context, channel: &mut Channel, method: basic
 
 /// The prefetch size, which amq-protocol skips, is checked where the octets are: see [`super::dispatch`].
 fn qos(context: &mut Context, channel: &mut Channel, ask: &basic::Qos) {
-    if ask.global {
+    if ask.global && context.broker.config.profile().channel_prefetch {
         context.note(Note::GlobalPrefetch);
         let outstanding = channel.outstanding();
         let credit = channel.credit.get_or_insert_default();
@@ -70,7 +70,9 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
         ask.consumer_tag.to_string()
     };
     let octets: Box<[u8]> = tag.as_bytes().into();
-    if channel.consumers.contains_key(&octets) || channel.reply.as_ref().is_some_and(|(_, c)| c.tag == octets) {
+    let replies = ask.queue.as_str() == REPLY_TO;
+    let reply = channel.reply.as_ref().filter(|_| !replies);
+    if channel.consumers.contains_key(&octets) || reply.is_some_and(|(_, c)| c.tag == octets) {
         return Err(Refusal::new(ReplyCode::NotAllowed, format!("attempt to reuse consumer tag '{tag}'")));
     }
     let mut subscription = Subscription {
@@ -85,12 +87,12 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
     };
     let consume_ok = basic::ConsumeOk { consumer_tag: short_string(&tag) };
     let consume_ok = AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(consume_ok));
-    if ask.queue.as_str() == REPLY_TO {
-        if !ask.no_ack {
-            return Err(Refusal::new(ReplyCode::PreconditionFailed, "reply consumer cannot acknowledge"));
-        }
+    if replies {
         if channel.reply.is_some() {
             return Err(Refusal::new(ReplyCode::PreconditionFailed, "reply consumer already set"));
+        }
+        if !ask.no_ack {
+            return Err(Refusal::new(ReplyCode::PreconditionFailed, "reply consumer cannot acknowledge"));
         }
         let consumer = subscription.connect(context.outbox.clone(), None, None);
         channel.reply = Some((context.broker.replies.register(consumer.clone()), consumer));

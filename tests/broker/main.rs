@@ -33,4 +33,6 @@ mod queues;
 mod quorum;
 mod recover;
 mod reply_to;
+mod transactions;
 mod vhosts;
+mod weak_spots;

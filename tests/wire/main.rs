@@ -25,3 +25,4 @@ mod reply_to;
 mod script;
 mod slow_reader;
 mod tx;
+mod weak_spots;
