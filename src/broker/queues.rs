@@ -140,11 +140,6 @@ impl VirtualHost {
         room?;
         if options.kind == Kind::Quorum {
             quorum_takes(&ask, &resource)?;
-            if options.dead_letter_strategy == Strategy::AtLeastOnce && !options.at_least_once() {
-                let queue = printable(&ask.name);
-                tracing::warn!(%queue, "dead letters are sent at most once: at-least-once needs a dead-letter exchange \
-                    and the overflow reject-publish");
-            }
         }
         let definition = Definition {
             id: QueueId(broker.next_queue_id.fetch_add(1, Ordering::Relaxed)),
@@ -168,6 +163,7 @@ impl VirtualHost {
         self.count(&topology);
         self.changed();
         drop(topology);
+        warn_of_strategy(&queue);
         // Starts the clock of x-expires.
         queue.declared_again(now, fx);
         Ok(Declared { queue, messages: 0, consumers: 0, epoch })
@@ -314,6 +310,16 @@ impl VirtualHost {
     }
 }
 
+/// A quorum queue cannot keep its dead letters without an exchange for them, or while it drops messages to make room.
+fn warn_of_strategy(queue: &Queue) {
+    let options = queue.options();
+    if options.is_quorum() && options.dead_letter_strategy == Strategy::AtLeastOnce && !options.at_least_once() {
+        let queue = printable(&**queue.name());
+        tracing::warn!(%queue, "its dead letters are sent at most once: at-least-once needs a dead-letter exchange \
+            and the overflow reject-publish");
+    }
+}
+
 /// Properties that quorum queues lack, in the order in which RabbitMQ looks for them.
 fn quorum_takes(ask: &QueueDeclare, resource: &str) -> Result<(), Refusal> {
     for (bad, property) in
@@ -356,6 +362,5 @@ fn equivalent(queue: &Queue, ask: &QueueDeclare, durable: bool, resource: &str) 
             }
         }
     }
-    let compared = options::compared(current.options.kind, current.options.profile);
-    compared.into_iter().try_for_each(|key| same_argument(key, &received, &stored, resource))
+    options::compared(&current.options).try_for_each(|key| same_argument(key, &received, &stored, resource))
 }

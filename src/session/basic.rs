@@ -109,7 +109,7 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
     let queue = context.vhost.usable_queue(&name, context.id())?;
     let arguments = Table::from(&ask.arguments);
     let printed = print_queue(&name, &context.vhost.name);
-    let options = queue.definition().options.clone();
+    let options = queue.options();
     check_arguments(&arguments, &options, &printed)?;
     subscription.priority = priority(&arguments, &printed)?;
     let asked = timeout(&arguments, &options, &printed)?;
@@ -205,7 +205,7 @@ fn cancel(context: &mut Context, channel: &mut Channel, ask: &basic::Cancel) {
 pub(super) fn get(context: &mut Context, channel: &mut Channel, ask: &basic::Get) -> Result<Flow, Refusal> {
     let name = queue_meant(channel, &ask.queue)?;
     let queue = context.vhost.usable_queue(&name, context.id())?;
-    let options = queue.definition().options.clone();
+    let options = &queue.definition().options;
     if options.is_quorum() && options.single_active {
         let text = format!(
             "cannot obtain access to locked {}. basic.get operations are not supported {} with single active consumer",
@@ -241,7 +241,7 @@ pub(super) fn get(context: &mut Context, channel: &mut Channel, ask: &basic::Get
             if ask.no_ack {
                 channel.unacked.skip(tag);
             } else {
-                let timeout = timeouts::timeout_of(&options, None, context.broker.config.consumer_timeout);
+                let timeout = timeouts::timeout_of(&queue.options(), None, context.broker.config.consumer_timeout);
                 let (id, channel_number) = (context.broker.unique(), channel.number);
                 let getter = Subscription { id, channel: channel_number, timeout, ..Subscription::default() };
                 context.expect_within(channel, timeout, tag);

@@ -1,7 +1,6 @@
 //! The arguments that a redeclaration must repeat exactly; others may differ.
 
-use super::Kind;
-use crate::config::Profile;
+use super::{Kind, Options};
 
 /// Not known to the classic queues of every version.
 const LOCATOR: &str = "x-queue-leader-locator";
@@ -39,6 +38,10 @@ const QUORUM: &[&str] = &[
     "x-delivery-limit",
     "x-message-ttl",
     "x-queue-leader-locator",
+];
+
+/// Of quorum queues too, where the version knows them.
+const QUORUM_LATELY: &[&str] = &[
     "x-consumer-disconnected-timeout",
     "x-consumer-timeout",
     "x-delayed-retry-type",
@@ -46,12 +49,14 @@ const QUORUM: &[&str] = &[
     "x-delayed-retry-max",
 ];
 
-/// The arguments in which a redeclaration of a queue of this type must agree, in the order in which they are compared.
-pub fn compared(kind: Kind, profile: &Profile) -> Vec<&'static str> {
-    let known = |key: &&str| kind == Kind::Quorum || profile.leader_locator_of_classic || *key != LOCATOR;
-    let all = match kind {
-        Kind::Classic => CLASSIC,
-        Kind::Quorum => QUORUM,
+/// The arguments in which a redeclaration of a queue with these options must agree, in the order in which they are
+/// compared.
+pub fn compared(options: &Options) -> impl Iterator<Item = &'static str> {
+    let (always, lately): (&[&str], &[&str]) = match options.kind {
+        Kind::Classic => (CLASSIC, &[]),
+        Kind::Quorum if options.profile.timeout_arguments_of_quorum => (QUORUM, QUORUM_LATELY),
+        Kind::Quorum => (QUORUM, &[]),
     };
-    all.iter().copied().filter(known).collect()
+    let locator = options.kind == Kind::Quorum || options.profile.leader_locator_of_classic;
+    always.iter().chain(lately).copied().filter(move |key| locator || *key != LOCATOR)
 }
