@@ -415,8 +415,6 @@ impl State {
                     } else {
                         self.leased += 1;
                     }
-                    // What expires behind it is not counted any more.
-                    self.expire(now, fx);
                     Got::Message(entry, self.lanes.count())
                 }
                 None => Got::Empty,
