@@ -259,7 +259,7 @@ impl Client {
         let complete = self.partial.get(&channel).is_some_and(|partial| partial.body.len() >= partial.size);
         if complete && let Some(mut partial) = self.partial.remove(&channel) {
             let body = codec::show_body(&partial.body, partial.frames);
-            partial.line.text += &format!(" | {body}{}", partial.properties);
+            partial.line.text.extend([" | ", &body, &partial.properties]);
             self.hold(partial.line, names);
         }
     }

@@ -129,7 +129,7 @@ pub(crate) fn decode(payload: &[u8]) -> Option<(Method, String)> {
                 None => (reader.number(1)?, 0),
             };
             if octet >> n & 1 == 1 {
-                line += &format!(" {}", argument.name);
+                line.extend([" ", argument.name]);
             }
             bits = Some((octet, n + 1));
             continue;
@@ -137,7 +137,7 @@ pub(crate) fn decode(payload: &[u8]) -> Option<(Method, String)> {
         bits = None;
         let value = value(&mut reader, argument.kind)?;
         if !argument.name.is_empty() {
-            line += &format!(" {}={value}", argument.name);
+            line.extend([" ", argument.name, "=", &value]);
         }
     }
     assert!(reader.0.is_empty(), "octets behind the arguments of {line}");
@@ -166,7 +166,7 @@ pub(crate) fn decode_header(payload: &[u8]) -> Option<(usize, String)> {
     let mut line = String::new();
     for (n, property) in PROPERTIES.iter().enumerate() {
         if flags >> (15 - n) & 1 == 1 {
-            line += &format!(" {}={}", property.name, value(&mut reader, property.kind)?);
+            line.extend([" ", property.name, "=", &value(&mut reader, property.kind)?]);
         }
     }
     assert!(reader.0.is_empty(), "octets behind the properties{line}");

@@ -21,10 +21,11 @@ pub(crate) fn sections(text: &str) -> Vec<Section> {
     for line in text.lines().map(str::trim_end) {
         if let Some(name) = line.strip_prefix("== ") {
             found.push(Section { name: name.to_owned(), lines: Vec::new() });
-        } else if !line.is_empty() && !line.starts_with('#') {
-            if let Some(section) = found.last_mut() {
-                section.lines.push(line.to_owned());
-            }
+        } else if !line.is_empty()
+            && !line.starts_with('#')
+            && let Some(section) = found.last_mut()
+        {
+            section.lines.push(line.to_owned());
         }
     }
     found
@@ -54,7 +55,7 @@ pub(crate) fn update(path: &Path, order: &[String], fresh: Vec<Section>) {
         read_file(path).into_iter().chain(fresh).map(|section| (section.name.clone(), section)).collect();
     let mut text = String::new();
     for section in order.iter().filter_map(|name| all.remove(name)) {
-        text += &format!("== {}\n{}\n\n", section.name, section.lines.join("\n"));
+        text.extend(["== ", &section.name, "\n", &section.lines.join("\n"), "\n\n"]);
     }
     std::fs::write(path, text.trim_end().to_owned() + "\n").expect("the file can be written");
 }

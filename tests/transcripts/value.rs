@@ -9,7 +9,7 @@ const SHOWN: usize = 200;
 
 /// Splits a line at white space outside of quotes and brackets.
 pub(crate) fn tokens(line: &str) -> Vec<String> {
-    split(line, |c| c.is_whitespace())
+    split(line, char::is_whitespace)
 }
 
 /// Splits at separators outside of quotes and brackets; empty pieces are dropped.
