@@ -1,11 +1,16 @@
-//! The queue as a state machine: push, pump, get, expire, purge, delete; what is settled or comes back is in `settle`.
+//! The queue as a state machine. Here are what it is made of, how messages enter, and how they leave unread; in the files
+//! below: `serve` (to consumers), `settle` (acknowledged, refused, returned), `time` (expiry and deadlines), `pages` (what
+//! is on disk), `govern` (options that change), `transact` (room for transactions), `holding` (delayed messages).
 //!
 //! Every operation leaves the queue pumped: no consumer with credit and room stands beside a ready message. Time is an
 //! argument; what reaches beyond the queue is left in [`Effects`].
 
 mod govern;
 mod holding;
+mod pages;
+mod serve;
 mod settle;
+mod time;
 mod transact;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -337,240 +342,6 @@ impl State {
         }
     }
 
-    /// Moves ready messages to consumers until one or the other runs out.
-    pub fn pump(&mut self, now: Millis, fx: &mut Effects) {
-        if !self.overdue.is_empty() {
-            self.bury_overdue(fx);
-        }
-        while let Some(slot) = self.roster.turn() {
-            match self.lanes.front() {
-                Front::Empty => return,
-                Front::Paged(..) => return self.ask_load(fx),
-                Front::Resident(entry) if entry.expires_at < now => {
-                    if let Some(entry) = self.lanes.pop() {
-                        self.discard(entry, Reason::Expired, fx);
-                    }
-                }
-                Front::Resident(_) => self.serve(slot, now, fx),
-            }
-        }
-    }
-
-    /// Gives the consumer in `slot` its turn: one message, or as many as it can take if nobody else could.
-    fn serve(&mut self, slot: usize, now: Millis, fx: &mut Effects) {
-        let Some(consumer) = self.roster.consumer(slot).cloned() else { return };
-        let credit = consumer.credit.as_ref().filter(|credit| credit.limited());
-        let sole = self.roster.sole() && credit.is_none();
-        if credit.is_some_and(|credit| !credit.take(&consumer)) {
-            return self.roster.rotate(slot, false);
-        }
-        let mut outbox = consumer.outbox.open();
-        if credit.is_none() && !consumer.no_ack && consumer.credit.as_ref().is_some_and(|credit| credit.limited()) {
-            // The limit was set in between, and counted without this delivery: the turn begins again.
-            return;
-        }
-        let (mut more, mut refused) = (true, false);
-        loop {
-            if !outbox.room(&consumer) {
-                more = false;
-                refused = true;
-                break;
-            }
-            let Some(entry) = self.lanes.pop() else { break };
-            if consumer.no_ack {
-                self.forget(&entry);
-            } else {
-                self.leased += 1;
-            }
-            outbox.push(&consumer, entry);
-            more = self.roster.delivered(slot);
-            let next_is_due = matches!(self.lanes.front(), Front::Resident(e) if e.expires_at >= now);
-            if !(sole && more && next_is_due) {
-                break;
-            }
-        }
-        if outbox.close() {
-            fx.outboxes.push(consumer.outbox.clone());
-        }
-        if let (true, false, Some(credit)) = (refused, consumer.no_ack, credit) {
-            fx.resume.extend(credit.give_back(1));
-        }
-        self.roster.rotate(slot, more);
-    }
-
-    /// Takes one message for `basic.get`.
-    pub fn get(&mut self, no_ack: bool, now: Millis, fx: &mut Effects) -> Got {
-        self.last_used = now;
-        self.expire(now, fx);
-        let got = match self.lanes.front() {
-            Front::Empty => Got::Empty,
-            Front::Paged(..) => {
-                self.ask_load(fx);
-                Got::Paged
-            }
-            Front::Resident(_) => match self.lanes.pop() {
-                Some(entry) => {
-                    if no_ack {
-                        self.forget(&entry);
-                    } else {
-                        self.leased += 1;
-                    }
-                    Got::Message(entry, self.lanes.count())
-                }
-                None => Got::Empty,
-            },
-        };
-        self.report(fx);
-        got
-    }
-
-    fn settle_down(&mut self, now: Millis, fx: &mut Effects) {
-        self.pump(now, fx);
-        self.drop_head(fx);
-        self.report(fx);
-    }
-
-    /// Adds a consumer.
-    pub fn subscribe(&mut self, consumer: Arc<Consumer>, now: Millis, fx: &mut Effects) -> Subscribed {
-        if self.deleted {
-            return Subscribed::Gone;
-        }
-        let exclusive_wanted = consumer.exclusive && (!self.roster.is_empty() || self.options.single_active);
-        if self.roster.exclusive() || exclusive_wanted {
-            return Subscribed::InUse;
-        }
-        self.had_consumer = true;
-        self.roster.join(consumer);
-        self.expire(now, fx);
-        self.pump(now, fx);
-        self.report(fx);
-        Subscribed::Joined
-    }
-
-    /// Removes a consumer; its leases stay with its channel.
-    pub fn unsubscribe(&mut self, consumer: &Consumer, now: Millis, fx: &mut Effects) {
-        if !self.roster.leave(consumer) {
-            return;
-        }
-        self.last_used = now;
-        fx.doomed |= self.unused_auto_delete();
-        self.pump(now, fx);
-        self.report(fx);
-    }
-
-    /// Whether the queue is to be deleted because its last consumer is gone.
-    pub fn unused_auto_delete(&self) -> bool {
-        self.auto_delete && self.had_consumer && self.roster.is_empty() && !self.deleted
-    }
-
-    /// Whether nobody has used the queue for as long as it was declared to wait (`x-expires`).
-    pub fn idle_expired(&self, now: Millis) -> bool {
-        !self.deleted && self.idle_deadline() <= now
-    }
-
-    fn idle_deadline(&self) -> Millis {
-        match self.options.expires {
-            Some(expires) if self.roster.is_empty() => self.last_used.saturating_add(expires),
-            _ => NEVER,
-        }
-    }
-
-    /// Lets a consumer take part again whose outbox, or whose channel, had been full.
-    pub fn resume(&mut self, consumer: &Consumer, now: Millis, fx: &mut Effects) {
-        self.roster.resume_consumer(consumer);
-        self.pump(now, fx);
-        self.report(fx);
-    }
-
-    /// The queue was declared again: it is in use.
-    pub fn touch(&mut self, now: Millis, fx: &mut Effects) {
-        self.last_used = now;
-        self.report(fx);
-    }
-
-    /// What the janitor does when a deadline has come.
-    pub fn tick(&mut self, now: Millis, fx: &mut Effects) {
-        self.reported = NEVER;
-        self.release(now, fx);
-        self.expire(now, fx);
-        fx.doomed |= self.idle_expired(now);
-        self.pump(now, fx);
-        self.drop_head(fx);
-        self.report(fx);
-    }
-
-    fn expire(&mut self, now: Millis, fx: &mut Effects) {
-        for _ in 0..EXPIRE_BUDGET {
-            match self.lanes.pop_expired(now) {
-                Some(entry) => self.discard(entry, Reason::Expired, fx),
-                None => break,
-            }
-        }
-        if let Some((lane, middle)) = self.lanes.paged_due(now) {
-            self.load(lane, middle, fx);
-        }
-    }
-
-    /// Tells the janitor if it has to look earlier than it knows.
-    fn report(&mut self, fx: &mut Effects) {
-        let deadline = self.lanes.deadline(self.loading).min(self.idle_deadline()).min(self.release_deadline());
-        if deadline < self.reported && !self.deleted {
-            self.reported = deadline;
-            // Whoever asked to be looked at sooner still is.
-            fx.deadline = fx.deadline.min(deadline);
-        }
-    }
-
-    fn ask_load(&mut self, fx: &mut Effects) {
-        if let Front::Paged(lane, middle) = self.lanes.front() {
-            self.load(lane, middle, fx);
-        }
-    }
-
-    fn load(&mut self, lane: u8, middle: Middle, fx: &mut Effects) {
-        if !std::mem::replace(&mut self.loading, true) {
-            fx.load = Some(Load { lane, from: middle.from, until: middle.until });
-        }
-    }
-
-    /// Takes in what was loaded for `asked`. Returns how many messages turned out to be damaged or missing.
-    pub fn loaded(&mut self, asked: Load, page: Page, now: Millis, fx: &mut Effects) -> u64 {
-        self.loading = false;
-        if self.delay.is_some() {
-            return self.fetched(asked, page, now, fx);
-        }
-        // A purge or delete may have come first; then the page is of no interest.
-        let stands = self.lanes.middle(asked.lane).is_some_and(|m| m.from == asked.from && m.until == asked.until);
-        let before = self.lanes.count();
-        if stands {
-            let entries = page.messages.into_iter().map(|stored| {
-                let (failures, acquired) = self.counts.remove(&stored.seq).unwrap_or_default();
-                Entry {
-                    seq: stored.seq,
-                    expires_at: stored.expires_at,
-                    body_len: stored.message.body_len(),
-                    lane: asked.lane,
-                    durable: true,
-                    redelivered: acquired > 0
-                        || stored.message.facts().redelivered
-                        || match &self.redelivered {
-                            Redelivered::Below(seq) => stored.seq < *seq,
-                            Redelivered::These(seqs) => seqs.contains(&stored.seq),
-                        },
-                    failures,
-                    acquired,
-                    message: stored.message,
-                }
-            });
-            let entries = entries.collect();
-            self.lanes.load(asked.lane, entries, page.next);
-        }
-        let missing = before - self.lanes.count();
-        self.expire(now, fx);
-        self.settle_down(now, fx);
-        missing
-    }
-
     /// Removes all ready messages; they are not dead-lettered. Returns how many there were.
     pub fn purge(&mut self, fx: &mut Effects) -> u64 {
         let count = self.lanes.count();
@@ -608,23 +379,5 @@ impl State {
             }
         }
         count
-    }
-
-    /// Positions of kept ready messages that were handed to a client before, ascending; `None` if that is not known
-    /// one by one (messages from before a crash are still on disk, or some are leased: to the courier, say).
-    pub fn redelivered(&self) -> Option<Vec<Seq>> {
-        if self.leased > 0 {
-            return None;
-        }
-        let mut seqs: Vec<Seq> = self.lanes.redelivered().filter(|e| e.durable).map(|e| e.seq).collect();
-        let paged = |seq: Seq| self.lanes.middles().any(|m| (m.from..m.until).contains(&seq));
-        match &self.redelivered {
-            Redelivered::These(marked) => seqs.extend(marked.iter().copied().filter(|seq| paged(*seq))),
-            Redelivered::Below(until) if self.lanes.middles().any(|m| m.from < *until) => return None,
-            Redelivered::Below(_) => {}
-        }
-        seqs.sort_unstable();
-        seqs.dedup();
-        Some(seqs)
     }
 }
