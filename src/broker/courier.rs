@@ -250,7 +250,10 @@ fn bury(broker: &Broker, queue: &Queue, letter: &DeadLetter, trip: Trip) -> Trip
         queue: &definition.name,
         reason: letter.reason.as_str(),
         time: broker.clock.now() / 1000,
-        redelivered: letter.entry.redelivered || letter.reason == Reason::Rejected,
+        redelivered: options.profile.redelivered_survives_death
+            && (letter.entry.redelivered || letter.reason == Reason::Rejected),
+        discards_foreign: options.profile.discards_foreign_deaths,
+        removes_cc: options.profile.removes_cc_at_death,
         to_exchange: exchange,
         to_routing_key: options.dead_letter_routing_key.as_deref(),
     };

@@ -69,7 +69,9 @@ impl VirtualHost {
         }
         let local_random = broker.config.profile().local_random;
         let Some(kind) = Kind::parse(&ask.kind, local_random) else {
-            return Err(precondition(format!("unknown exchange type '{}'", ask.kind)));
+            // RabbitMQ tells words it has heard of in any context from those it has not; of these, only the empty one.
+            let known = if ask.kind.is_empty() { "invalid" } else { "unknown" };
+            return Err(precondition(format!("{known} exchange type '{}'", ask.kind)));
         };
         if ask.name.is_empty() {
             return Err(on_default_exchange());

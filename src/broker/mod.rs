@@ -130,7 +130,11 @@ impl Broker {
     pub fn finish(&self, queue: &Arc<Queue>, fx: &mut Effects) {
         fx.ring();
         if fx.deadline != NEVER {
-            self.janitor.schedule(fx.deadline, queue);
+            if queue.is_holder() && fx.deadline <= self.clock.now() {
+                self.courier.fetch(queue.clone());
+            } else {
+                self.janitor.schedule(fx.deadline, queue);
+            }
             fx.deadline = NEVER;
         }
         if let Some(load) = fx.load.take() {

@@ -58,7 +58,8 @@ pub(super) fn recover(broker: &Broker, kept: &Recovered) -> Result<(), StartErro
         // Keys sort by kind: virtual hosts come before what is in them, bindings after both their ends.
         match definitions::parse(key, value)? {
             Record::Vhost(record) => {
-                vhosts.push(Arc::new(VirtualHost::new(record.id, record.name.into(), record.settings)));
+                let name = record.name.into();
+                vhosts.push(Arc::new(VirtualHost::new(record.id, name, record.settings, broker.config.profile())));
             }
             Record::User(user) => users.push(user),
             Record::Exchange(vhost, record) => {
@@ -84,7 +85,7 @@ pub(super) fn recover(broker: &Broker, kept: &Recovered) -> Result<(), StartErro
     if vhosts.is_empty() {
         let settings = VhostSettings::default();
         changes.push(definitions::put_vhost(1, DEFAULT_VHOST, &settings));
-        vhosts.push(Arc::new(VirtualHost::new(1, DEFAULT_VHOST.into(), settings)));
+        vhosts.push(Arc::new(VirtualHost::new(1, DEFAULT_VHOST.into(), settings, broker.config.profile())));
     }
     if users.is_empty() {
         changes.extend(broker.users.list().iter().map(|user| definitions::put_user(user)));
@@ -250,14 +251,18 @@ fn start_deadlines(broker: &Broker) {
     let now = broker.clock.now();
     let mut fx = Effects::default();
     for vhost in broker.vhosts() {
-        let (exchanges, queues, policies) = {
+        let (exchanges, holders, queues, policies) = {
             let topology = vhost.topology.read();
             let exchanges: Vec<_> = topology.exchanges.keys().cloned().collect();
-            let holders = topology.exchanges.values().filter_map(|exchange| exchange.holder.as_ref());
-            let queues: Vec<_> = topology.queues.values().chain(holders).cloned().collect();
-            (exchanges, queues, topology.policies.clone())
+            let queues: Vec<_> = topology.queues.values().cloned().collect();
+            let holders: Vec<_> = topology.exchanges.values().filter_map(|exchange| exchange.holder.clone()).collect();
+            (exchanges, holders, queues, topology.policies.clone())
         };
         apply::redirect(&vhost, &exchanges);
+        for holder in holders {
+            holder.declared_again(now, &mut fx);
+            broker.finish(&holder, &mut fx);
+        }
         for queue in queues {
             apply::govern(&policies, &queue, now, &mut fx);
             queue.declared_again(now, &mut fx);

@@ -105,6 +105,11 @@ impl Topology {
     }
 
     /// Removes a binding, and the auto-delete exchanges that this leaves unused.
+    pub(super) fn is_bound(&self, identity: &Identity) -> bool {
+        self.identities.contains_key(identity)
+    }
+
+    /// Removes a binding, and what goes with it.
     pub(super) fn unbind(&mut self, identity: &Identity, removed: &mut Removed) {
         let Some(binding) = self.identities.remove(identity) else { return };
         if let Some(to) = self.by_destination.get_mut(&binding.destination) {

@@ -13,6 +13,7 @@ use super::exchange::{Index, Kind};
 use super::topology::{Exchange, Removed, Topology};
 use super::vhosts::VhostSettings;
 use super::{Broker, definitions};
+use crate::config::Profile;
 use crate::queue::{Effects, Push, Queue};
 use crate::store::{Define, Epoch};
 use crate::sync::{Mutex, Rank, ReadGuard, RwLock, WriteGuard};
@@ -47,6 +48,12 @@ const BUILT_IN: [(&str, Kind, bool); 7] = [
     ("amq.match", Kind::Headers, false),
     ("amq.rabbitmq.trace", Kind::Topic, true),
 ];
+
+/// The exchange that RabbitMQ publishes its log to, in the default virtual host. Nothing is published to it here.
+const LOG: (&str, Kind, bool) = ("amq.rabbitmq.log", Kind::Topic, true);
+
+/// The virtual host that every broker has.
+const DEFAULT: &str = "/";
 
 /// The name by which texts call a queue.
 pub fn print_queue(name: &str, vhost: &str) -> String {
@@ -96,9 +103,10 @@ fn replay(broker: &Broker, topology: &Topology, binding: &Binding) -> Vec<(Arc<Q
 }
 
 impl VirtualHost {
-    pub(super) fn new(id: u32, name: Arc<str>, settings: VhostSettings) -> Self {
+    pub(super) fn new(id: u32, name: Arc<str>, settings: VhostSettings, profile: &Profile) -> Self {
         let mut topology = Topology::default();
-        for (name, kind, internal) in BUILT_IN {
+        let log = Some(LOG).filter(|_| profile.log_exchange && *name == *DEFAULT);
+        for (name, kind, internal) in BUILT_IN.into_iter().chain(log) {
             let name: Arc<str> = name.into();
             let exchange = Exchange {
                 name: name.clone(),

@@ -1,9 +1,9 @@
 //! What a message carries of its deaths: the `x-death` headers, and the rule that breaks dead-letter cycles.
 //!
 //! Source: RabbitMQ's dead-lettering. One entry per (queue, reason), most recent first; a repeated death raises the
-//! count and moves the entry to the front. Such headers sent by a client are passed on, but discarded at the message's
-//! first real death, as RabbitMQ 4 does; [`Facts::dead_lettered`] tells the two apart. All other headers keep their
-//! octets.
+//! count and moves the entry to the front. Such headers sent by a client are passed on; at the message's first real
+//! death RabbitMQ 4 discards them, and 3 goes on from them; [`Facts::dead_lettered`] tells the two apart. All other
+//! headers keep their octets.
 
 use super::{Facts, Message};
 use crate::wire::properties::Properties;
@@ -32,8 +32,12 @@ pub struct Circumstances<'a> {
     pub reason: &'a str,
     /// Seconds since the Unix epoch.
     pub time: u64,
-    /// It had been handed to a client.
+    /// Its first delivery from the next queue says so.
     pub redelivered: bool,
+    /// Deaths that a client tells of are nobody's.
+    pub discards_foreign: bool,
+    /// The header `CC` goes when another routing key comes.
+    pub removes_cc: bool,
     /// The dead-letter exchange.
     pub to_exchange: &'a str,
     /// The dead-letter routing key, if one is set.
@@ -71,7 +75,8 @@ pub fn record(message: &Message, how: &Circumstances<'_>) -> Option<Dead> {
     let mut properties = Properties::parse(message.properties()).ok()?;
     let headers = properties.headers.map(RawTable::new);
     let keys = message.visible_keys(headers);
-    let known = if message.facts().dead_lettered { deaths_of(headers) } else { Vec::new() };
+    let believed = message.facts().dead_lettered || !how.discards_foreign;
+    let known = if believed { deaths_of(headers) } else { Vec::new() };
     let first = known.is_empty();
 
     let deaths = with_death(known, message, &properties, how, &keys);
@@ -80,18 +85,19 @@ pub fn record(message: &Message, how: &Circumstances<'_>) -> Option<Dead> {
         (Some(raw), false) => raw.to_vec(),
         (None, _) => Vec::new(),
     };
-    let entries = deaths.iter().map(|death| Value::from(death.clone())).collect::<Vec<_>>();
-    raw = table::set(&raw, "x-death", &Value::from(entries));
+    if how.removes_cc && how.to_routing_key.is_some() {
+        raw = table::without(&raw, &["CC"]);
+    }
+    raw = table::set_raw(&raw, "x-death", &encode_deaths(&deaths));
     let facts = [
-        ("reason", text(how.reason.as_bytes())),
-        ("queue", text(how.queue.as_bytes())),
         ("exchange", text(message.exchange())),
+        ("queue", text(how.queue.as_bytes())),
+        ("reason", text(how.reason.as_bytes())),
     ];
-    for (fact, value) in facts {
-        if first {
-            raw = table::set(&raw, &format!("x-first-death-{fact}"), &value);
+    for which in if first { &["first", "last"][..] } else { &["last"] } {
+        for (fact, value) in &facts {
+            raw = table::set(&raw, &format!("x-{which}-death-{fact}"), value);
         }
-        raw = table::set(&raw, &format!("x-last-death-{fact}"), &value);
     }
     properties.headers = Some(&raw);
     properties.expiration = None;
@@ -107,6 +113,26 @@ pub fn record(message: &Message, how: &Circumstances<'_>) -> Option<Dead> {
         Some((queue.into(), death.get("reason")?.as_str() == Some("rejected")))
     });
     Some(Dead { message: dead, routing_keys, deaths: deaths.collect() })
+}
+
+/// The fields of a death in RabbitMQ's order.
+const FIELDS: [&str; 7] = ["original-expiration", "count", "reason", "queue", "time", "exchange", "routing-keys"];
+
+/// The list of deaths as a value: each death's own fields first, whatever else a client may have put in behind them.
+fn encode_deaths(deaths: &[Table]) -> Vec<u8> {
+    let mut entries = Vec::new();
+    for death in deaths {
+        let known = FIELDS.iter().filter_map(|field| Some((*field, death.get(field)?)));
+        let others = death.iter().filter(|(key, _)| !FIELDS.contains(key));
+        let raw = known.chain(others).fold(Vec::new(), |raw, (key, value)| table::set(&raw, key, value));
+        entries.push(b'F');
+        table::put_length(&mut entries, raw.len());
+        entries.extend_from_slice(&raw);
+    }
+    let mut value = vec![b'A'];
+    table::put_length(&mut value, entries.len());
+    value.extend_from_slice(&entries);
+    value
 }
 
 fn envelope(message: &Message, how: &Circumstances<'_>) -> Option<Vec<u8>> {
@@ -171,7 +197,16 @@ mod tests {
     }
 
     fn how<'a>(queue: &'a str, reason: &'a str) -> Circumstances<'a> {
-        Circumstances { queue, reason, time: 1_000, redelivered: false, to_exchange: "dlx", to_routing_key: None }
+        Circumstances {
+            queue,
+            reason,
+            time: 1_000,
+            redelivered: false,
+            discards_foreign: true,
+            removes_cc: false,
+            to_exchange: "dlx",
+            to_routing_key: None,
+        }
     }
 
     fn deaths(message: &Message) -> Vec<Table> {
@@ -243,6 +278,27 @@ mod tests {
     }
 
     #[test]
+    fn version_3_goes_on_from_what_a_client_sent() {
+        let told = record(&message(Properties::default()), &how("work", "rejected")).unwrap().message;
+        // The same headers, but in a message that no queue here has let die.
+        let address = address(b"orders", b"new").unwrap();
+        let forged = Draft::new(&address, told.properties(), 0, Facts::default()).finish().unwrap();
+        let again = record(&forged, &Circumstances { discards_foreign: false, ..how("work", "rejected") }).unwrap();
+        assert_eq!(deaths(&again.message)[0].get("count"), Some(&Value::I64(2)));
+        let discarded = record(&forged, &how("work", "rejected")).unwrap();
+        assert_eq!(deaths(&discarded.message)[0].get("count"), Some(&Value::I64(1)));
+    }
+
+    #[test]
+    fn the_fields_of_a_death_stand_in_the_order_of_rabbitmq() {
+        let original = message(Properties { expiration: Some(b"500"), ..Properties::default() });
+        let dead = record(&original, &how("work", "expired")).unwrap().message;
+        let raw = Properties::parse(dead.properties()).unwrap().headers.unwrap();
+        let at = |word: &str| raw.windows(word.len()).position(|octets| octets == word.as_bytes()).unwrap();
+        assert!(FIELDS.windows(2).all(|pair| at(pair[0]) < at(pair[1])));
+    }
+
+    #[test]
     fn the_dead_letter_routing_key_replaces_all_keys() {
         let mut cc = Table::new();
         cc.insert("CC", vec![Value::from("copy")]);
@@ -255,5 +311,10 @@ mod tests {
         let replaced = record(&original, &replaced).unwrap();
         assert_eq!(replaced.routing_keys, [b"dead".to_vec()]);
         assert_eq!(replaced.message.routing_key(), b"dead");
+        assert!(header(&replaced.message, "CC").is_some());
+        let removed = Circumstances { to_routing_key: Some("dead"), removes_cc: true, ..how("work", "maxlen") };
+        assert!(header(&record(&original, &removed).unwrap().message, "CC").is_none());
+        let stays = Circumstances { removes_cc: true, ..how("work", "maxlen") };
+        assert!(header(&record(&original, &stays).unwrap().message, "CC").is_some(), "its own keys are used again");
     }
 }

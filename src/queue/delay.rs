@@ -63,6 +63,8 @@ pub(super) struct Delay {
     taken_below: Seq,
     /// Due messages among those being fetched.
     fetching: Vec<(Millis, Seq)>,
+    /// When this run of the broker took them over.
+    since: Millis,
 }
 
 impl Default for Delay {
@@ -77,11 +79,22 @@ impl Default for Delay {
             kept_below: 0,
             taken_below: 0,
             fetching: Vec::new(),
+            since: 0,
         }
     }
 }
 
 impl Delay {
+    /// Nothing yet, at `now`.
+    pub(super) fn new(now: Millis) -> Self {
+        Self { since: now, ..Self::default() }
+    }
+
+    /// Whether a message that an earlier run left may have gone on in that run: not if it was not due yet.
+    pub(super) fn was_due(&self, due: Millis) -> bool {
+        due <= self.since
+    }
+
     /// How many wait.
     pub(super) fn len(&self) -> u64 {
         self.waiting.len() as u64 + self.in_ranges

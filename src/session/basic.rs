@@ -47,7 +47,7 @@ pub(super) fn handle(context: &mut Context, channel: &mut Channel, method: basic
 
 /// The prefetch size, which amq-protocol skips, is checked where the octets are: see [`super::dispatch`].
 fn qos(context: &mut Context, channel: &mut Channel, ask: &basic::Qos) {
-    if ask.global {
+    if ask.global && context.broker.config.profile().channel_prefetch {
         context.note(Note::GlobalPrefetch);
         let outstanding = channel.outstanding();
         let credit = channel.credit.get_or_insert_default();
@@ -70,7 +70,9 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
         ask.consumer_tag.to_string()
     };
     let octets: Box<[u8]> = tag.as_bytes().into();
-    if channel.consumers.contains_key(&octets) || channel.reply.as_ref().is_some_and(|(_, c)| c.tag == octets) {
+    let replies = ask.queue.as_str() == REPLY_TO;
+    let reply = channel.reply.as_ref().filter(|_| !replies);
+    if channel.consumers.contains_key(&octets) || reply.is_some_and(|(_, c)| c.tag == octets) {
         return Err(Refusal::new(ReplyCode::NotAllowed, format!("attempt to reuse consumer tag '{tag}'")));
     }
     let mut subscription = Subscription {
@@ -85,12 +87,12 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
     };
     let consume_ok = basic::ConsumeOk { consumer_tag: short_string(&tag) };
     let consume_ok = AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(consume_ok));
-    if ask.queue.as_str() == REPLY_TO {
-        if !ask.no_ack {
-            return Err(Refusal::new(ReplyCode::PreconditionFailed, "reply consumer cannot acknowledge"));
-        }
+    if replies {
         if channel.reply.is_some() {
             return Err(Refusal::new(ReplyCode::PreconditionFailed, "reply consumer already set"));
+        }
+        if !ask.no_ack {
+            return Err(Refusal::new(ReplyCode::PreconditionFailed, "reply consumer cannot acknowledge"));
         }
         let consumer = subscription.connect(context.outbox.clone(), None, None);
         channel.reply = Some((context.broker.replies.register(consumer.clone()), consumer));
@@ -107,7 +109,7 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
     let queue = context.vhost.usable_queue(&name, context.id())?;
     let arguments = Table::from(&ask.arguments);
     let printed = print_queue(&name, &context.vhost.name);
-    let options = queue.definition().options.clone();
+    let options = queue.options();
     check_arguments(&arguments, &options, &printed)?;
     subscription.priority = priority(&arguments, &printed)?;
     let asked = timeout(&arguments, &options, &printed)?;
@@ -203,7 +205,7 @@ fn cancel(context: &mut Context, channel: &mut Channel, ask: &basic::Cancel) {
 pub(super) fn get(context: &mut Context, channel: &mut Channel, ask: &basic::Get) -> Result<Flow, Refusal> {
     let name = queue_meant(channel, &ask.queue)?;
     let queue = context.vhost.usable_queue(&name, context.id())?;
-    let options = queue.definition().options.clone();
+    let options = &queue.definition().options;
     if options.is_quorum() && options.single_active {
         let text = format!(
             "cannot obtain access to locked {}. basic.get operations are not supported {} with single active consumer",
@@ -239,7 +241,7 @@ pub(super) fn get(context: &mut Context, channel: &mut Channel, ask: &basic::Get
             if ask.no_ack {
                 channel.unacked.skip(tag);
             } else {
-                let timeout = timeouts::timeout_of(&options, None, context.broker.config.consumer_timeout);
+                let timeout = timeouts::timeout_of(&queue.options(), None, context.broker.config.consumer_timeout);
                 let (id, channel_number) = (context.broker.unique(), channel.number);
                 let getter = Subscription { id, channel: channel_number, timeout, ..Subscription::default() };
                 context.expect_within(channel, timeout, tag);

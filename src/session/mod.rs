@@ -48,7 +48,7 @@ use tokio::time::Sleep;
 use crate::auth::User;
 use crate::broker::{Broker, Connection, Listed};
 use crate::queue::{Drained, Outbox};
-use crate::wire::frame::{self, INITIAL_FRAME_MAX};
+use crate::wire::frame;
 use channel::Channel;
 use context::{Capabilities, Context, Flow, Park};
 use handshake::{Failure, Tuned};
@@ -138,7 +138,7 @@ impl<S: Transport> Session<S> {
             outbox,
             peer,
             stage: Stage::Header,
-            tuned: Tuned { frame_max: INITIAL_FRAME_MAX, channel_max: 0, heartbeat: 0 },
+            tuned: Tuned { frame_max: broker.config.profile().initial_frame_max, channel_max: 0, heartbeat: 0 },
             given_name: None,
             early: Output::default(),
             context: None,

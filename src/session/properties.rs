@@ -45,6 +45,10 @@ pub(super) fn check(context: &Context, reply: Option<&str>, raw: &[u8]) -> Resul
             Some(name) => kept.reply_to = Some(name.as_bytes()),
         }
     }
+    let first = context.broker.config.profile().checks_user_id_first;
+    if first {
+        check_user_id(context, &properties, &mut refuse);
+    }
     if let Some(text) = properties.expiration {
         match expiration(text) {
             Ok(millis) => facts.expiration = millis,
@@ -70,6 +74,15 @@ pub(super) fn check(context: &Context, reply: Option<&str>, raw: &[u8]) -> Resul
             kept.headers = Some(&without_bcc);
         }
     }
+    if !first {
+        check_user_id(context, &properties, &mut refuse);
+    }
+    let rewritten = (kept != properties).then(|| kept.encode());
+    Ok(Checked { facts, refusal, rewritten, copies, blind })
+}
+
+/// Nobody publishes in the name of another, unless allowed to.
+fn check_user_id(context: &Context, properties: &Properties<'_>, refuse: &mut dyn FnMut(String)) {
     if let Some(claimed) = properties.user_id
         && claimed != context.user.name.as_bytes()
         && !context.user.tags.iter().any(|tag| &**tag == "impersonator")
@@ -77,8 +90,6 @@ pub(super) fn check(context: &Context, reply: Option<&str>, raw: &[u8]) -> Resul
         let claimed = String::from_utf8_lossy(claimed);
         refuse(format!("user_id property set to '{claimed}' but authenticated user was '{}'", context.user.name));
     }
-    let rewritten = (kept != properties).then(|| kept.encode());
-    Ok(Checked { facts, refusal, rewritten, copies, blind })
 }
 
 /// Reads an expiration property: a decimal number of milliseconds.

@@ -48,7 +48,7 @@ pub(super) fn header(context: &mut Context, channel: &mut Channel, header: Conte
     if header.body_size > MAX_ANNOUNCED {
         let size = header.body_size;
         let text = format!("content body size {size} exceeds maximum allowed size {MAX_ANNOUNCED}");
-        return Err(Refusal::new(ReplyCode::FrameError, text));
+        return Err(Refusal::new(ReplyCode::FrameError, text).at(PUBLISH.0, PUBLISH.1));
     }
     if header.body_size > context.broker.config.largest_body() {
         assembly.content = Content::TooLarge { size: header.body_size, remaining: header.body_size };
@@ -79,7 +79,8 @@ pub(super) fn body(context: &mut Context, channel: &mut Channel, piece: &[u8]) -
         }
     };
     if !fits {
-        return Err(Refusal::new(ReplyCode::FrameError, "content body frame exceeds remaining content size"));
+        let text = "content body frame exceeds remaining content size";
+        return Err(Refusal::new(ReplyCode::FrameError, text).at(PUBLISH.0, PUBLISH.1));
     }
     if remaining == 0 { complete(context, channel) } else { Ok(()) }
 }
@@ -108,7 +109,7 @@ fn complete(context: &mut Context, channel: &mut Channel) -> Result<(), Refusal>
         return Err(refusal);
     }
     let route = route(context, &message, &copies).map_err(at)?;
-    let unroutable = !route.routed && assembly.mandatory && !to_reply(&message);
+    let unroutable = !route.routed && assembly.mandatory && !answers(context, &message);
     if let Mode::Tx(tx) = &mut channel.mode {
         return tx.publish(context, &route, message, unroutable).map_err(at);
     }
@@ -140,6 +141,13 @@ pub(super) fn returned(channel: u16, message: &Message, frame_max: u32) -> Vec<u
 
 pub(super) fn to_reply(message: &Message) -> bool {
     message.exchange().is_empty() && Replies::is_reply(message.routing_key())
+}
+
+/// Whether a message counts as a reply that has arrived. RabbitMQ 4.2 says so of one whose requester is gone as well, 3
+/// of none at all.
+fn answers(context: &Context, message: &Message) -> bool {
+    let believed = !context.broker.config.profile().returns_replies;
+    believed && to_reply(message) && Replies::is_well_formed(message.routing_key())
 }
 
 /// Delivers a message to the direct reply-to consumer it is for.

@@ -32,12 +32,12 @@ pub(super) fn timeout_of(options: &Options, asked: Option<u64>, default: Duratio
     let quorum = options.is_quorum();
     let explicit = asked.filter(|_| options.profile.timeout_of_consumer).or(options.consumer_timeout);
     let default = Millis::try_from(default.as_millis()).unwrap_or(NEVER);
-    let timeout = match (options.profile.ack_timeout, explicit) {
-        (AckTimeout::CancelConsumer, _) if !quorum => 0,
-        (_, Some(explicit)) => explicit,
-        (AckTimeout::CloseChannelOfQuorum, None) if !quorum => 0,
-        (_, None) => default,
+    let (by_argument, by_default) = match options.profile.ack_timeout {
+        AckTimeout::CloseChannel => (true, true),
+        AckTimeout::CloseChannelOfQuorum => (true, quorum),
+        AckTimeout::CancelConsumer => (quorum, quorum),
     };
+    let timeout = explicit.filter(|_| by_argument).or(by_default.then_some(default))?;
     (timeout > 0).then_some(timeout)
 }
 

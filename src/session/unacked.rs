@@ -164,3 +164,64 @@ impl Unacked {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::message::{Draft, Facts, address};
+    use crate::queue::{Consumer, Entry, Outbox, Subscription};
+
+    fn consumer(timeout: Option<Millis>) -> Arc<Consumer> {
+        Subscription { timeout, ..Subscription::default() }.connect(Arc::new(Outbox::new(1)), None, None)
+    }
+
+    fn lease(consumer: &Arc<Consumer>) -> Lease {
+        let message = Draft::new(&address(b"", b"q").unwrap(), &[0, 0], 0, Facts::default()).finish().unwrap();
+        Lease::new(consumer.clone(), Entry::unqueued(message))
+    }
+
+    /// Delivers `count` messages to `consumer` at `now`.
+    fn deliver(unacked: &mut Unacked, tags: std::ops::RangeInclusive<u64>, consumer: &Arc<Consumer>, now: Millis) {
+        if consumer.timeout.is_some() {
+            unacked.stamp(*tags.start(), now);
+        }
+        tags.for_each(|tag| unacked.hold(tag, lease(consumer)));
+    }
+
+    #[test]
+    fn what_is_late_is_found_behind_what_has_no_timeout() {
+        let (soon, late, never) = (consumer(Some(1_000)), consumer(Some(60_000)), consumer(None));
+        let mut unacked = Unacked::default();
+        deliver(&mut unacked, 1..=2, &never, 0);
+        deliver(&mut unacked, 3..=3, &late, 0);
+        deliver(&mut unacked, 4..=5, &soon, 0);
+        deliver(&mut unacked, 6..=6, &soon, 10_000);
+        assert_eq!(unacked.overdue(1_499), None);
+        assert_eq!(unacked.overdue(1_500), Some(1_000));
+        let mut taken = Vec::new();
+        unacked.take_overdue(1_500, &mut taken);
+        assert_eq!((taken.len(), unacked.len(), unacked.overdue(11_499)), (2, 4, None));
+        assert_eq!(unacked.overdue(11_500), Some(1_000));
+        assert!(!unacked.take(4, false, &mut taken), "what timed out is unknown");
+        assert!(unacked.take(6, true, &mut taken));
+        assert_eq!((unacked.len(), unacked.overdue(1 << 40)), (0, None));
+    }
+
+    #[test]
+    fn times_are_noted_now_and_then_and_forgotten_with_their_deliveries() {
+        let soon = consumer(Some(1_000));
+        let (mut unacked, mut taken) = (Unacked::default(), Vec::new());
+        for tag in 1..=10_000 {
+            deliver(&mut unacked, tag..=tag, &soon, tag);
+        }
+        assert_eq!(unacked.stamps.len(), 20, "one each {GRAIN} ms");
+        assert!(unacked.take(9_999, true, &mut taken));
+        deliver(&mut unacked, 10_001..=10_001, &soon, 20_000);
+        assert_eq!((unacked.stamps.len(), unacked.overdue(11_500)), (2, Some(1_000)));
+        assert!(unacked.take(10_001, true, &mut taken));
+        unacked.relax();
+        assert!(unacked.stamps.is_empty());
+    }
+}

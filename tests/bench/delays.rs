@@ -4,7 +4,7 @@
 //! `cargo bench --bench delays` prints one line for each. The store is the real one, in a temporary directory; the clock
 //! is moved, not waited for. Delays come in random order, which is the worst case for reading bodies back.
 
-#![allow(clippy::print_stdout, clippy::disallowed_methods, clippy::unwrap_used)]
+#![allow(clippy::cast_precision_loss, clippy::print_stdout, clippy::disallowed_methods, clippy::unwrap_used)]
 
 use std::path::Path;
 use std::sync::Arc;
@@ -119,7 +119,7 @@ async fn main() {
         until(|| broker.intake.bytes() < broker.config.journal_bytes).await;
     }
     until(|| broker.intake.bytes() == 0).await;
-    let took = (began.elapsed(), cpu() - cpu_before);
+    let took = (began.elapsed(), cpu().saturating_sub(cpu_before));
     let after = resident();
     println!(
         "{MESSAGES} delays taken in {:.1?} ({:.2} us CPU each); {} MiB more in memory, {} MiB of it not the store's map",
@@ -153,7 +153,7 @@ async fn main() {
         println!(
             "{released} due within {minutes} minutes went on in {:.1?}, {:.1} us CPU each; {} MiB not the store's map",
             began.elapsed(),
-            (cpu() - cpu_before).as_secs_f64() * 1e6 / released.max(1) as f64,
+            cpu().saturating_sub(cpu_before).as_secs_f64() * 1e6 / released.max(1) as f64,
             resident().1,
         );
     }

@@ -320,3 +320,21 @@ fn far_more_than_may_be_on_its_way_arrives_once() {
         broker.stop().await;
     });
 }
+
+#[test]
+fn a_transaction_delays_what_it_publishes_at_its_commit() {
+    scenario(async |broker, client| {
+        fanout(client).await;
+        let channel = client.channel().await;
+        channel.tx_select().await.unwrap();
+        let options = BasicPublishOptions::default();
+        for (body, commits) in [(b"kept", true), (b"lost", false)] {
+            channel.basic_publish("x".into(), "".into(), options, body, delay(int(1_000))).await.unwrap();
+            if commits { channel.tx_commit().await.unwrap() } else { channel.tx_rollback().await.unwrap() }
+        }
+        assert_eq!(client.ready("q").await, 0);
+        broker.pass(1_001);
+        assert_eq!(body(&client.arrival("q").await), "kept");
+        assert!(client.take("q").await.is_none());
+    });
+}

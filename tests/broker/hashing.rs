@@ -60,10 +60,13 @@ fn keys_keep_to_their_queue_and_spread_by_weight() {
     });
 }
 
+/// Arguments of an exchange, and properties for message `n`.
+type Case = (FieldTable, fn(usize) -> BasicProperties);
+
 #[test]
 fn a_header_or_a_property_can_be_hashed_instead() {
     scenario(async |_, client| {
-        let cases: [(FieldTable, fn(usize) -> BasicProperties); 4] = [
+        let cases: [Case; 4] = [
             (table([("hash-header", text("h"))]), |n| {
                 plain().with_headers(table([("h", int(i32::try_from(n).unwrap()))]))
             }),
@@ -122,10 +125,10 @@ fn exchanges_are_destinations_like_queues() {
 
 #[test]
 fn keys_keep_to_their_queue_over_a_restart() {
+    const QUEUES: [&str; 5] = ["e", "b", "d", "a", "c"];
     in_time(async {
         let directory = tempfile::tempdir().unwrap();
         let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-        const QUEUES: [&str; 5] = ["e", "b", "d", "a", "c"];
         let mut runs: Vec<BTreeMap<String, String>> = Vec::new();
         for run in 0..4 {
             let broker = Broker::in_directory(directory.path());

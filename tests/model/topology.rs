@@ -11,7 +11,7 @@ use leveret::wire::table::{Table, Value};
 use crate::node::{CONNECTION, Node};
 use crate::rng::Rng;
 
-/// Topologies built, changed and torn down.
+/// Topologies built, changed and torn down, unless `LEVERET_TOPOLOGIES` says otherwise.
 const TOPOLOGIES: u64 = 2_500;
 
 /// Changes made to each.
@@ -20,8 +20,9 @@ const CHANGES: u64 = 40;
 const EXCHANGES: [&str; 6] = ["e0", "e1", "e2", "e3", "e4", "e5"];
 const QUEUES: [&str; 4] = ["q0", "q1", "q2", "q3"];
 const KINDS: [&str; 4] = ["direct", "fanout", "topic", "headers"];
-const BINDING_KEYS: [&str; 9] = ["", "a", "b", "a.b", "*", "#", "a.*", "#.b", "*.#.b"];
-const ROUTING_KEYS: [&str; 7] = ["", "a", "b", "a.b", "b.a.b", "a.", "*"];
+const BINDING_KEYS: [&str; 14] =
+    ["", "a", "b", "a.b", "*", "#", "a.*", "#.b", "*.#.b", "a.#", "#.a.#", "*.*", "#.*.b", "..a"];
+const ROUTING_KEYS: [&str; 11] = ["", "a", "b", "a.b", "b.a.b", "a.", "*", "b.b.a.b", ".", "..a", "a.a.b.b.a"];
 
 #[derive(Clone, Debug)]
 struct NaiveExchange {
@@ -316,11 +317,19 @@ fn message() -> Message {
     Draft::new(&address, &[0, 0], 0, Facts::default()).finish().expect("complete")
 }
 
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
+}
+
+/// `LEVERET_TOPOLOGIES=100000 cargo test --release --test model routing_agrees -- --nocapture` is the long form.
 #[tokio::test]
 async fn routing_agrees_with_the_definition_of_each_exchange_type() {
     let mut both = Both { node: Node::start(&MemoryEngine::new()), naive: Naive::default() };
     let mut routed = 0;
-    for seed in 0..TOPOLOGIES {
+    let topologies = setting("LEVERET_TOPOLOGIES").unwrap_or(TOPOLOGIES);
+    let first = setting("LEVERET_TOPOLOGIES_SEED").unwrap_or(0);
+    println!("LEVERET_TOPOLOGIES={topologies}, seeds from LEVERET_TOPOLOGIES_SEED={first} on");
+    for seed in first..first + topologies {
         let mut rng = Rng::new(seed);
         for _ in 0..8 {
             both.declare_exchange(&mut rng);
@@ -341,7 +350,8 @@ async fn routing_agrees_with_the_definition_of_each_exchange_type() {
         }
         assert!(both.naive.bindings.is_empty() && both.naive.exchanges.is_empty());
     }
-    assert!(routed > 2_500, "the topologies were not empty: {routed} bindings at their ends");
+    println!("{topologies} topologies, {routed} bindings at their ends");
+    assert!(routed as u64 > topologies, "the topologies were not empty: {routed} bindings at their ends");
     both.node.stop().await.unwrap();
 }
 

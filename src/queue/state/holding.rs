@@ -2,7 +2,8 @@
 //!
 //! A holder is a queue that nobody knows by name. Whatever is pushed to it waits for the milliseconds its header
 //! `x-delay` says, is then leased to the courier as [`Reason::Due`], and settled when it has arrived: the same rule as
-//! for dead letters, so a crash in between repeats a message and loses none. In a durable holder everything is kept on
+//! for dead letters, so a crash in between repeats a message and loses none. After a crash those that were due before the
+//! start are marked as redelivered; what was not due cannot have gone on. In a durable holder everything is kept on
 //! disk, transient messages too, since the plugin does so; the due time is the store's expiry.
 //!
 //! Deliberately absent: consumers, limits, time to live (a message's own begins when it goes on).
@@ -10,7 +11,7 @@
 use super::{Redelivered, State};
 use crate::clock::{Millis, NEVER};
 use crate::message::{Message, delay};
-use crate::queue::delay::Next;
+use crate::queue::delay::{Delay, Next};
 use crate::queue::{DeadLetter, Effects, Entry, Load, Reason};
 use crate::store::{Page, Put, Stretch};
 
@@ -20,7 +21,7 @@ const IN_FLIGHT: u64 = 1_024;
 impl State {
     /// A holder without messages.
     pub fn new_holder(durable: bool, now: Millis) -> Self {
-        Self { delay: Some(Box::default()), ..Self::new(std::sync::Arc::default(), durable, false, now) }
+        Self { delay: Some(Box::new(Delay::new(now))), ..Self::new(std::sync::Arc::default(), durable, false, now) }
     }
 
     /// Takes up what the store kept in a holder, beside [`State::recover`].
@@ -65,7 +66,7 @@ impl State {
                     self.leased += 1;
                     let redelivered = self.durable
                         && match &self.redelivered {
-                            Redelivered::Below(until) => seq < *until,
+                            Redelivered::Below(until) => seq < *until && waiting.was_due(due),
                             Redelivered::These(seqs) => seqs.contains(&seq),
                         };
                     let entry = Entry {

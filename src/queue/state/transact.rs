@@ -40,6 +40,9 @@ impl State {
         let mut hunger = if self.lanes.count() == 0 { self.roster.appetite(messages.len() as u64) } else { 0 };
         let mut room = Room::default();
         for message in messages {
+            if self.is_duplicate(self.fingerprint(message)) {
+                continue;
+            }
             if self.full() {
                 self.unreserve(room);
                 return None;
@@ -76,6 +79,9 @@ impl State {
         self.unreserve(room);
         if self.deleted {
             return;
+        }
+        if self.delay.is_some() {
+            return self.hold(messages, now, fx);
         }
         for message in messages {
             let fingerprint = self.fingerprint(&message);

@@ -311,8 +311,8 @@ fn counts(subject: &mut dyn Subject) {
 }
 
 fn counts_go(subject: &mut dyn Subject) {
-    let lanes = (1..=400).map(|seq| put(seq, u8::from(seq % 2 == 0), b"x")).collect();
-    let lane_of = |seq: Seq| u8::from(seq % 2 == 0);
+    let lanes = (1..=400).map(|seq| put(seq, u8::from(seq.is_multiple_of(2)), b"x")).collect();
+    let lane_of = |seq: Seq| u8::from(seq.is_multiple_of(2));
     let all = (1..=400).map(|seq| count(seq, lane_of(seq), 1)).collect();
     done(subject.engine(), &work([QueueBatch { puts: lanes, counts: all, ..QueueBatch::new(QueueId(1)) }]));
     let settle = |seq| Settle { seq, lane: lane_of(seq), body_len: 1, counted: true };
