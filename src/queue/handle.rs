@@ -157,10 +157,10 @@ impl Queue {
 
     /// Locks, takes back abandoned leases, applies `f`, and registers the durable work that resulted.
     fn with<R>(self: &Arc<Self>, urgent: bool, f: impl FnOnce(&mut State) -> R) -> (R, Epoch) {
-        let recovered = if self.has_abandoned.load(Ordering::Relaxed) { self.take_abandoned() } else { Vec::new() };
         let mut state = self.state.lock();
-        if !recovered.is_empty() {
-            state.take_back(recovered);
+        // Under the lock, so that no other operation runs while they are in nobody's hands.
+        if self.has_abandoned.load(Ordering::Relaxed) {
+            state.take_back(self.take_abandoned());
         }
         let result = f(&mut state);
         let epoch = self.register(&mut state, urgent);
