@@ -9,14 +9,13 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use rustc_hash::FxBuildHasher;
 
 use super::bindings::Bindings;
-use super::word::{Digest, Digester};
+use super::word::{Digester, Step};
 use super::words;
 use crate::broker::binding::Binding;
 
@@ -37,6 +36,7 @@ thread_local! {
 
 /// What a walk looks at.
 #[derive(Debug, Default)]
+#[repr(align(32))]
 struct Node {
     star: Option<Child>,
     hash: Option<Child>,
@@ -57,26 +57,13 @@ struct Origin {
     children: u32,
 }
 
-/// From a node by a word.
-#[derive(Debug, PartialEq, Eq)]
-struct Step {
-    from: NodeId,
-    word: Digest,
-}
-
-impl Hash for Step {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.word.low().wrapping_add(self.from.into()));
-    }
-}
-
 #[derive(Debug)]
 pub(super) struct Trie {
     nodes: Vec<Node>,
     origins: Vec<Origin>,
     free: Vec<NodeId>,
     digester: Digester,
-    /// Children by other words than `*` and `#`. Digests are random enough for a hash without a key.
+    /// Children by other words than `*` and `#`.
     steps: HashMap<Step, Child, FxBuildHasher>,
 }
 
@@ -113,7 +100,7 @@ impl Trie {
         match word {
             b"*" => self.node(from).star,
             b"#" => self.node(from).hash,
-            _ => self.steps.get(&Step { from, word: self.digester.digest(word) }).copied(),
+            _ => self.steps.get(&self.digester.digest(word).step(from)).copied(),
         }
     }
 
@@ -143,7 +130,7 @@ impl Trie {
             b"#" => self.node_mut(parent).hash = Some(id),
             _ => {
                 let word = self.digester.digest(word);
-                self.steps.insert(Step { from: parent, word }, id);
+                self.steps.insert(word.step(parent), id);
                 self.origins[parent as usize].children += 1;
                 self.node_mut(parent).filter |= word.bit();
             }
@@ -174,7 +161,7 @@ impl Trie {
             b"*" => self.node_mut(parent).star = None,
             b"#" => self.node_mut(parent).hash = None,
             word => {
-                self.steps.remove(&Step { from: parent, word: self.digester.digest(word) });
+                self.steps.remove(&self.digester.digest(word).step(parent));
                 let origin = &mut self.origins[parent as usize];
                 origin.children -= 1;
                 if origin.children == 0 {
@@ -196,7 +183,7 @@ impl Trie {
                     self.reach(at, &mut next);
                 }
                 if node.filter & word.bit() != 0
-                    && let Some(child) = self.steps.get(&Step { from: at, word })
+                    && let Some(child) = self.steps.get(&word.step(at))
                 {
                     self.reach(child.get(), &mut next);
                 }
