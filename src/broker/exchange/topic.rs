@@ -160,6 +160,10 @@ mod tests {
                 .map(|(_, b)| b.id)
                 .collect();
             prop_assert_eq!(matched(&topic, &routing), expected);
+            for binding in &bindings {
+                topic.remove(binding);
+            }
+            prop_assert!(topic.literal.is_empty() && topic.patterns.is_pruned(), "something is left");
         }
     }
 }
