@@ -1,126 +1,25 @@
 //! Topic exchange: binding keys are patterns of words separated by dots; `*` stands for one word, `#` for any number.
 //!
-//! The patterns form a trie of words. Matching walks it breadth first, one word of the routing key at a time, with the
-//! set of nodes reached so far: each node is in the set at most once, so a key of n words costs at most n times the
-//! nodes that share a prefix with it, whatever the number of `#`. (A recursive walk would cost exponentially more with
-//! patterns such as `#.a.#.a.#`.)
-//!
-//! What a walk costs with many bindings is memory that is in no cache. Hence small nodes side by side, words as numbers,
-//! and one table for all steps from node to node by a word, which is not asked where a filter knows there is none.
+//! Most bindings in the field have a key without either, which only the very same routing key matches. These are in one
+//! table by key, as those of a direct exchange are; the others form a trie of words ([`trie`]).
 
-mod words;
+mod bindings;
+mod trie;
+mod word;
 
-use std::collections::{BTreeMap, HashMap};
-use std::num::NonZeroU32;
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use rustc_hash::FxBuildHasher;
-
 use crate::broker::binding::Binding;
-use words::{WordId, Words};
+use bindings::Bindings;
+use trie::Trie;
 
-type NodeId = u32;
-
-/// A node that is the child of another, which the root is not.
-type Child = NonZeroU32;
-
-const ROOT: NodeId = 0;
-
-/// What a walk looks at.
+/// The bindings of a topic exchange.
 #[derive(Debug, Default)]
-struct Node {
-    star: Option<Child>,
-    hash: Option<Child>,
-    /// Children by other words.
-    children: u32,
-    /// A bit for each of these words, several of which may share one.
-    filter: u16,
-    /// This node was reached through a `#`: it may swallow further words.
-    swallows: bool,
-    bindings: Bindings,
-}
-
-/// How the parent names a node, for pruning.
-#[derive(Debug, Default)]
-struct Origin {
-    parent: NodeId,
-    word: Box<[u8]>,
-}
-
-/// The bindings with one key.
-#[derive(Debug, Default)]
-enum Bindings {
-    #[default]
-    None,
-    One(Arc<Binding>),
-    #[allow(clippy::box_collection)] // a map in place would make every node half as large again
-    Many(Box<BTreeMap<u64, Arc<Binding>>>),
-}
-
-impl Bindings {
-    fn insert(&mut self, binding: &Arc<Binding>) {
-        *self = match std::mem::take(self) {
-            Self::None => Self::One(binding.clone()),
-            Self::One(first) => {
-                let all = [(first.id, first), (binding.id, binding.clone())];
-                Self::Many(Box::new(BTreeMap::from(all)))
-            }
-            Self::Many(mut all) => {
-                all.insert(binding.id, binding.clone());
-                Self::Many(all)
-            }
-        };
-    }
-
-    fn remove(&mut self, id: u64) {
-        match self {
-            Self::None => {}
-            Self::One(only) => {
-                if only.id == id {
-                    *self = Self::None;
-                }
-            }
-            Self::Many(all) => {
-                all.remove(&id);
-                if all.is_empty() {
-                    *self = Self::None;
-                }
-            }
-        }
-    }
-}
-
-impl Node {
-    fn is_bare(&self) -> bool {
-        self.children == 0 && self.star.is_none() && self.hash.is_none() && matches!(self.bindings, Bindings::None)
-    }
-}
-
-fn bit(word: WordId) -> u16 {
-    1 << (word % u16::BITS)
-}
-
-/// The trie; nodes live in a slab.
-#[derive(Debug)]
 pub(in crate::broker) struct Topic {
-    nodes: Vec<Node>,
-    origins: Vec<Origin>,
-    free: Vec<NodeId>,
-    words: Words,
-    /// Children by node and word; `*` and `#` are in the nodes.
-    steps: HashMap<(NodeId, WordId), Child, FxBuildHasher>,
-}
-
-impl Default for Topic {
-    fn default() -> Self {
-        Self {
-            nodes: vec![Node::default()],
-            origins: vec![Origin::default()],
-            free: Vec::new(),
-            words: Words::default(),
-            steps: HashMap::default(),
-        }
-    }
+    /// Those without `*` and `#`.
+    literal: HashMap<Box<[u8]>, Bindings>,
+    patterns: Trie,
 }
 
 /// The words of a key; the empty key has none.
@@ -140,143 +39,37 @@ pub(super) fn check(key: &str, most: Option<usize>) -> Result<(), String> {
     }
 }
 
+fn is_pattern(key: &[u8]) -> bool {
+    words(key).any(|word| matches!(word, b"*" | b"#"))
+}
+
 impl Topic {
-    #[inline]
-    fn node(&self, id: NodeId) -> &Node {
-        &self.nodes[id as usize]
-    }
-
-    fn node_mut(&mut self, id: NodeId) -> &mut Node {
-        &mut self.nodes[id as usize]
-    }
-
-    /// The child by a word of a binding key.
-    fn child(&self, at: NodeId, word: &[u8]) -> Option<Child> {
-        match word {
-            b"*" => self.node(at).star,
-            b"#" => self.node(at).hash,
-            _ => self.steps.get(&(at, self.words.find(word)?)).copied(),
-        }
-    }
-
     pub(super) fn insert(&mut self, binding: &Arc<Binding>) {
-        let mut at = ROOT;
-        for word in words(binding.routing_key.as_bytes()) {
-            at = self.child(at, word).unwrap_or_else(|| self.grow(at, word)).get();
-        }
-        self.node_mut(at).bindings.insert(binding);
-    }
-
-    fn grow(&mut self, parent: NodeId, word: &[u8]) -> Child {
-        let node = Node { swallows: word == b"#", ..Node::default() };
-        let origin = Origin { parent, word: Box::from(word) };
-        let id = if let Some(id) = self.free.pop() {
-            self.nodes[id as usize] = node;
-            self.origins[id as usize] = origin;
-            id
+        let key = binding.routing_key.as_bytes();
+        if is_pattern(key) {
+            self.patterns.insert(binding);
         } else {
-            self.nodes.push(node);
-            self.origins.push(origin);
-            NodeId::try_from(self.nodes.len() - 1).expect("memory holds fewer than 2^32 nodes")
-        };
-        let id = Child::new(id).expect("the root is never freed");
-        match word {
-            b"*" => self.node_mut(parent).star = Some(id),
-            b"#" => self.node_mut(parent).hash = Some(id),
-            _ => {
-                let word = self.words.add(word);
-                self.steps.insert((parent, word), id);
-                let parent = self.node_mut(parent);
-                parent.children += 1;
-                parent.filter |= bit(word);
-            }
+            self.literal.entry(key.into()).or_default().insert(binding);
         }
-        id
     }
 
     pub(super) fn remove(&mut self, binding: &Binding) {
-        let mut at = ROOT;
-        for word in words(binding.routing_key.as_bytes()) {
-            match self.child(at, word) {
-                Some(next) => at = next.get(),
-                None => return,
+        let key = binding.routing_key.as_bytes();
+        if is_pattern(key) {
+            self.patterns.remove(binding);
+        } else if let Some(bindings) = self.literal.get_mut(key) {
+            bindings.remove(binding.id);
+            if bindings.is_empty() {
+                self.literal.remove(key);
             }
         }
-        self.node_mut(at).bindings.remove(binding.id);
-        while at != ROOT && self.node(at).is_bare() {
-            at = self.prune(at);
-        }
-    }
-
-    /// Removes a node without children; returns its parent.
-    fn prune(&mut self, at: NodeId) -> NodeId {
-        *self.node_mut(at) = Node::default();
-        let Origin { parent, word } = std::mem::take(&mut self.origins[at as usize]);
-        self.free.push(at);
-        match &*word {
-            b"*" => self.node_mut(parent).star = None,
-            b"#" => self.node_mut(parent).hash = None,
-            word => {
-                if let Some(id) = self.words.find(word) {
-                    self.steps.remove(&(parent, id));
-                }
-                self.words.remove(word);
-                let parent = self.node_mut(parent);
-                parent.children -= 1;
-                if parent.children == 0 {
-                    parent.filter = 0;
-                }
-            }
-        }
-        parent
     }
 
     pub(super) fn matches<'a>(&'a self, routing_key: &[u8], found: &mut dyn FnMut(&'a Arc<Binding>)) {
-        let (mut reached, mut next) = (Vec::new(), Vec::new());
-        self.reach(ROOT, &mut reached);
-        for word in words(routing_key) {
-            let word = self.words.find(word);
-            for &at in &reached {
-                let node = self.node(at);
-                if node.swallows {
-                    self.reach(at, &mut next);
-                }
-                if let Some(word) = word
-                    && node.filter & bit(word) != 0
-                    && let Some(child) = self.steps.get(&(at, word))
-                {
-                    self.reach(child.get(), &mut next);
-                }
-                if let Some(child) = node.star {
-                    self.reach(child.get(), &mut next);
-                }
-            }
-            std::mem::swap(&mut reached, &mut next);
-            next.clear();
-            // Both `#` and a word may lead to the same node.
-            if reached.len() > 1 {
-                reached.sort_unstable();
-                reached.dedup();
-            }
+        if let Some(bindings) = self.literal.get(routing_key) {
+            bindings.each(found);
         }
-        for at in reached {
-            match &self.node(at).bindings {
-                Bindings::None => {}
-                Bindings::One(binding) => found(binding),
-                Bindings::Many(all) => all.values().for_each(&mut *found),
-            }
-        }
-    }
-
-    /// Adds a node and whatever `#` reaches from it without a word.
-    fn reach(&self, mut at: NodeId, into: &mut Vec<NodeId>) {
-        loop {
-            into.push(at);
-            match self.node(at).hash {
-                Some(hash) => at = hash.get(),
-                None => return,
-            }
-        }
+        self.patterns.matches(routing_key, found);
     }
 }
 
@@ -337,9 +130,7 @@ mod tests {
         for binding in &bindings {
             topic.remove(binding);
         }
-        assert!(topic.node(ROOT).is_bare() && topic.steps.is_empty() && topic.words.is_empty());
-        assert_eq!(topic.node(ROOT).filter, 0);
-        assert_eq!(topic.free.len(), topic.nodes.len() - 1);
+        assert!(topic.literal.is_empty() && topic.patterns.is_pruned());
     }
 
     fn key(words: &'static [&'static str]) -> impl Strategy<Value = String> {
@@ -369,6 +160,10 @@ mod tests {
                 .map(|(_, b)| b.id)
                 .collect();
             prop_assert_eq!(matched(&topic, &routing), expected);
+            for binding in &bindings {
+                topic.remove(binding);
+            }
+            prop_assert!(topic.literal.is_empty() && topic.patterns.is_pruned(), "something is left");
         }
     }
 }
