@@ -37,6 +37,7 @@ fn a_transient_message_costs_two_allocations() {
         exclusive: false,
         priority: 0,
         prefetch: 0,
+        timeout: None,
     };
     let consumer = subscription.connect(outbox.clone(), None, Some(Arc::new(ChannelCredit::default())));
     let mut state = State::new(Arc::new(Options::default()), true, false, 0);

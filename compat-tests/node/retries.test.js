@@ -53,8 +53,8 @@ test("a poison message makes three rounds and carries its history", { timeout: 3
   const last = rounds.at(-1);
   assert.equal(last.fields.exchange, "");
   assert.equal(last.fields.routingKey, work);
-  // It was delivered before it died, which RabbitMQ 4 remembers.
-  assert.equal(last.fields.redelivered, true);
+  // It was delivered before it died, which RabbitMQ forgets before 4.3, and so does the default compatibility.
+  assert.equal(last.fields.redelivered, false);
   assert.equal(last.properties.messageId, "m-1");
   assert.equal(last.properties.deliveryMode, 2);
   const { "x-shop": shop, nested, "x-death": deaths } = last.properties.headers;

@@ -14,12 +14,29 @@ export const url = process.env.AMQP_URL ?? "amqp://localhost";
 /** Whether this run may start and kill brokers, or the reason why not. */
 export const restartable = process.env.LEVERET_BIN ? false : "LEVERET_BIN is not set: this broker cannot be restarted";
 
+const endings = new WeakMap();
+
+/** Has this done when the test ends, however it ends: the last first, so that clients leave before their broker. */
+export function atEnd(t, act) {
+  let acts = endings.get(t);
+  if (!acts) {
+    acts = [];
+    endings.set(t, acts);
+    t.after(async () => {
+      while (acts.length > 0) await acts.pop()();
+      // Whatever an ending of another kind still opens gets an ending of its own.
+      endings.delete(t);
+    });
+  }
+  acts.push(act);
+}
+
 /** A connection that is closed when the test ends, however it ends. */
 export async function connect(t, at = url, options = undefined) {
   const connection = await amqp.connect(at, options);
   // A refusal the test provokes must not take the process down; what it expects, it asserts.
   connection.on("error", () => {});
-  t.after(() => connection.close().catch(() => {}));
+  atEnd(t, () => connection.close().catch(() => {}));
   return connection;
 }
 
@@ -126,7 +143,7 @@ export class Broker {
     const broker = new Broker();
     broker.data = await mkdtemp(join(tmpdir(), "leveret-compat-"));
     await broker.run();
-    t.after(async () => {
+    atEnd(t, async () => {
       await broker.end("SIGKILL");
       await rm(broker.data, { recursive: true });
     });
@@ -134,9 +151,10 @@ export class Broker {
   }
 
   async run() {
-    const port = await freePort();
-    this.url = `amqp://127.0.0.1:${port}`;
-    const args = ["--data-dir", this.data, "--listen", `127.0.0.1:${port}`];
+    // The same port again, for clients that come back.
+    this.port ??= await freePort();
+    this.url = `amqp://127.0.0.1:${this.port}`;
+    const args = ["--data-dir", this.data, "--listen", `127.0.0.1:${this.port}`];
     this.child = new Child(process.env.LEVERET_BIN, args);
     await this.child.until((lines) => lines.some((line) => line.includes("Server startup complete")));
   }

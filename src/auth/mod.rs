@@ -44,6 +44,9 @@ pub enum Denied {
     NotLoopback,
 }
 
+/// Name and password of the user whom RabbitMQ takes anonymous clients for, unless configured otherwise.
+const ANONYMOUS: &[u8] = b"guest";
+
 /// The registry of users. Cheap to share; every method may be called from any thread.
 #[derive(Debug)]
 pub struct Users {
@@ -107,6 +110,15 @@ impl Users {
         }
         Ok(user)
     }
+
+    /// Whom a client is that does not say who it is (SASL ANONYMOUS): RabbitMQ's default user with its default
+    /// password, and from this machine only.
+    pub fn anonymous(&self, peer: IpAddr) -> Result<Arc<User>, Denied> {
+        if !peer.to_canonical().is_loopback() {
+            return Err(Denied::NotLoopback);
+        }
+        self.authenticate(ANONYMOUS, ANONYMOUS, peer)
+    }
 }
 
 #[cfg(test)]
@@ -168,6 +180,20 @@ mod tests {
             let guessing = users.authenticate(b"guest", b"wrong", there.parse().unwrap());
             assert_eq!(guessing, Err(Denied::Credentials), "{there}");
         }
+    }
+
+    #[test]
+    fn who_does_not_say_who_he_is_is_guest_here_and_nobody_elsewhere() {
+        let users = users();
+        assert_eq!(&*users.anonymous(HERE).unwrap().name, "guest");
+        assert_eq!(users.anonymous("192.0.2.1".parse().unwrap()), Err(Denied::NotLoopback));
+        let changed = Users::seeded(&[entry("guest", "changed", false)]).unwrap();
+        assert_eq!(
+            changed.anonymous(HERE),
+            Err(Denied::Credentials),
+            "guest with another password is not for everybody"
+        );
+        assert_eq!(changed.anonymous("192.0.2.1".parse().unwrap()), Err(Denied::NotLoopback));
     }
 
     #[test]

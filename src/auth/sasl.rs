@@ -1,7 +1,8 @@
 //! What a client says in connection.start-ok: the responses of the mechanisms PLAIN and AMQPLAIN.
 //!
 //! Pure functions over untrusted octets from before authentication; they borrow, allocate nothing, do not recurse, and
-//! answer `None` to anything out of the ordinary. Deliberately absent: EXTERNAL and ANONYMOUS.
+//! answer `None` to anything out of the ordinary. Deliberately absent: EXTERNAL, and
+//! ANONYMOUS, which has nothing to read.
 
 /// User name and password, as sent.
 pub type Credentials<'a> = (&'a [u8], &'a [u8]);

@@ -70,6 +70,9 @@ pub(super) struct ExchangeRecord {
     /// Arguments as declared.
     #[serde(default)]
     pub arguments: Table,
+    /// Identity in the store of the queue that holds its delayed messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<u64>,
 }
 
 /// A durable queue.
@@ -102,6 +105,9 @@ pub(super) struct BindingRecord {
     /// Arguments.
     #[serde(default)]
     pub arguments: Table,
+    /// Ascends in the order of creation, on which some exchanges depend.
+    #[serde(default)]
+    pub order: u64,
 }
 
 /// A definition read back.
@@ -189,6 +195,7 @@ pub(super) fn put_exchange(vhost: u32, exchange: &Exchange) -> Define {
         auto_delete: exchange.auto_delete,
         internal: exchange.internal,
         arguments: exchange.arguments.clone(),
+        holder: exchange.holder.as_ref().map(|holder| holder.id().0),
     };
     put(key(EXCHANGE, vhost, exchange.name.as_bytes()), &record)
 }
@@ -222,6 +229,7 @@ pub(super) fn put_binding(vhost: u32, binding: &Binding) -> Define {
         to_exchange: matches!(binding.destination, Destination::Exchange(_)),
         routing_key: binding.routing_key.to_string(),
         arguments: binding.arguments.clone(),
+        order: binding.id,
     };
     put(binding_key(vhost, &binding.identity()), &record)
 }

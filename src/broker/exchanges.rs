@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::binding::Destination;
 use super::exchange::{Index, Kind};
 use super::topology::{Exchange, Removed};
 use super::vhost::{VirtualHost, on_default_exchange, precondition, print_exchange};
 use super::{Broker, definitions};
-use crate::store::Epoch;
+use crate::queue::{Definition, Queue};
+use crate::store::{Define, Epoch, QueueId};
 use crate::wire::refusal::{Refusal, ReplyCode};
 use crate::wire::table::Table;
 
@@ -65,8 +67,11 @@ impl VirtualHost {
             let topology = self.topology.read();
             return topology.exchanges.get(&*ask.name).map(|e| e.created).ok_or_else(|| self.no_exchange(&ask.name));
         }
-        let Some(kind) = Kind::parse(&ask.kind) else {
-            return Err(precondition(format!("unknown exchange type '{}'", ask.kind)));
+        let local_random = broker.config.profile().local_random;
+        let Some(kind) = Kind::parse(&ask.kind, local_random) else {
+            // RabbitMQ tells words it has heard of in any context from those it has not; of these, only the empty one.
+            let known = if ask.kind.is_empty() { "invalid" } else { "unknown" };
+            return Err(precondition(format!("{known} exchange type '{}'", ask.kind)));
         };
         if ask.name.is_empty() {
             return Err(on_default_exchange());
@@ -86,9 +91,11 @@ impl VirtualHost {
             let found = value.type_name();
             return Err(precondition(format!("invalid type '{found}' for arg 'alternate-exchange' in {resource}")));
         }
+        kind.check_arguments(&ask.arguments, local_random).map_err(precondition)?;
         broker.room_for_exchange(&resource)?;
         let alternate = topology.policies.alternate(&ask.name, &ask.arguments);
         let name: Arc<str> = ask.name.into();
+        let holder = (kind == Kind::Delayed).then(|| self.new_holder(broker, name.clone(), ask.durable));
         let mut exchange = Exchange {
             name: name.clone(),
             kind,
@@ -96,19 +103,34 @@ impl VirtualHost {
             auto_delete: ask.auto_delete,
             internal: ask.internal,
             alternate,
-            arguments: ask.arguments,
             created: 0,
-            index: Index::new(kind),
+            index: Index::new(kind, &ask.arguments),
+            arguments: ask.arguments,
+            holder,
             bindings: BTreeMap::new(),
         };
         if exchange.durable {
-            exchange.created = broker.intake.define([definitions::put_exchange(self.id, &exchange)]);
+            let mut changes = vec![definitions::put_exchange(self.id, &exchange)];
+            changes.extend(exchange.holder.as_ref().map(|holder| Define::NextQueueId(holder.id().0 + 1)));
+            exchange.created = broker.intake.define(changes);
         }
         let epoch = exchange.created;
         topology.exchanges.insert(name, exchange);
         self.count(&topology);
         self.changed();
         Ok(epoch)
+    }
+
+    /// The queue, known to nobody, in which an exchange keeps messages until their time has come.
+    fn new_holder(&self, broker: &Broker, exchange: Arc<str>, durable: bool) -> Arc<Queue> {
+        let id = QueueId(broker.next_queue_id.fetch_add(1, Ordering::Relaxed));
+        Queue::new_holder(
+            holder_definition(id, exchange, self.name.clone(), durable),
+            broker.intake.clone(),
+            broker.clock.now(),
+            None,
+            &[],
+        )
     }
 
     /// exchange.delete; deleting what does not exist succeeds.
@@ -158,6 +180,20 @@ impl VirtualHost {
             return Err(on_default_exchange());
         }
         Ok(self.unbind(broker, source, Destination::Exchange(destination.into()), routing_key, arguments))
+    }
+}
+
+/// What the holder of an exchange's delayed messages is defined as; it has the exchange's name.
+pub(super) fn holder_definition(id: QueueId, exchange: Arc<str>, vhost: Arc<str>, durable: bool) -> Definition {
+    Definition {
+        id,
+        name: exchange,
+        vhost,
+        durable,
+        auto_delete: false,
+        exclusive_to: None,
+        arguments: Table::default(),
+        options: Arc::default(),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Deadlines: message expiry at the head of a queue, and the expiry of queues. And leases that nobody returned.
+//! Deadlines: message expiry at the head of a queue, the end of delays, the expiry of queues. And leases that nobody
+//! returned.
 //!
 //! A queue reports a deadline only when it is earlier than the one it reported last; stale ones are recognised when
 //! they come, because the queue is simply asked to look after itself. Holds queues weakly: a deleted queue is not kept
@@ -90,6 +91,10 @@ pub(super) async fn run(broker: Arc<Broker>) {
         let (due, next) = broker.janitor.due(now);
         let strays = broker.intake.strays.take();
         for queue in due.iter().filter_map(Weak::upgrade).chain(strays) {
+            if queue.is_holder() {
+                broker.courier.fetch(queue);
+                continue;
+            }
             queue.tick(now, &mut fx);
             broker.finish(&queue, &mut fx);
         }

@@ -45,7 +45,7 @@ pub use policy::{ApplyTo, Governing, Policies, Policy, PolicyAsk, PolicyKind};
 pub use queues::{Declared, QueueDeclare};
 pub use recover::StartError;
 pub use replies::{REPLY_TO, Replies};
-pub use route::{NoRoute, Route};
+pub use route::{NoRoute, Route, Routing};
 pub use topology::{Exchange, Topology};
 pub use transaction::{PublishRefused, Transaction};
 pub use vhost::{VirtualHost, print_exchange, print_queue};
@@ -130,7 +130,11 @@ impl Broker {
     pub fn finish(&self, queue: &Arc<Queue>, fx: &mut Effects) {
         fx.ring();
         if fx.deadline != NEVER {
-            self.janitor.schedule(fx.deadline, queue);
+            if queue.is_holder() && fx.deadline <= self.clock.now() {
+                self.courier.fetch(queue.clone());
+            } else {
+                self.janitor.schedule(fx.deadline, queue);
+            }
             fx.deadline = NEVER;
         }
         if let Some(load) = fx.load.take() {

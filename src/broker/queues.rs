@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::binding::Destination;
+use super::binding::{Destination, Identity};
 use super::policy::apply::govern;
 use super::topology::Removed;
 use super::vhost::{VirtualHost, on_default_exchange, precondition, print_queue};
 use super::{Broker, definitions};
-use crate::queue::{BadArgument, Definition, Effects, Kind, Options, Queue, State, options};
+use crate::queue::{BadArgument, Definition, Effects, Kind, Options, Queue, State, Strategy, options};
 use crate::store::{Define, Epoch, QueueId};
+use crate::telemetry::printable;
 use crate::wire::refusal::{Refusal, ReplyCode};
 use crate::wire::table::{Table, Value};
 
@@ -53,6 +54,9 @@ fn print_value(value: &Value) -> String {
         (Some(text), _, _) => text.to_owned(),
         (_, Some(n), _) => n.to_string(),
         (_, _, Value::Bool(b)) => b.to_string(),
+        // As Erlang prints them: never without a fraction.
+        (_, _, Value::F64(n)) => format!("{n:?}"),
+        (_, _, Value::F32(n)) => format!("{:?}", f64::from(*n)),
         (_, _, other) => other.type_name().to_owned(),
     }
 }
@@ -84,6 +88,11 @@ impl VirtualHost {
             let queue = self.usable_queue(&ask.name, connection)?;
             let (messages, consumers) = queue.declared_again(now, fx);
             return Ok(Declared { messages, consumers, epoch: queue.created(), queue });
+        }
+        if broker.config.profile().stores_queue_type
+            && ask.arguments.get(QUEUE_TYPE).and_then(Value::as_str) == Some("")
+        {
+            ask.arguments.remove(QUEUE_TYPE);
         }
         let generated = ask.name.is_empty();
         if generated {
@@ -125,7 +134,7 @@ impl VirtualHost {
                 if let BadArgument::Invalid { key: QUEUE_TYPE, .. } = bad {
                     room?;
                 }
-                return Err(Refusal::new(code, bad.explain(&resource)));
+                return Err(Refusal::new(code, bad.explain(&resource)).at(50, 10));
             }
         };
         room?;
@@ -154,6 +163,7 @@ impl VirtualHost {
         self.count(&topology);
         self.changed();
         drop(topology);
+        warn_of_strategy(&queue);
         // Starts the clock of x-expires.
         queue.declared_again(now, fx);
         Ok(Declared { queue, messages: 0, consumers: 0, epoch })
@@ -222,7 +232,9 @@ impl VirtualHost {
         if exchange.is_empty() {
             return Err(on_default_exchange());
         }
-        if let Some(queue) = self.queue(queue) {
+        let bound = Identity::new(exchange, Destination::Queue(queue.into()), routing_key, arguments);
+        // Whose queue it is matters only if there is something to unbind.
+        if let Some(queue) = self.queue(queue).filter(|_| self.topology.read().is_bound(&bound)) {
             self.check_owner(&queue, connection)?;
         }
         Ok(self.unbind(broker, exchange, Destination::Queue(queue.into()), routing_key, arguments))
@@ -298,6 +310,16 @@ impl VirtualHost {
     }
 }
 
+/// A quorum queue cannot keep its dead letters without an exchange for them, or while it drops messages to make room.
+fn warn_of_strategy(queue: &Queue) {
+    let options = queue.options();
+    if options.is_quorum() && options.dead_letter_strategy == Strategy::AtLeastOnce && !options.at_least_once() {
+        let queue = printable(&**queue.name());
+        tracing::warn!(%queue, "its dead letters are sent at most once: at-least-once needs a dead-letter exchange \
+            and the overflow reject-publish");
+    }
+}
+
 /// Properties that quorum queues lack, in the order in which RabbitMQ looks for them.
 fn quorum_takes(ask: &QueueDeclare, resource: &str) -> Result<(), Refusal> {
     for (bad, property) in
@@ -340,6 +362,5 @@ fn equivalent(queue: &Queue, ask: &QueueDeclare, durable: bool, resource: &str) 
             }
         }
     }
-    let compared = options::compared(current.options.kind);
-    compared.iter().try_for_each(|key| same_argument(key, &received, &stored, resource))
+    options::compared(&current.options).try_for_each(|key| same_argument(key, &received, &stored, resource))
 }

@@ -6,12 +6,17 @@ use std::sync::atomic::Ordering;
 use super::binding::{Destination, Identity};
 use super::definitions::{self, BindingRecord, DamagedDefinition, ExchangeRecord, PolicyRecord, QueueRecord, Record};
 use super::exchange::Index;
+use super::exchanges::holder_definition;
 use super::policy::{Policy, PolicyAsk, PolicyKind, apply};
 use super::topology::Exchange;
 use super::vhosts::{VhostLimits, VhostSettings};
 use super::{AdminError, Broker, VirtualHost};
+use crate::message::duplicate;
 use crate::queue::{Definition, Effects, Options, Queue};
-use crate::store::{Define, QueueId, Recovered, StoreError};
+use crate::store::{Define, QueueId, Recovered, RecoveredQueue, StoreError};
+
+/// Octets of records read at a time from a queue that minds duplicates.
+const RECALL_BUDGET: usize = 1024 * 1024;
 
 /// The virtual host that an empty store gets.
 const DEFAULT_VHOST: &str = "/";
@@ -47,28 +52,40 @@ pub(super) fn recover(broker: &Broker, kept: &Recovered) -> Result<(), StartErro
     }
     let mut vhosts: Vec<Arc<VirtualHost>> = Vec::new();
     let mut users = Vec::new();
+    let mut bindings: Vec<(u32, BindingRecord)> = Vec::new();
     let mut orphans: Vec<QueueId> = kept.queues.keys().copied().collect();
     for (key, value) in &kept.definitions {
         // Keys sort by kind: virtual hosts come before what is in them, bindings after both their ends.
         match definitions::parse(key, value)? {
             Record::Vhost(record) => {
-                vhosts.push(Arc::new(VirtualHost::new(record.id, record.name.into(), record.settings)));
+                let name = record.name.into();
+                vhosts.push(Arc::new(VirtualHost::new(record.id, name, record.settings, broker.config.profile())));
             }
             Record::User(user) => users.push(user),
-            Record::Exchange(vhost, record) => exchange(find(&vhosts, vhost, key)?, record),
+            Record::Exchange(vhost, record) => {
+                orphans.retain(|id| Some(id.0) != record.holder);
+                exchange(broker, find(&vhosts, vhost, key)?, record, kept)?;
+            }
             Record::Queue(vhost, record) => {
                 orphans.retain(|id| id.0 != record.id);
-                queue(broker, find(&vhosts, vhost, key)?, record, kept);
+                queue(broker, find(&vhosts, vhost, key)?, record, kept)?;
             }
-            Record::Binding(vhost, record) => binding(find(&vhosts, vhost, key)?, record),
+            Record::Binding(vhost, record) => {
+                find(&vhosts, vhost, key)?;
+                bindings.push((vhost, record));
+            }
             Record::Policy(vhost, kind, record) => policy(find(&vhosts, vhost, key)?, kind, record),
         }
+    }
+    bindings.sort_by_key(|(_, record)| record.order);
+    for (id, record) in bindings {
+        vhosts.iter().filter(|vhost| vhost.id == id).for_each(|vhost| binding(vhost, &record));
     }
     let mut changes: Vec<Define> = orphans.into_iter().map(|queue| Define::DropQueue { queue }).collect();
     if vhosts.is_empty() {
         let settings = VhostSettings::default();
         changes.push(definitions::put_vhost(1, DEFAULT_VHOST, &settings));
-        vhosts.push(Arc::new(VirtualHost::new(1, DEFAULT_VHOST.into(), settings)));
+        vhosts.push(Arc::new(VirtualHost::new(1, DEFAULT_VHOST.into(), settings, broker.config.profile())));
     }
     if users.is_empty() {
         changes.extend(broker.users.list().iter().map(|user| definitions::put_user(user)));
@@ -148,9 +165,19 @@ fn find<'a>(vhosts: &'a [Arc<VirtualHost>], id: u32, key: &[u8]) -> Result<&'a V
         .ok_or_else(|| DamagedDefinition { key: key.to_vec(), problem: format!("there is no virtual host {id}") })
 }
 
-fn exchange(vhost: &VirtualHost, record: ExchangeRecord) {
+fn exchange(broker: &Broker, vhost: &VirtualHost, record: ExchangeRecord, kept: &Recovered) -> Result<(), StoreError> {
     let name: Arc<str> = record.name.into();
     let alternate = record.arguments.get("alternate-exchange").and_then(|v| v.as_str()).map(Arc::from);
+    let holder = match record.holder {
+        None => None,
+        Some(id) => {
+            let definition = holder_definition(QueueId(id), name.clone(), vhost.name.clone(), true);
+            let backlog = kept.queues.get(&definition.id).map(|backlog| (backlog, kept.clean));
+            let stretches = broker.engine().stretches(definition.id, 0)?;
+            let now = broker.clock.now();
+            Some(Queue::new_holder(definition, broker.intake.clone(), now, backlog, &stretches))
+        }
+    };
     let exchange = Exchange {
         name: name.clone(),
         kind: record.kind,
@@ -158,15 +185,17 @@ fn exchange(vhost: &VirtualHost, record: ExchangeRecord) {
         auto_delete: record.auto_delete,
         internal: record.internal,
         alternate,
-        arguments: record.arguments,
         created: 0,
-        index: Index::new(record.kind),
+        holder,
+        index: Index::new(record.kind, &record.arguments),
+        arguments: record.arguments,
         bindings: std::collections::BTreeMap::new(),
     };
     vhost.topology.write().exchanges.insert(name, exchange);
+    Ok(())
 }
 
-fn queue(broker: &Broker, vhost: &VirtualHost, record: QueueRecord, kept: &Recovered) {
+fn queue(broker: &Broker, vhost: &VirtualHost, record: QueueRecord, kept: &Recovered) -> Result<(), StoreError> {
     let options = Options::read(&record.arguments, broker.config.profile());
     let definition = Definition {
         id: QueueId(record.id),
@@ -180,11 +209,28 @@ fn queue(broker: &Broker, vhost: &VirtualHost, record: QueueRecord, kept: &Recov
     };
     let backlog = kept.queues.get(&definition.id).map(|backlog| (backlog, kept.clean));
     let queue = Queue::new(definition, broker.intake.clone(), broker.clock.now(), backlog);
+    if let Some((backlog, _)) = backlog.filter(|_| queue.definition().options.deduplicate) {
+        recall(broker, &queue, backlog)?;
+    }
     vhost.topology.write().queues.insert(queue.name().clone(), queue);
+    Ok(())
 }
 
-fn binding(vhost: &VirtualHost, record: BindingRecord) {
-    let name: Arc<str> = record.destination.into();
+/// Reads a backlog through for what may not come again: before the first publish, or a duplicate would slip in.
+fn recall(broker: &Broker, queue: &Queue, backlog: &RecoveredQueue) -> Result<(), StoreError> {
+    for lane in &backlog.lanes {
+        let (mut from, until) = (Some(lane.first), lane.last + 1);
+        while let Some(first) = from.filter(|from| *from < until) {
+            let page = broker.engine().read(queue.id(), lane.lane, first, until, RECALL_BUDGET)?;
+            queue.recall(page.messages.iter().filter_map(|m| Some((duplicate::of_message(&m.message)?, m.seq))));
+            from = page.next;
+        }
+    }
+    Ok(())
+}
+
+fn binding(vhost: &VirtualHost, record: &BindingRecord) {
+    let name: Arc<str> = record.destination.as_str().into();
     let destination = if record.to_exchange { Destination::Exchange(name) } else { Destination::Queue(name) };
     let mut topology = vhost.topology.write();
     let ends = topology.exchanges.contains_key(&*record.source)
@@ -194,7 +240,7 @@ fn binding(vhost: &VirtualHost, record: BindingRecord) {
         };
     if ends {
         let identity = Identity::new(&record.source, destination, &record.routing_key, &record.arguments);
-        topology.bind(identity, record.arguments);
+        topology.bind_as(record.order, identity, record.arguments.clone());
     } else {
         tracing::warn!(source = record.source, "a binding without both of its ends was left out");
     }
@@ -205,13 +251,18 @@ fn start_deadlines(broker: &Broker) {
     let now = broker.clock.now();
     let mut fx = Effects::default();
     for vhost in broker.vhosts() {
-        let (exchanges, queues, policies) = {
+        let (exchanges, holders, queues, policies) = {
             let topology = vhost.topology.read();
             let exchanges: Vec<_> = topology.exchanges.keys().cloned().collect();
             let queues: Vec<_> = topology.queues.values().cloned().collect();
-            (exchanges, queues, topology.policies.clone())
+            let holders: Vec<_> = topology.exchanges.values().filter_map(|exchange| exchange.holder.clone()).collect();
+            (exchanges, holders, queues, topology.policies.clone())
         };
         apply::redirect(&vhost, &exchanges);
+        for holder in holders {
+            holder.declared_again(now, &mut fx);
+            broker.finish(&holder, &mut fx);
+        }
         for queue in queues {
             apply::govern(&policies, &queue, now, &mut fx);
             queue.declared_again(now, &mut fx);

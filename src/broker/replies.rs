@@ -15,6 +15,9 @@ pub const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 /// What every secret name begins with.
 const PREFIX: &str = "amq.rabbitmq.reply-to.";
 
+/// Characters behind the prefix, see [`super::generated_name`].
+const SECRET: usize = 22;
+
 /// Reply consumers by secret name.
 #[derive(Debug, Default)]
 pub struct Replies {
@@ -37,6 +40,14 @@ impl Replies {
     /// Whether the name could be that of a reply consumer, alive or not.
     pub fn is_reply(name: &[u8]) -> bool {
         name.starts_with(PREFIX.as_bytes())
+    }
+
+    /// Whether the name has the form of those given out.
+    pub fn is_well_formed(name: &[u8]) -> bool {
+        let secret = name.strip_prefix(PREFIX.as_bytes());
+        secret.is_some_and(|secret| {
+            secret.len() == SECRET && secret.iter().all(|octet| octet.is_ascii_alphanumeric() || b"-_".contains(octet))
+        })
     }
 
     /// Whether its consumer is alive.

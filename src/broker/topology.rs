@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::binding::{Binding, Destination, Identity};
 use super::exchange::{Index, Kind};
 use super::policy::Policies;
-use crate::queue::Queue;
+use crate::queue::{Queue, State};
 use crate::wire::table::Table;
 
 /// An exchange and the bindings from it.
@@ -32,6 +32,8 @@ pub struct Exchange {
     pub arguments: Table,
     /// The epoch that makes the declaration durable.
     pub created: u64,
+    /// Where messages wait, if the exchange delays them.
+    pub(super) holder: Option<Arc<Queue>>,
     pub(super) index: Index,
     /// Bindings from here, by identity.
     pub(super) bindings: BTreeMap<u64, Arc<Binding>>,
@@ -56,22 +58,37 @@ pub struct Topology {
     pub(super) policies: Arc<Policies>,
     /// The virtual host is deleted: nothing may come here any more.
     pub(super) deleted: bool,
-    next_binding: u64,
+    /// Number of the latest binding.
+    last_binding: u64,
+}
+
+impl Exchange {
+    /// How many messages wait for their time; `None` if the exchange does not delay.
+    pub fn delayed(&self) -> Option<u64> {
+        self.holder.as_ref().map(|holder| holder.inspect(State::delayed))
+    }
 }
 
 impl Topology {
     /// Adds a binding whose ends exist; `None` if it is there already.
     pub(super) fn bind(&mut self, identity: Identity, arguments: Table) -> Option<Arc<Binding>> {
+        self.bind_as(self.last_binding + 1, identity, arguments)
+    }
+
+    /// Adds a binding that was made earlier, as number `id` then: bindings come back in the order of these numbers.
+    pub(super) fn bind_as(&mut self, id: u64, identity: Identity, arguments: Table) -> Option<Arc<Binding>> {
         if self.identities.contains_key(&identity) {
             return None;
         }
-        self.next_binding += 1;
+        // Bindings of before the numbers were kept have none.
+        let id = id.max(self.last_binding + 1);
+        self.last_binding = id;
         let queue = match &identity.destination {
             Destination::Queue(name) => self.queues.get(name).cloned(),
             Destination::Exchange(_) => None,
         };
         let binding = Arc::new(Binding {
-            id: self.next_binding,
+            id,
             source: identity.source.clone(),
             destination: identity.destination.clone(),
             routing_key: identity.routing_key.clone(),
@@ -88,6 +105,11 @@ impl Topology {
     }
 
     /// Removes a binding, and the auto-delete exchanges that this leaves unused.
+    pub(super) fn is_bound(&self, identity: &Identity) -> bool {
+        self.identities.contains_key(identity)
+    }
+
+    /// Removes a binding, and what goes with it.
     pub(super) fn unbind(&mut self, identity: &Identity, removed: &mut Removed) {
         let Some(binding) = self.identities.remove(identity) else { return };
         if let Some(to) = self.by_destination.get_mut(&binding.destination) {

@@ -119,7 +119,7 @@ fn reserve(wanted: BTreeMap<QueueId, Run>) -> Result<Vec<Run>, PublishRefused> {
     for mut run in wanted.into_values() {
         let Some(room) = run.queue.reserve(&run.messages) else {
             for run in reserved {
-                run.queue.release(run.room);
+                run.queue.unreserve(run.room);
             }
             return Err(PublishRefused);
         };

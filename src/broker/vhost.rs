@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::admission::Occupied;
-use super::binding::{Destination, Identity};
+use super::binding::{Binding, Destination, Identity};
 use super::exchange::{Index, Kind};
 use super::topology::{Exchange, Removed, Topology};
 use super::vhosts::VhostSettings;
 use super::{Broker, definitions};
-use crate::queue::Queue;
+use crate::config::Profile;
+use crate::queue::{Effects, Push, Queue};
 use crate::store::{Define, Epoch};
 use crate::sync::{Mutex, Rank, ReadGuard, RwLock, WriteGuard};
 use crate::wire::refusal::{Refusal, ReplyCode};
@@ -48,6 +49,12 @@ const BUILT_IN: [(&str, Kind, bool); 7] = [
     ("amq.rabbitmq.trace", Kind::Topic, true),
 ];
 
+/// The exchange that RabbitMQ publishes its log to, in the default virtual host. Nothing is published to it here.
+const LOG: (&str, Kind, bool) = ("amq.rabbitmq.log", Kind::Topic, true);
+
+/// The virtual host that every broker has.
+const DEFAULT: &str = "/";
+
 /// The name by which texts call a queue.
 pub fn print_queue(name: &str, vhost: &str) -> String {
     format!("queue '{name}' in vhost '{vhost}'")
@@ -66,10 +73,40 @@ pub(super) fn precondition(text: impl Into<String>) -> Refusal {
     Refusal::new(ReplyCode::PreconditionFailed, text)
 }
 
+/// The type of a queue that is the destination of a binding.
+fn destination_type(topology: &Topology, destination: &Destination) -> Option<&'static str> {
+    match destination {
+        Destination::Queue(name) => topology.queues.get(name).map(|queue| queue.definition().options.kind.as_str()),
+        Destination::Exchange(_) => None,
+    }
+}
+
+/// Gives a new binding what its source keeps for such. Done under the topology's lock, so that every message reaches
+/// the queue once: those routed before the binding was made are in the history, those after it go along the binding.
+fn replay(broker: &Broker, topology: &Topology, binding: &Binding) -> Vec<(Arc<Queue>, Effects)> {
+    let history = topology.exchanges.get(&binding.source).map(|source| source.index.history()).unwrap_or_default();
+    let now = broker.clock.now();
+    let mut pushed = Vec::new();
+    for message in history {
+        let queues = match (&binding.queue, &binding.destination) {
+            (Some(queue), _) => vec![queue.clone()],
+            (None, destination) => topology.route_again(destination.name(), &message, now),
+        };
+        for queue in queues {
+            let mut fx = Effects::default();
+            if queue.push(std::iter::once(message.clone()), false, now, &mut Vec::new(), &mut fx) != Push::Gone {
+                pushed.push((queue, fx));
+            }
+        }
+    }
+    pushed
+}
+
 impl VirtualHost {
-    pub(super) fn new(id: u32, name: Arc<str>, settings: VhostSettings) -> Self {
+    pub(super) fn new(id: u32, name: Arc<str>, settings: VhostSettings, profile: &Profile) -> Self {
         let mut topology = Topology::default();
-        for (name, kind, internal) in BUILT_IN {
+        let log = Some(LOG).filter(|_| profile.log_exchange && *name == *DEFAULT);
+        for (name, kind, internal) in BUILT_IN.into_iter().chain(log) {
             let name: Arc<str> = name.into();
             let exchange = Exchange {
                 name: name.clone(),
@@ -80,7 +117,8 @@ impl VirtualHost {
                 alternate: None,
                 arguments: Table::default(),
                 created: 0,
-                index: Index::new(kind),
+                holder: None,
+                index: Index::new(kind, &Table::default()),
                 bindings: std::collections::BTreeMap::new(),
             };
             topology.exchanges.insert(name, exchange);
@@ -206,16 +244,24 @@ impl VirtualHost {
                 to.durable
             }
         };
-        exchange.index.check(routing_key, &arguments).map_err(precondition)?;
+        let queue_type = destination_type(&topology, &destination);
+        let profile = broker.config.profile();
+        exchange.index.check(routing_key, &arguments, queue_type, profile).map_err(precondition)?;
         let identity = Identity::new(source, destination, routing_key, &arguments);
+        let mut replayed = Vec::new();
         if let Some(binding) = topology.bind(identity, arguments) {
             self.changed();
+            replayed = replay(broker, &topology, &binding);
             if durable_source && durable_destination {
                 epoch = broker.intake.define([definitions::put_binding(self.id, &binding)]);
             }
         } else if durable_source && durable_destination {
             // Made by somebody else, perhaps not yet committed: this answer must not come before theirs.
             epoch = broker.intake.define([]);
+        }
+        drop(topology);
+        for (queue, mut fx) in replayed {
+            broker.finish(&queue, &mut fx);
         }
         Ok(epoch)
     }
@@ -263,6 +309,11 @@ impl VirtualHost {
         changes.extend(
             removed.exchanges.iter().filter(|e| e.durable).map(|e| definitions::delete_exchange(self.id, &e.name)),
         );
+        // What waits in an exchange goes with it.
+        for holder in removed.exchanges.iter().filter_map(|e| e.holder.as_ref()) {
+            let _ = holder.delete_if(&mut Effects::default(), |_| Ok::<(), std::convert::Infallible>(()));
+            changes.extend(holder.definition().durable.then_some(Define::DropQueue { queue: holder.id() }));
+        }
         if changes.is_empty() { 0 } else { broker.intake.define(changes) }
     }
 }

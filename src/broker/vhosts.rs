@@ -131,6 +131,7 @@ impl VirtualHost {
         }
         for exchange in ended.exchanges.values().filter(|exchange| exchange.durable) {
             changes.push(definitions::delete_exchange(self.id, &exchange.name));
+            changes.extend(exchange.holder.as_ref().map(|holder| Define::DropQueue { queue: holder.id() }));
         }
         for kind in [PolicyKind::User, PolicyKind::Operator] {
             let names = ended.policies.all(kind).iter().map(|policy| policy.name.clone());
@@ -169,7 +170,7 @@ impl Broker {
         }
         let id = self.next_vhost_id.fetch_add(1, Ordering::Relaxed);
         let epoch = self.intake.define([definitions::put_vhost(id, name, &settings)]);
-        let vhost = Arc::new(VirtualHost::new(id, name.into(), settings));
+        let vhost = Arc::new(VirtualHost::new(id, name.into(), settings, self.config.profile()));
         self.vhosts.insert(vhost.name.clone(), vhost);
         tracing::info!(vhost = %printable(name), "virtual host created");
         Ok((true, epoch))
@@ -199,7 +200,8 @@ impl Broker {
         for connection in self.connections.in_vhost(&vhost) {
             connection.kick(Refusal::new(ReplyCode::ConnectionForced, text.clone()));
         }
-        let queues: Vec<&Arc<Queue>> = ended.queues.values().collect();
+        let holders = ended.exchanges.values().filter_map(|exchange| exchange.holder.as_ref());
+        let queues: Vec<&Arc<Queue>> = ended.queues.values().chain(holders).collect();
         let mut fx = Effects::default();
         for piece in queues.chunks(BUDGET) {
             for queue in piece {

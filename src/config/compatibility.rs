@@ -62,6 +62,8 @@ pub struct Profile {
     pub mechanisms: &'static str,
     /// Least frame-max a client may ask for, in octets.
     pub frame_max_min: u32,
+    /// Largest payload of a frame before connection.tune-ok, in octets.
+    pub initial_frame_max: u32,
     /// Largest body unless `limits.max_message_size` says otherwise, in octets.
     pub max_message_size: u64,
     /// A queue's type is stored with its arguments, which shows in the texts of refused redeclarations.
@@ -82,8 +84,12 @@ pub struct Profile {
     pub log_exchange: bool,
     /// The exchange type `x-local-random` exists.
     pub local_random: bool,
-    /// A mandatory message to a direct reply-to name whose requester is gone is returned.
-    pub returns_lost_replies: bool,
+    /// A mandatory message to a direct reply-to name is returned, whether its requester gets it or is gone.
+    pub returns_replies: bool,
+    /// The user-id of a publish is looked at before its expiration and its copies rather than after.
+    pub checks_user_id_first: bool,
+    /// Classic queues know `x-queue-leader-locator`.
+    pub leader_locator_of_classic: bool,
     /// Binding a direct reply-to name is refused with 403 rather than 404.
     pub refuses_volatile_bindings: bool,
     /// A dead letter that had been delivered arrives with the redelivered flag.
@@ -96,8 +102,6 @@ pub struct Profile {
     pub delivery_limit: Option<u32>,
     /// What counts towards it.
     pub failed_delivery: FailedDelivery,
-    /// `x-delivery-count` is sent from the first delivery on, counting from 0.
-    pub delivery_count_from_zero: bool,
     /// `x-acquired-count` is sent with repeated deliveries.
     pub acquired_count: bool,
     /// Priorities of quorum queues.
@@ -130,6 +134,7 @@ static V3_13: Profile = Profile {
     version: "3.13.7",
     mechanisms: "AMQPLAIN PLAIN",
     frame_max_min: 4_096,
+    initial_frame_max: 4_096,
     max_message_size: 128 * MIB,
     stores_queue_type: false,
     checks_queue_mode: true,
@@ -140,14 +145,15 @@ static V3_13: Profile = Profile {
     topic_wildcards_max: None,
     log_exchange: false,
     local_random: false,
-    returns_lost_replies: true,
+    returns_replies: true,
+    checks_user_id_first: true,
+    leader_locator_of_classic: false,
     refuses_volatile_bindings: false,
     redelivered_survives_death: false,
     removes_cc_at_death: true,
     discards_foreign_deaths: false,
     delivery_limit: None,
     failed_delivery: FailedDelivery::EveryReturn,
-    delivery_count_from_zero: true,
     acquired_count: false,
     quorum_priorities: QuorumPriorities::None,
     single_active_by_priority: false,
@@ -161,19 +167,20 @@ static V3_13: Profile = Profile {
 
 static V4_2: Profile = Profile {
     version: "4.2.0",
-    mechanisms: "PLAIN AMQPLAIN ANONYMOUS",
+    mechanisms: "AMQPLAIN PLAIN ANONYMOUS",
     frame_max_min: 8_192,
+    initial_frame_max: 8_192,
     max_message_size: 16 * MIB,
     stores_queue_type: true,
     checks_queue_mode: false,
-    returns_lost_replies: false,
+    returns_replies: false,
+    checks_user_id_first: false,
+    leader_locator_of_classic: true,
     refuses_volatile_bindings: true,
     local_random: true,
-    redelivered_survives_death: true,
     removes_cc_at_death: false,
     discards_foreign_deaths: true,
     delivery_limit: Some(20),
-    delivery_count_from_zero: false,
     quorum_priorities: QuorumPriorities::Two,
     single_active_by_priority: true,
     mirroring: false,
@@ -189,6 +196,7 @@ static V4_3: Profile = Profile {
     quorum_refuses_channel_prefetch: false,
     topic_wildcards_max: Some(2),
     log_exchange: true,
+    redelivered_survives_death: true,
     failed_delivery: FailedDelivery::RejectOrDeath,
     acquired_count: true,
     quorum_priorities: QuorumPriorities::Levels,
@@ -236,9 +244,10 @@ const ROWS: &[Row] = &[
     ("Version reported in connection.start", |p| p.version.to_owned()),
     ("Login mechanisms, in order", |p| p.mechanisms.to_owned()),
     ("Least frame-max, in octets", |p| p.frame_max_min.to_string()),
+    ("Largest frame before tune-ok, in octets", |p| p.initial_frame_max.to_string()),
     ("Largest body, in MiB, unless configured", |p| (p.max_message_size / MIB).to_string()),
     ("A queue's type is stored: absent equals `classic` in texts", |p| yes(p.stores_queue_type)),
-    ("`x-queue-mode` other than `default` and `lazy` is refused, and on quorum queues", |p| yes(p.checks_queue_mode)),
+    ("`x-queue-mode` other than `default` and `lazy` is refused", |p| yes(p.checks_queue_mode)),
     ("`x-queue-version` taken", |p| if p.queue_version_min == 2 { "2" } else { "1, 2" }.to_owned()),
     ("`x-queue-master-locator` is taken", |p| yes(p.takes_master_locator)),
     ("basic.qos global is one limit for the channel", |p| yes(p.channel_prefetch)),
@@ -246,7 +255,9 @@ const ROWS: &[Row] = &[
     ("Most `#` in a topic binding's key", |p| p.topic_wildcards_max.map_or("any".to_owned(), |max| max.to_string())),
     ("`amq.rabbitmq.log` exists in `/`", |p| yes(p.log_exchange)),
     ("Exchange type `x-local-random`", |p| yes(p.local_random)),
-    ("A mandatory reply to a requester that is gone is returned", |p| yes(p.returns_lost_replies)),
+    ("A mandatory direct reply is returned, even if it arrived", |p| yes(p.returns_replies)),
+    ("A publish's user-id is checked before its expiration and `CC`", |p| yes(p.checks_user_id_first)),
+    ("Classic queues know `x-queue-leader-locator`", |p| yes(p.leader_locator_of_classic)),
     ("Binding a direct reply-to name is refused with", |p| {
         if p.refuses_volatile_bindings { "403" } else { "404" }.to_owned()
     }),
@@ -260,9 +271,6 @@ const ROWS: &[Row] = &[
             FailedDelivery::RejectOrDeath => "reject, end of consumer",
         }
         .to_owned()
-    }),
-    ("`x-delivery-count` is sent", |p| {
-        if p.delivery_count_from_zero { "always, from 0" } else { "when above 0" }.to_owned()
     }),
     ("`x-acquired-count` is sent with repeated deliveries", |p| yes(p.acquired_count)),
     ("Priorities of quorum queues", |p| {

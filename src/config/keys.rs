@@ -317,6 +317,16 @@ pub(super) const KEYS: &[Key] = &[
         }),
     },
     Key {
+        name: "limits.consumer_timeout",
+        default: r#""30m""#,
+        doc: "Time a client has to acknowledge a delivery, where the compatibility has such a limit; 0s is none.",
+        accepts: "a duration from 0s to 365d",
+        set: Set::Text(|config, text| {
+            config.consumer_timeout = time(text, ms(0)..=ms(365 * 86_400_000))?;
+            Ok(())
+        }),
+    },
+    Key {
         name: "store.map_size",
         default: "0",
         doc: "Upper bound of the store's file; 0 lets the broker choose.",

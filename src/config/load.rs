@@ -239,7 +239,8 @@ fn is_known(name: &str) -> bool {
 /// Keys a mistyped one may have meant: those in the same section, or with the same last part.
 fn nearby(name: &str) -> String {
     let (section, last) = name.rsplit_once('.').unwrap_or(("", name));
-    let mut names: Vec<_> = KEYS.iter().map(|key| key.name).filter(|known| known.ends_with(last)).collect();
+    let same = |known: &&str| known.rsplit('.').next() == Some(last);
+    let mut names: Vec<_> = KEYS.iter().map(|key| key.name).filter(same).collect();
     if names.is_empty() {
         let inside = |known: &str| known.rsplit_once('.').map_or("", |(section, _)| section) == section;
         names = KEYS.iter().map(|key| key.name).filter(|known| inside(known)).collect();

@@ -87,6 +87,8 @@ pub struct Config {
     pub control_bytes: usize,
     /// Octets of messages that the uncommitted transactions of one connection may hold. One message always fits.
     pub transaction_bytes: usize,
+    /// How long a delivery may stay unacknowledged, where the compatibility has a default for that; zero is no limit.
+    pub consumer_timeout: Duration,
     /// Upper bound of the store's file, in octets; 0 lets the store choose.
     pub map_size: u64,
     /// Octets of messages waiting to be committed above which publishers are made to wait.
@@ -187,6 +189,7 @@ impl Default for Config {
             outbox_bytes: MIB,
             control_bytes: 16 * MIB,
             transaction_bytes: 256 * MIB,
+            consumer_timeout: Duration::from_secs(1_800),
             map_size: 0,
             journal_bytes: 64 * MIB,
             ack_flush: Duration::from_millis(50),

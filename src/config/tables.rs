@@ -16,11 +16,12 @@ const DEFAULT_VHOST: &str = "/";
 /// Reads `[[vhosts]]`, or finds all mistakes in it.
 pub(super) fn vhosts(list: &DeArray<'_>) -> Result<Vec<VhostEntry>, Vec<Wrong>> {
     entries(list, |fields| {
+        let name = fields.name();
         Some(VhostEntry {
-            name: fields.name()?,
             max_connections: fields.number("max_connections"),
             max_queues: fields.number("max_queues"),
             default_queue_type: fields.text("default_queue_type"),
+            name: name?,
         })
     })
 }
@@ -28,13 +29,15 @@ pub(super) fn vhosts(list: &DeArray<'_>) -> Result<Vec<VhostEntry>, Vec<Wrong>> 
 /// Reads `[[policies]]` or `[[operator_policies]]`, or finds all mistakes in it.
 pub(super) fn policies(list: &DeArray<'_>) -> Result<Vec<PolicyEntry>, Vec<Wrong>> {
     entries(list, |fields| {
+        let name = fields.name();
         Some(PolicyEntry {
-            name: fields.name()?,
             vhost: fields.text("vhost").unwrap_or_else(|| DEFAULT_VHOST.to_owned()),
             pattern: fields.text("pattern").unwrap_or_default(),
             definition: fields.object("definition").unwrap_or_default(),
             priority: fields.number("priority").unwrap_or(0),
             apply_to: fields.text("apply_to").unwrap_or_else(|| "all".to_owned()),
+            // Last: without a name, too, everything else is looked at.
+            name: name?,
         })
     })
 }

@@ -1,9 +1,9 @@
 //! What a message carries of its deaths: the `x-death` headers, and the rule that breaks dead-letter cycles.
 //!
 //! Source: RabbitMQ's dead-lettering. One entry per (queue, reason), most recent first; a repeated death raises the
-//! count and moves the entry to the front. Such headers sent by a client are passed on, but discarded at the message's
-//! first real death, as RabbitMQ 4 does; [`Facts::dead_lettered`] tells the two apart. All other headers keep their
-//! octets.
+//! count and moves the entry to the front. Such headers sent by a client are passed on; at the message's first real
+//! death RabbitMQ 4 discards them, and 3 goes on from them; [`Facts::dead_lettered`] tells the two apart. All other
+//! headers keep their octets.
 
 use super::{Facts, Message};
 use crate::wire::properties::Properties;
@@ -32,8 +32,12 @@ pub struct Circumstances<'a> {
     pub reason: &'a str,
     /// Seconds since the Unix epoch.
     pub time: u64,
-    /// It had been handed to a client.
+    /// Its first delivery from the next queue says so.
     pub redelivered: bool,
+    /// Deaths that a client tells of are nobody's.
+    pub discards_foreign: bool,
+    /// The header `CC` goes when another routing key comes.
+    pub removes_cc: bool,
     /// The dead-letter exchange.
     pub to_exchange: &'a str,
     /// The dead-letter routing key, if one is set.
@@ -62,15 +66,6 @@ impl Dead {
     }
 }
 
-/// Routing key and CC keys of a message, as it was published.
-fn routing_keys(message: &Message, headers: Option<RawTable<'_>>) -> Vec<Vec<u8>> {
-    let mut keys = vec![message.routing_key().to_vec()];
-    if let Some(copies) = headers.and_then(|h| h.get("CC")).and_then(|cc| cc.as_array()) {
-        keys.extend(copies.iter().filter_map(|key| key.as_bytes().map(<[u8]>::to_vec)));
-    }
-    keys
-}
-
 fn text(bytes: &[u8]) -> Value {
     Value::LongStr(bytes.into())
 }
@@ -79,8 +74,9 @@ fn text(bytes: &[u8]) -> Value {
 pub fn record(message: &Message, how: &Circumstances<'_>) -> Option<Dead> {
     let mut properties = Properties::parse(message.properties()).ok()?;
     let headers = properties.headers.map(RawTable::new);
-    let keys = routing_keys(message, headers);
-    let known = if message.facts().dead_lettered { deaths_of(headers) } else { Vec::new() };
+    let keys = message.visible_keys(headers);
+    let believed = message.facts().dead_lettered || !how.discards_foreign;
+    let known = if believed { deaths_of(headers) } else { Vec::new() };
     let first = known.is_empty();
 
     let deaths = with_death(known, message, &properties, how, &keys);
@@ -89,31 +85,64 @@ pub fn record(message: &Message, how: &Circumstances<'_>) -> Option<Dead> {
         (Some(raw), false) => raw.to_vec(),
         (None, _) => Vec::new(),
     };
-    let entries = deaths.iter().map(|death| Value::from(death.clone())).collect::<Vec<_>>();
-    raw = table::set(&raw, "x-death", &Value::from(entries));
+    if how.removes_cc && how.to_routing_key.is_some() {
+        raw = table::without(&raw, &["CC"]);
+    }
+    raw = table::set_raw(&raw, "x-death", &encode_deaths(&deaths));
     let facts = [
-        ("reason", text(how.reason.as_bytes())),
-        ("queue", text(how.queue.as_bytes())),
         ("exchange", text(message.exchange())),
+        ("queue", text(how.queue.as_bytes())),
+        ("reason", text(how.reason.as_bytes())),
     ];
-    for (fact, value) in facts {
-        if first {
-            raw = table::set(&raw, &format!("x-first-death-{fact}"), &value);
+    for which in if first { &["first", "last"][..] } else { &["last"] } {
+        for (fact, value) in &facts {
+            raw = table::set(&raw, &format!("x-{which}-death-{fact}"), value);
         }
-        raw = table::set(&raw, &format!("x-last-death-{fact}"), &value);
     }
     properties.headers = Some(&raw);
     properties.expiration = None;
 
-    let to_key = how.to_routing_key.map_or(message.routing_key(), str::as_bytes);
+    // Without a key of its own the letter goes where the message went, blind copies included.
+    let all_keys = how.to_routing_key.map_or_else(|| message.routing_keys(headers), |key| vec![key.as_bytes()]);
+    let envelope = envelope(message, how)?;
     let facts = Facts { expiration: u64::MAX, dead_lettered: true, redelivered: how.redelivered, ..message.facts() };
-    let dead = message.readdressed(how.to_exchange.as_bytes(), to_key, &properties.encode(), facts)?;
-    let routing_keys = how.to_routing_key.map_or(keys, |key| vec![key.as_bytes().to_vec()]);
+    let dead = message.rewritten(&envelope, &properties.encode(), facts)?;
+    let routing_keys = all_keys.into_iter().map(<[u8]>::to_vec).collect();
     let deaths = deaths.iter().filter_map(|death| {
         let queue = death.get("queue")?.as_bytes()?;
         Some((queue.into(), death.get("reason")?.as_str() == Some("rejected")))
     });
     Some(Dead { message: dead, routing_keys, deaths: deaths.collect() })
+}
+
+/// The fields of a death in RabbitMQ's order.
+const FIELDS: [&str; 7] = ["original-expiration", "count", "reason", "queue", "time", "exchange", "routing-keys"];
+
+/// The list of deaths as a value: each death's own fields first, whatever else a client may have put in behind them.
+fn encode_deaths(deaths: &[Table]) -> Vec<u8> {
+    let mut entries = Vec::new();
+    for death in deaths {
+        let known = FIELDS.iter().filter_map(|field| Some((*field, death.get(field)?)));
+        let others = death.iter().filter(|(key, _)| !FIELDS.contains(key));
+        let raw = known.chain(others).fold(Vec::new(), |raw, (key, value)| table::set(&raw, key, value));
+        entries.push(b'F');
+        table::put_length(&mut entries, raw.len());
+        entries.extend_from_slice(&raw);
+    }
+    let mut value = vec![b'A'];
+    table::put_length(&mut value, entries.len());
+    value.extend_from_slice(&entries);
+    value
+}
+
+fn envelope(message: &Message, how: &Circumstances<'_>) -> Option<Vec<u8>> {
+    let to_exchange = how.to_exchange.as_bytes();
+    if let Some(key) = how.to_routing_key {
+        return super::address(to_exchange, key.as_bytes());
+    }
+    let mut envelope = super::address(to_exchange, message.routing_key())?;
+    envelope.extend_from_slice(message.blind());
+    Some(envelope)
 }
 
 fn deaths_of(headers: Option<RawTable<'_>>) -> Vec<Table> {
@@ -128,7 +157,7 @@ fn with_death(
     message: &Message,
     properties: &Properties<'_>,
     how: &Circumstances<'_>,
-    keys: &[Vec<u8>],
+    keys: &[&[u8]],
 ) -> Vec<Table> {
     let same = |death: &Table| {
         let is = |key: &str, wanted: &str| death.get(key).and_then(Value::as_bytes) == Some(wanted.as_bytes());
@@ -168,7 +197,16 @@ mod tests {
     }
 
     fn how<'a>(queue: &'a str, reason: &'a str) -> Circumstances<'a> {
-        Circumstances { queue, reason, time: 1_000, redelivered: false, to_exchange: "dlx", to_routing_key: None }
+        Circumstances {
+            queue,
+            reason,
+            time: 1_000,
+            redelivered: false,
+            discards_foreign: true,
+            removes_cc: false,
+            to_exchange: "dlx",
+            to_routing_key: None,
+        }
     }
 
     fn deaths(message: &Message) -> Vec<Table> {
@@ -240,6 +278,27 @@ mod tests {
     }
 
     #[test]
+    fn version_3_goes_on_from_what_a_client_sent() {
+        let told = record(&message(Properties::default()), &how("work", "rejected")).unwrap().message;
+        // The same headers, but in a message that no queue here has let die.
+        let address = address(b"orders", b"new").unwrap();
+        let forged = Draft::new(&address, told.properties(), 0, Facts::default()).finish().unwrap();
+        let again = record(&forged, &Circumstances { discards_foreign: false, ..how("work", "rejected") }).unwrap();
+        assert_eq!(deaths(&again.message)[0].get("count"), Some(&Value::I64(2)));
+        let discarded = record(&forged, &how("work", "rejected")).unwrap();
+        assert_eq!(deaths(&discarded.message)[0].get("count"), Some(&Value::I64(1)));
+    }
+
+    #[test]
+    fn the_fields_of_a_death_stand_in_the_order_of_rabbitmq() {
+        let original = message(Properties { expiration: Some(b"500"), ..Properties::default() });
+        let dead = record(&original, &how("work", "expired")).unwrap().message;
+        let raw = Properties::parse(dead.properties()).unwrap().headers.unwrap();
+        let at = |word: &str| raw.windows(word.len()).position(|octets| octets == word.as_bytes()).unwrap();
+        assert!(FIELDS.windows(2).all(|pair| at(pair[0]) < at(pair[1])));
+    }
+
+    #[test]
     fn the_dead_letter_routing_key_replaces_all_keys() {
         let mut cc = Table::new();
         cc.insert("CC", vec![Value::from("copy")]);
@@ -252,5 +311,10 @@ mod tests {
         let replaced = record(&original, &replaced).unwrap();
         assert_eq!(replaced.routing_keys, [b"dead".to_vec()]);
         assert_eq!(replaced.message.routing_key(), b"dead");
+        assert!(header(&replaced.message, "CC").is_some());
+        let removed = Circumstances { to_routing_key: Some("dead"), removes_cc: true, ..how("work", "maxlen") };
+        assert!(header(&record(&original, &removed).unwrap().message, "CC").is_none());
+        let stays = Circumstances { removes_cc: true, ..how("work", "maxlen") };
+        assert!(header(&record(&original, &stays).unwrap().message, "CC").is_some(), "its own keys are used again");
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! record = address ++ properties ++ body
-//! address    = exchange name (short string) ++ routing key (short string), as in the publish method
+//! address    = exchange name (short string) ++ routing key (short string), as in the publish method,
+//!              ++ the keys of the header BCC (short strings), which no client gets to see
 //! properties = property flags and values exactly as received (the content header after its body size)
 //! body       = the payload
 //! ```
@@ -11,10 +12,14 @@
 //! anything about where the message is.
 
 pub mod death;
+pub mod delay;
+pub mod duplicate;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+
+use crate::wire::table::RawTable;
 
 /// What the broker must know of a message's properties without reading them again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +52,8 @@ pub struct Message(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     record: Bytes,
+    /// Where the keys of BCC begin.
+    blind_at: u16,
     properties_at: u16,
     body_at: u32,
     facts: Facts,
@@ -56,17 +63,21 @@ impl Message {
     /// Wraps a complete record, as [`Draft::finish`] or a store block yields it.
     ///
     /// `address_len` and `properties_len` are in octets. Returns `None` when they do not fit the record or the address
-    /// is not two short strings: the record is damaged.
+    /// is not a row of two or more short strings: the record is damaged.
     pub fn from_record(record: Bytes, address_len: usize, properties_len: usize, facts: Facts) -> Option<Self> {
         let body_at = address_len.checked_add(properties_len)?;
         let address = record.get(..address_len)?;
-        let key = address.get(usize::from(*address.first()?) + 1..)?;
-        if key.len() != usize::from(*key.first()?) + 1 || body_at > record.len() {
+        let mut rest = after_short(after_short(address)?)?;
+        let blind_at = u16::try_from(address_len - rest.len()).ok()?;
+        while !rest.is_empty() {
+            rest = after_short(rest)?;
+        }
+        if body_at > record.len() {
             return None;
         }
         let (properties_at, body_at) = (u16::try_from(address_len).ok()?, u32::try_from(body_at).ok()?);
         u32::try_from(record.len()).ok()?;
-        Some(Self(Arc::new(Inner { record, properties_at, body_at, facts })))
+        Some(Self(Arc::new(Inner { record, blind_at, properties_at, body_at, facts })))
     }
 
     /// The whole record.
@@ -77,7 +88,17 @@ impl Message {
     /// Exchange name and routing key as two short strings, length octets included.
     #[inline]
     pub fn address(&self) -> &[u8] {
+        &self.0.record[..usize::from(self.0.blind_at)]
+    }
+
+    /// The address followed by the keys of BCC: everything before the properties.
+    pub fn envelope(&self) -> &[u8] {
         &self.0.record[..usize::from(self.0.properties_at)]
+    }
+
+    /// The keys of the header BCC it was published with, as short strings.
+    fn blind(&self) -> &[u8] {
+        &self.0.record[usize::from(self.0.blind_at)..usize::from(self.0.properties_at)]
     }
 
     /// The exchange the message was published to.
@@ -130,11 +151,55 @@ impl Message {
         self.0.facts
     }
 
+    /// Every key it is routed with: its own, those of `CC` (in `headers`, its header table) and those of `BCC`.
+    pub fn routing_keys<'a>(&'a self, headers: Option<RawTable<'a>>) -> Vec<&'a [u8]> {
+        let mut keys = self.visible_keys(headers);
+        let mut rest = self.blind();
+        while let Some(after) = after_short(rest) {
+            keys.push(&rest[1..rest.len() - after.len()]);
+            rest = after;
+        }
+        keys
+    }
+
+    /// The keys a consumer may know of: its own and those of `CC`.
+    fn visible_keys<'a>(&'a self, headers: Option<RawTable<'a>>) -> Vec<&'a [u8]> {
+        let mut keys = vec![self.routing_key()];
+        if let Some(copies) = headers.and_then(|h| h.get("CC")).and_then(|cc| cc.as_array()) {
+            keys.extend(copies.iter().filter_map(|key| key.as_bytes()));
+        }
+        keys
+    }
+
     /// A copy of this message under another address and with other properties (dead-lettering).
     pub fn readdressed(&self, exchange: &[u8], routing_key: &[u8], properties: &[u8], facts: Facts) -> Option<Self> {
-        let mut draft = Draft::new(&address(exchange, routing_key)?, properties, u64::from(self.body_len()), facts);
+        self.rewritten(&address(exchange, routing_key)?, properties, facts)
+    }
+
+    /// A copy of this message with another envelope (see [`Message::envelope`]) and other properties.
+    pub fn rewritten(&self, envelope: &[u8], properties: &[u8], facts: Facts) -> Option<Self> {
+        let mut draft = Draft::new(envelope, properties, u64::from(self.body_len()), facts);
         draft.extend(self.body());
         draft.finish()
+    }
+}
+
+/// What follows the short string at the front.
+fn after_short(octets: &[u8]) -> Option<&[u8]> {
+    octets.get(usize::from(*octets.first()?) + 1..)
+}
+
+/// Most octets kept of the keys of `BCC`, so that they fit a record's envelope beside exchange and routing key.
+const MAX_BLIND: usize = 32 * 1024;
+
+/// Appends a key of `BCC` to an envelope. One longer than a short string, or too many of them, are left out: the
+/// message is still published to it, but will not find it again after its death.
+pub fn add_blind_key(envelope: &mut Vec<u8>, key: &[u8]) {
+    if let Ok(len) = u8::try_from(key.len())
+        && envelope.len() + key.len() < MAX_BLIND
+    {
+        envelope.push(len);
+        envelope.extend_from_slice(key);
     }
 }
 
@@ -162,7 +227,8 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Starts a record; `body_size` is what the content header announced, in octets.
+    /// Starts a record; `body_size` is what the content header announced, in octets. `address` may go on with the keys
+    /// of `BCC` (see [`add_blind_key`]).
     pub fn new(address: &[u8], properties: &[u8], body_size: u64, facts: Facts) -> Self {
         let trusted = usize::try_from(body_size.min(TRUSTED_BODY)).unwrap_or(0);
         let mut record = Vec::with_capacity(address.len() + properties.len() + trusted);
@@ -235,6 +301,25 @@ mod tests {
             assert!(Message::from_record(record.clone(), address_len, 3, Facts::default()).is_none());
         }
         assert!(Message::from_record(record, 9, 500, Facts::default()).is_none());
+    }
+
+    #[test]
+    fn keys_of_bcc_are_kept_apart_from_the_address() {
+        let mut envelope = address(b"ex", b"key").unwrap();
+        add_blind_key(&mut envelope, b"one");
+        add_blind_key(&mut envelope, &[b'l'; 256]);
+        add_blind_key(&mut envelope, b"");
+        let m = Draft::new(&envelope, &[0, 0], 0, Facts::default()).finish().unwrap();
+        assert_eq!((m.exchange(), m.routing_key(), m.address().len()), (&b"ex"[..], &b"key"[..], 7));
+        assert_eq!(m.envelope(), envelope);
+        assert_eq!(m.routing_keys(None), [&b"key"[..], b"one", b""]);
+        let again = Message::from_record(m.record().clone(), envelope.len(), 2, Facts::default()).unwrap();
+        assert_eq!(again.routing_keys(None), m.routing_keys(None));
+        assert!(Message::from_record(m.record().clone(), envelope.len() - 2, 4, Facts::default()).is_none());
+        for _ in 0..1_000 {
+            add_blind_key(&mut envelope, &[b'k'; 200]);
+        }
+        assert!(envelope.len() <= MAX_BLIND);
     }
 
     #[test]

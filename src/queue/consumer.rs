@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::{Outbox, Queue};
+use crate::clock::Millis;
 use crate::sync::{Mutex, Rank};
 
 /// A subscription of one channel to one queue.
@@ -23,6 +24,8 @@ pub struct Consumer {
     pub priority: i32,
     /// Most unacknowledged deliveries at a time; 0 is no limit. Ignored with `no_ack`.
     pub prefetch: u16,
+    /// How long a delivery may stay unacknowledged, in milliseconds; kept for the session.
+    pub timeout: Option<Millis>,
     /// Where its deliveries go.
     pub outbox: Arc<Outbox>,
     /// Where they come from; `None` for a direct reply-to consumer.
@@ -34,6 +37,7 @@ pub struct Consumer {
 }
 
 /// What a consumer is made of.
+#[derive(Debug, Default)]
 pub struct Subscription {
     /// See [`Consumer::id`].
     pub id: u64,
@@ -49,6 +53,8 @@ pub struct Subscription {
     pub priority: i32,
     /// See [`Consumer::prefetch`].
     pub prefetch: u16,
+    /// See [`Consumer::timeout`].
+    pub timeout: Option<Millis>,
 }
 
 impl Subscription {
@@ -67,6 +73,7 @@ impl Subscription {
             exclusive: self.exclusive,
             priority: self.priority,
             prefetch: self.prefetch,
+            timeout: self.timeout,
             outbox,
             queue,
             credit,

@@ -18,6 +18,8 @@ pub enum Reason {
     MaxLen,
     /// Too many of its deliveries failed.
     DeliveryLimit,
+    /// It did not die: its delay is over, and it goes on through the exchange that delayed it.
+    Due,
 }
 
 impl Reason {
@@ -28,6 +30,7 @@ impl Reason {
             Self::Expired => "expired",
             Self::MaxLen => "maxlen",
             Self::DeliveryLimit => "delivery_limit",
+            Self::Due => "due",
         }
     }
 }

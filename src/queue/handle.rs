@@ -10,7 +10,8 @@ use super::journal::Taken;
 use super::{Cause, Consumer, Effects, Entry, Got, Intake, Lease, Load, Options, Room, State, Subscribed, Verdict};
 use crate::clock::Millis;
 use crate::message::Message;
-use crate::store::{Epoch, Page, QueueId, RecoveredQueue, Seq};
+use crate::message::duplicate::Fingerprint;
+use crate::store::{Epoch, Page, QueueId, RecoveredQueue, Seq, Stretch};
 use crate::sync::{Bell, Mutex, Rank};
 use crate::wire::table::Table;
 
@@ -39,6 +40,7 @@ pub struct Definition {
 #[derive(Debug)]
 pub struct Queue {
     definition: Definition,
+    holder: bool,
     state: Mutex<State>,
     intake: Arc<Intake>,
     /// The epoch that makes the declaration durable.
@@ -67,12 +69,36 @@ impl Queue {
         now: Millis,
         recovered: Option<(&RecoveredQueue, bool)>,
     ) -> Arc<Self> {
-        let mut state = State::new(definition.options.clone(), definition.durable, definition.auto_delete, now);
+        let state = State::new(definition.options.clone(), definition.durable, definition.auto_delete, now);
+        Self::with_state(definition, false, state, intake, recovered)
+    }
+
+    /// The same for the holder of an exchange that delays messages; `kept` is where the recovered ones lie.
+    pub fn new_holder(
+        definition: Definition,
+        intake: Arc<Intake>,
+        now: Millis,
+        recovered: Option<(&RecoveredQueue, bool)>,
+        kept: &[Stretch],
+    ) -> Arc<Self> {
+        let mut state = State::new_holder(definition.durable, now);
+        state.recover_delayed(kept);
+        Self::with_state(definition, true, state, intake, recovered)
+    }
+
+    fn with_state(
+        definition: Definition,
+        holder: bool,
+        mut state: State,
+        intake: Arc<Intake>,
+        recovered: Option<(&RecoveredQueue, bool)>,
+    ) -> Arc<Self> {
         if let Some((kept, clean)) = recovered {
             state.recover(kept, clean);
         }
         Arc::new(Self {
             definition,
+            holder,
             state: Mutex::new(Rank::Queue, state),
             intake,
             created: AtomicU64::new(0),
@@ -80,6 +106,11 @@ impl Queue {
             has_abandoned: AtomicBool::new(false),
             waiting: Mutex::new(Rank::Leaf, Vec::new()),
         })
+    }
+
+    /// Whether it holds an exchange's delayed messages; it then has the exchange's name.
+    pub fn is_holder(&self) -> bool {
+        self.holder
     }
 
     /// What it was declared as.
@@ -118,12 +149,18 @@ impl Queue {
         self.created.store(epoch, Ordering::Relaxed);
     }
 
+    /// At recovery: what the kept messages forbid to come again; see [`State::recall`].
+    pub fn recall(&self, kept: impl Iterator<Item = (Fingerprint, Seq)>) {
+        let mut state = self.state.lock();
+        kept.for_each(|(fingerprint, seq)| state.recall(fingerprint, seq));
+    }
+
     /// Locks, takes back abandoned leases, applies `f`, and registers the durable work that resulted.
     fn with<R>(self: &Arc<Self>, urgent: bool, f: impl FnOnce(&mut State) -> R) -> (R, Epoch) {
-        let recovered = if self.has_abandoned.load(Ordering::Relaxed) { self.take_abandoned() } else { Vec::new() };
         let mut state = self.state.lock();
-        if !recovered.is_empty() {
-            state.take_back(recovered);
+        // Under the lock, so that no other operation runs while they are in nobody's hands.
+        if self.has_abandoned.load(Ordering::Relaxed) {
+            state.take_back(self.take_abandoned());
         }
         let result = f(&mut state);
         let epoch = self.register(&mut state, urgent);
@@ -173,8 +210,8 @@ impl Queue {
     }
 
     /// Gives reserved room back.
-    pub fn release(&self, room: Room) {
-        self.state.lock().release(room);
+    pub fn unreserve(&self, room: Room) {
+        self.state.lock().unreserve(room);
     }
 
     /// Appends messages for which room was reserved, and which are therefore taken. Somebody waits for them.
@@ -302,7 +339,9 @@ impl Queue {
 
     /// Hands the journal to the writer.
     pub(super) fn take_journal(&self) -> Taken {
-        self.state.lock().journal.take()
+        let mut state = self.state.lock();
+        state.journal_taken();
+        state.journal.take()
     }
 
     /// Positions to be marked as redelivered by a clean shutdown, once abandoned leases are back; see

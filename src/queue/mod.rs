@@ -12,6 +12,7 @@
 //! about arguments.
 
 mod consumer;
+mod delay;
 mod effects;
 mod entry;
 mod handle;
@@ -25,6 +26,7 @@ mod state;
 mod strays;
 #[cfg(test)]
 mod tests;
+mod unique;
 
 pub use consumer::{ChannelCredit, Consumer, Subscription};
 pub use effects::{DeadLetter, Effects, Load, Reason};

@@ -28,6 +28,7 @@ impl Member {
 
 /// Consumers by slot and by turn.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // independent facts
 pub(super) struct Roster {
     members: Vec<Option<Member>>,
     /// Slots in order of subscription (single active consumer: who is next).

@@ -1,9 +1,16 @@
-//! The queue as a state machine: push, pump, get, expire, purge, delete; what is settled or comes back is in `settle`.
+//! The queue as a state machine. Here are what it is made of, how messages enter, and how they leave unread; in the files
+//! below: `serve` (to consumers), `settle` (acknowledged, refused, returned), `time` (expiry and deadlines), `pages` (what
+//! is on disk), `govern` (options that change), `transact` (room for transactions), `holding` (delayed messages).
 //!
 //! Every operation leaves the queue pumped: no consumer with credit and room stands beside a ready message. Time is an
 //! argument; what reaches beyond the queue is left in [`Effects`].
 
+mod govern;
+mod holding;
+mod pages;
+mod serve;
 mod settle;
+mod time;
 mod transact;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,12 +18,15 @@ use std::sync::Arc;
 
 pub use transact::{Room, Verdict};
 
+use super::delay::Delay;
 use super::lanes::{Front, Lanes, Middle};
 use super::options::{Options, Overflow};
 use super::roster::Roster;
+use super::unique::Unique;
 use super::{Consumer, DeadLetter, Effects, Entry, Journal, Lease, Load, Reason};
 use crate::clock::{Millis, NEVER};
 use crate::message::Message;
+use crate::message::duplicate::{self, Fingerprint};
 use crate::store::{DropRange, Page, Put, RecoveredQueue, Seq};
 
 /// Messages expired in one look at the queue; a longer row is continued at once by the next look.
@@ -88,6 +98,10 @@ pub struct State {
     last_used: Millis,
     had_consumer: bool,
     deleted: bool,
+    /// What waits for its time, if this is the holder of an exchange that delays: then nothing is ever ready.
+    delay: Option<Box<Delay>>,
+    /// What may not come twice, if the queue minds.
+    unique: Option<Unique>,
 }
 
 impl State {
@@ -99,6 +113,7 @@ impl State {
                 options.single_active,
                 options.is_quorum() && options.profile.single_active_by_priority,
             ),
+            unique: options.deduplicate.then(Unique::default),
             options,
             governed: 0,
             durable,
@@ -116,38 +131,13 @@ impl State {
             last_used: now,
             had_consumer: false,
             deleted: false,
+            delay: None,
         }
-    }
-
-    /// The options in force: those of the arguments, merged with those of policies.
-    pub fn options(&self) -> &Arc<Options> {
-        &self.options
-    }
-
-    /// Takes over what arguments and policies of version `governed` ask for; what an older version asks comes too late
-    /// and is ignored. A changed time to live is that of later messages, a smaller length limit is enforced at once, a
-    /// changed idle time starts anew. The type, the priorities and the single active consumer never change.
-    pub fn set_options(&mut self, options: Arc<Options>, governed: u64, now: Millis, fx: &mut Effects) {
-        if self.deleted || governed < self.governed {
-            return;
-        }
-        self.governed = governed;
-        let before = std::mem::replace(&mut self.options, options);
-        if before == self.options {
-            return;
-        }
-        if before.expires != self.options.expires {
-            self.last_used = now;
-        }
-        // A deadline the janitor knows of may not be one any more; it finds that out when it comes.
-        self.reported = NEVER;
-        self.expire(now, fx);
-        self.settle_down(now, fx);
     }
 
     /// Takes up what the store kept. `clean` tells whether the last run ended in order.
     pub fn recover(&mut self, kept: &RecoveredQueue, clean: bool) {
-        for lane in &kept.lanes {
+        for lane in kept.lanes.iter().filter(|_| self.delay.is_none()) {
             let middle = Middle {
                 from: lane.first,
                 until: lane.last + 1,
@@ -203,7 +193,15 @@ impl State {
         if self.deleted {
             return false;
         }
+        if self.delay.is_some() {
+            self.hold(messages, now, fx);
+            return true;
+        }
         for (at, message) in messages.enumerate() {
+            let fingerprint = self.fingerprint(&message);
+            if self.is_duplicate(fingerprint) {
+                continue;
+            }
             if self.options.overflow != Overflow::DropHead && self.full() {
                 refused.push(at);
                 if self.options.overflow == Overflow::RejectPublishDlx {
@@ -211,15 +209,18 @@ impl State {
                 }
                 continue;
             }
-            self.take_in(message, now, fx);
+            self.take_in(message, fingerprint, now, fx);
         }
         self.settle_down(now, fx);
         true
     }
 
     /// Appends a message that is not refused.
-    fn take_in(&mut self, message: Message, now: Millis, fx: &mut Effects) {
+    fn take_in(&mut self, message: Message, fingerprint: Option<Fingerprint>, now: Millis, fx: &mut Effects) {
         let entry = self.admit(message, now);
+        if let (Some(unique), Some(fingerprint)) = (&mut self.unique, fingerprint) {
+            unique.insert(fingerprint, entry.seq);
+        }
         // A run of messages gives the same result at once as one by one, with three exceptions. With a refusing
         // limit each must have had its chance to leave before the next is judged. One with a time to live of 0 is
         // taken now or never, after those before it. Among priorities, a higher one behind a lower must not be
@@ -237,6 +238,22 @@ impl State {
                 self.expire(now, fx);
             }
             self.drop_head(fx);
+        }
+    }
+
+    /// What the queue knows a message's likes by, if it minds them.
+    fn fingerprint(&self, message: &Message) -> Option<Fingerprint> {
+        self.unique.as_ref().and_then(|_| duplicate::of_message(message))
+    }
+
+    fn is_duplicate(&self, fingerprint: Option<Fingerprint>) -> bool {
+        matches!((&self.unique, fingerprint), (Some(unique), Some(fingerprint)) if unique.holds(fingerprint))
+    }
+
+    /// At recovery: a kept message is at `seq` whose like may not come again.
+    pub fn recall(&mut self, fingerprint: Fingerprint, seq: Seq) {
+        if let Some(unique) = &mut self.unique {
+            unique.insert(fingerprint, seq);
         }
     }
 
@@ -317,241 +334,12 @@ impl State {
     }
 
     fn forget(&mut self, entry: &Entry) {
+        if let Some(unique) = &mut self.unique {
+            unique.left(entry);
+        }
         if entry.durable {
             self.journal.settle(entry.settle());
         }
-    }
-
-    /// Moves ready messages to consumers until one or the other runs out.
-    pub fn pump(&mut self, now: Millis, fx: &mut Effects) {
-        if !self.overdue.is_empty() {
-            self.bury_overdue(fx);
-        }
-        while let Some(slot) = self.roster.turn() {
-            match self.lanes.front() {
-                Front::Empty => return,
-                Front::Paged(..) => return self.ask_load(fx),
-                Front::Resident(entry) if entry.expires_at < now => {
-                    if let Some(entry) = self.lanes.pop() {
-                        self.discard(entry, Reason::Expired, fx);
-                    }
-                }
-                Front::Resident(_) => self.serve(slot, now, fx),
-            }
-        }
-    }
-
-    /// Gives the consumer in `slot` its turn: one message, or as many as it can take if nobody else could.
-    fn serve(&mut self, slot: usize, now: Millis, fx: &mut Effects) {
-        let Some(consumer) = self.roster.consumer(slot).cloned() else { return };
-        let credit = consumer.credit.as_ref().filter(|credit| credit.limited());
-        let sole = self.roster.sole() && credit.is_none();
-        if credit.is_some_and(|credit| !credit.take(&consumer)) {
-            return self.roster.rotate(slot, false);
-        }
-        let mut outbox = consumer.outbox.open();
-        if credit.is_none() && !consumer.no_ack && consumer.credit.as_ref().is_some_and(|credit| credit.limited()) {
-            // The limit was set in between, and counted without this delivery: the turn begins again.
-            return;
-        }
-        let (mut more, mut refused) = (true, false);
-        loop {
-            if !outbox.room(&consumer) {
-                more = false;
-                refused = true;
-                break;
-            }
-            let Some(entry) = self.lanes.pop() else { break };
-            if consumer.no_ack {
-                if entry.durable {
-                    self.journal.settle(entry.settle());
-                }
-            } else {
-                self.leased += 1;
-            }
-            outbox.push(&consumer, entry);
-            more = self.roster.delivered(slot);
-            let next_is_due = matches!(self.lanes.front(), Front::Resident(e) if e.expires_at >= now);
-            if !(sole && more && next_is_due) {
-                break;
-            }
-        }
-        if outbox.close() {
-            fx.outboxes.push(consumer.outbox.clone());
-        }
-        if let (true, false, Some(credit)) = (refused, consumer.no_ack, credit) {
-            fx.resume.extend(credit.give_back(1));
-        }
-        self.roster.rotate(slot, more);
-    }
-
-    /// Takes one message for `basic.get`.
-    pub fn get(&mut self, no_ack: bool, now: Millis, fx: &mut Effects) -> Got {
-        self.last_used = now;
-        self.expire(now, fx);
-        let got = match self.lanes.front() {
-            Front::Empty => Got::Empty,
-            Front::Paged(..) => {
-                self.ask_load(fx);
-                Got::Paged
-            }
-            Front::Resident(_) => match self.lanes.pop() {
-                Some(entry) => {
-                    if no_ack {
-                        self.forget(&entry);
-                    } else {
-                        self.leased += 1;
-                    }
-                    Got::Message(entry, self.lanes.count())
-                }
-                None => Got::Empty,
-            },
-        };
-        self.report(fx);
-        got
-    }
-
-    fn settle_down(&mut self, now: Millis, fx: &mut Effects) {
-        self.pump(now, fx);
-        self.drop_head(fx);
-        self.report(fx);
-    }
-
-    /// Adds a consumer.
-    pub fn subscribe(&mut self, consumer: Arc<Consumer>, now: Millis, fx: &mut Effects) -> Subscribed {
-        if self.deleted {
-            return Subscribed::Gone;
-        }
-        let exclusive_wanted = consumer.exclusive && (!self.roster.is_empty() || self.options.single_active);
-        if self.roster.exclusive() || exclusive_wanted {
-            return Subscribed::InUse;
-        }
-        self.had_consumer = true;
-        self.roster.join(consumer);
-        self.expire(now, fx);
-        self.pump(now, fx);
-        self.report(fx);
-        Subscribed::Joined
-    }
-
-    /// Removes a consumer; its leases stay with its channel.
-    pub fn unsubscribe(&mut self, consumer: &Consumer, now: Millis, fx: &mut Effects) {
-        if !self.roster.leave(consumer) {
-            return;
-        }
-        self.last_used = now;
-        fx.doomed |= self.unused_auto_delete();
-        self.pump(now, fx);
-        self.report(fx);
-    }
-
-    /// Whether the queue is to be deleted because its last consumer is gone.
-    pub fn unused_auto_delete(&self) -> bool {
-        self.auto_delete && self.had_consumer && self.roster.is_empty() && !self.deleted
-    }
-
-    /// Whether nobody has used the queue for as long as it was declared to wait (`x-expires`).
-    pub fn idle_expired(&self, now: Millis) -> bool {
-        !self.deleted && self.idle_deadline() <= now
-    }
-
-    fn idle_deadline(&self) -> Millis {
-        match self.options.expires {
-            Some(expires) if self.roster.is_empty() => self.last_used.saturating_add(expires),
-            _ => NEVER,
-        }
-    }
-
-    /// Lets a consumer take part again whose outbox, or whose channel, had been full.
-    pub fn resume(&mut self, consumer: &Consumer, now: Millis, fx: &mut Effects) {
-        self.roster.resume_consumer(consumer);
-        self.pump(now, fx);
-        self.report(fx);
-    }
-
-    /// The queue was declared again: it is in use.
-    pub fn touch(&mut self, now: Millis, fx: &mut Effects) {
-        self.last_used = now;
-        self.report(fx);
-    }
-
-    /// What the janitor does when a deadline has come.
-    pub fn tick(&mut self, now: Millis, fx: &mut Effects) {
-        self.reported = NEVER;
-        self.expire(now, fx);
-        fx.doomed |= self.idle_expired(now);
-        self.pump(now, fx);
-        self.drop_head(fx);
-        self.report(fx);
-    }
-
-    fn expire(&mut self, now: Millis, fx: &mut Effects) {
-        for _ in 0..EXPIRE_BUDGET {
-            match self.lanes.pop_expired(now) {
-                Some(entry) => self.discard(entry, Reason::Expired, fx),
-                None => break,
-            }
-        }
-        if let Some((lane, middle)) = self.lanes.paged_due(now) {
-            self.load(lane, middle, fx);
-        }
-    }
-
-    /// Tells the janitor if it has to look earlier than it knows.
-    fn report(&mut self, fx: &mut Effects) {
-        let deadline = self.lanes.deadline(self.loading).min(self.idle_deadline());
-        if deadline < self.reported && !self.deleted {
-            self.reported = deadline;
-            // Whoever asked to be looked at sooner still is.
-            fx.deadline = fx.deadline.min(deadline);
-        }
-    }
-
-    fn ask_load(&mut self, fx: &mut Effects) {
-        if let Front::Paged(lane, middle) = self.lanes.front() {
-            self.load(lane, middle, fx);
-        }
-    }
-
-    fn load(&mut self, lane: u8, middle: Middle, fx: &mut Effects) {
-        if !std::mem::replace(&mut self.loading, true) {
-            fx.load = Some(Load { lane, from: middle.from, until: middle.until });
-        }
-    }
-
-    /// Takes in what was loaded for `asked`. Returns how many messages turned out to be damaged or missing.
-    pub fn loaded(&mut self, asked: Load, page: Page, now: Millis, fx: &mut Effects) -> u64 {
-        self.loading = false;
-        // A purge or delete may have come first; then the page is of no interest.
-        let stands = self.lanes.middle(asked.lane).is_some_and(|m| m.from == asked.from && m.until == asked.until);
-        let before = self.lanes.count();
-        if stands {
-            let entries = page.messages.into_iter().map(|stored| {
-                let (failures, acquired) = self.counts.remove(&stored.seq).unwrap_or_default();
-                Entry {
-                    seq: stored.seq,
-                    expires_at: stored.expires_at,
-                    body_len: stored.message.body_len(),
-                    lane: asked.lane,
-                    durable: true,
-                    redelivered: acquired > 0
-                        || stored.message.facts().redelivered
-                        || match &self.redelivered {
-                            Redelivered::Below(seq) => stored.seq < *seq,
-                            Redelivered::These(seqs) => seqs.contains(&stored.seq),
-                        },
-                    failures,
-                    acquired,
-                    message: stored.message,
-                }
-            });
-            let entries = entries.collect();
-            self.lanes.load(asked.lane, entries, page.next);
-        }
-        let missing = before - self.lanes.count();
-        self.expire(now, fx);
-        self.settle_down(now, fx);
-        missing
     }
 
     /// Removes all ready messages; they are not dead-lettered. Returns how many there were.
@@ -565,6 +353,9 @@ impl State {
         for (lane, middle) in middles {
             self.journal.drop_range(DropRange { lane, from: middle.from, until: middle.until });
         }
+        if let Some(unique) = &mut self.unique {
+            unique.clear();
+        }
         self.report(fx);
         count
     }
@@ -575,6 +366,7 @@ impl State {
         let count = self.lanes.count();
         self.deleted = true;
         self.lanes.clear();
+        self.delay = None;
         self.journal.clear();
         self.leased = 0;
         self.dying = (0, 0);
@@ -587,23 +379,5 @@ impl State {
             }
         }
         count
-    }
-
-    /// Positions of kept ready messages that were handed to a client before, ascending; `None` if that is not known
-    /// one by one (messages from before a crash are still on disk, or some are leased: to the courier, say).
-    pub fn redelivered(&self) -> Option<Vec<Seq>> {
-        if self.leased > 0 {
-            return None;
-        }
-        let mut seqs: Vec<Seq> = self.lanes.redelivered().filter(|e| e.durable).map(|e| e.seq).collect();
-        let paged = |seq: Seq| self.lanes.middles().any(|m| (m.from..m.until).contains(&seq));
-        match &self.redelivered {
-            Redelivered::These(marked) => seqs.extend(marked.iter().copied().filter(|seq| paged(*seq))),
-            Redelivered::Below(until) if self.lanes.middles().any(|m| m.from < *until) => return None,
-            Redelivered::Below(_) => {}
-        }
-        seqs.sort_unstable();
-        seqs.dedup();
-        Some(seqs)
     }
 }

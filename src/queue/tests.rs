@@ -39,6 +39,7 @@ fn subscriber(prefetch: u16) -> (Arc<Consumer>, Arc<Outbox>) {
         exclusive: false,
         priority: 0,
         prefetch,
+        timeout: None,
     };
     (subscription.connect(outbox.clone(), None, Some(Arc::new(ChannelCredit::default()))), outbox)
 }

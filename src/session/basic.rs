@@ -7,8 +7,9 @@ use super::context::{Cancelled, Context, Flow, Park};
 use super::counts;
 use super::names::queue_meant;
 use super::notes::Note;
-use super::tx;
+use super::{timeouts, tx};
 use crate::broker::{REPLY_TO, print_queue};
+use crate::clock::NEVER;
 use crate::queue::{Cause, Got, Lease, Options, Queue, Subscribed, Subscription, Verdict};
 use crate::wire::encode;
 use crate::wire::refusal::{Refusal, ReplyCode};
@@ -46,7 +47,7 @@ pub(super) fn handle(context: &mut Context, channel: &mut Channel, method: basic
 
 /// The prefetch size, which amq-protocol skips, is checked where the octets are: see [`super::dispatch`].
 fn qos(context: &mut Context, channel: &mut Channel, ask: &basic::Qos) {
-    if ask.global {
+    if ask.global && context.broker.config.profile().channel_prefetch {
         context.note(Note::GlobalPrefetch);
         let outstanding = channel.outstanding();
         let credit = channel.credit.get_or_insert_default();
@@ -69,7 +70,9 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
         ask.consumer_tag.to_string()
     };
     let octets: Box<[u8]> = tag.as_bytes().into();
-    if channel.consumers.contains_key(&octets) || channel.reply.as_ref().is_some_and(|(_, c)| c.tag == octets) {
+    let replies = ask.queue.as_str() == REPLY_TO;
+    let reply = channel.reply.as_ref().filter(|_| !replies);
+    if channel.consumers.contains_key(&octets) || reply.is_some_and(|(_, c)| c.tag == octets) {
         return Err(Refusal::new(ReplyCode::NotAllowed, format!("attempt to reuse consumer tag '{tag}'")));
     }
     let mut subscription = Subscription {
@@ -80,15 +83,16 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
         exclusive: ask.exclusive,
         priority: 0,
         prefetch: channel.prefetch,
+        timeout: None,
     };
     let consume_ok = basic::ConsumeOk { consumer_tag: short_string(&tag) };
     let consume_ok = AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(consume_ok));
-    if ask.queue.as_str() == REPLY_TO {
-        if !ask.no_ack {
-            return Err(Refusal::new(ReplyCode::PreconditionFailed, "reply consumer cannot acknowledge"));
-        }
+    if replies {
         if channel.reply.is_some() {
             return Err(Refusal::new(ReplyCode::PreconditionFailed, "reply consumer already set"));
+        }
+        if !ask.no_ack {
+            return Err(Refusal::new(ReplyCode::PreconditionFailed, "reply consumer cannot acknowledge"));
         }
         let consumer = subscription.connect(context.outbox.clone(), None, None);
         channel.reply = Some((context.broker.replies.register(consumer.clone()), consumer));
@@ -105,9 +109,13 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
     let queue = context.vhost.usable_queue(&name, context.id())?;
     let arguments = Table::from(&ask.arguments);
     let printed = print_queue(&name, &context.vhost.name);
-    let options = queue.definition().options.clone();
+    let options = queue.options();
     check_arguments(&arguments, &options, &printed)?;
     subscription.priority = priority(&arguments, &printed)?;
+    let asked = timeout(&arguments, &options, &printed)?;
+    if !ask.no_ack {
+        subscription.timeout = timeouts::timeout_of(&options, asked, context.broker.config.consumer_timeout);
+    }
     if options.is_quorum() {
         // Of an exclusive consumer a quorum queue has never heard.
         subscription.exclusive = false;
@@ -124,6 +132,7 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
     context.reply(0, ask.nowait, channel.number, consume_ok);
     match queue.subscribe(consumer.clone(), context.now, &mut context.fx) {
         Subscribed::Joined => {
+            context.shortest_timeout = context.shortest_timeout.min(consumer.timeout.unwrap_or(NEVER));
             channel.consumers.insert(octets, consumer);
             context.finish(&queue);
             Ok(())
@@ -162,6 +171,19 @@ fn priority(arguments: &Table, queue: &str) -> Result<i32, Refusal> {
     }
     let found = Value::type_name(value);
     let text = format!("invalid arg 'x-priority' for {queue}: \"expected integer, got {found}\"");
+    Err(Refusal::new(ReplyCode::PreconditionFailed, text))
+}
+
+/// Reads `x-consumer-timeout`, in milliseconds; where it is not known, a bad one is no mistake.
+fn timeout(arguments: &Table, options: &Options, queue: &str) -> Result<Option<u64>, Refusal> {
+    let Some(value) = arguments.get(TIMEOUT_ARGUMENT) else { return Ok(None) };
+    let error = match value.as_int().map(|n| (n, u64::try_from(n))) {
+        Some((_, Ok(timeout))) => return Ok(Some(timeout)),
+        _ if !options.profile.timeout_arguments_of_quorum => return Ok(None),
+        Some((n, Err(_))) => format!("{{value_negative,{n}}}"),
+        None => format!("\"expected integer, got {}\"", value.type_name()),
+    };
+    let text = format!("invalid arg '{TIMEOUT_ARGUMENT}' for {queue}: {error}");
     Err(Refusal::new(ReplyCode::PreconditionFailed, text))
 }
 
@@ -219,15 +241,10 @@ pub(super) fn get(context: &mut Context, channel: &mut Channel, ask: &basic::Get
             if ask.no_ack {
                 channel.unacked.skip(tag);
             } else {
-                let getter = Subscription {
-                    id: context.broker.unique(),
-                    tag: Box::default(),
-                    channel: channel.number,
-                    no_ack: false,
-                    exclusive: false,
-                    priority: 0,
-                    prefetch: 0,
-                };
+                let timeout = timeouts::timeout_of(&queue.options(), None, context.broker.config.consumer_timeout);
+                let (id, channel_number) = (context.broker.unique(), channel.number);
+                let getter = Subscription { id, channel: channel_number, timeout, ..Subscription::default() };
+                context.expect_within(channel, timeout, tag);
                 if let Some(credit) = &channel.credit {
                     credit.force();
                 }

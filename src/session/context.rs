@@ -10,6 +10,7 @@ use std::sync::Arc;
 use amq_protocol::protocol::AMQPClass;
 use amq_protocol::types::ShortString;
 
+use super::channel::Channel;
 use super::memo::Memo;
 use super::notes::Notes;
 use super::runs::Publisher;
@@ -83,6 +84,8 @@ pub(super) struct Context {
     pub(super) now: Millis,
     /// The highest epoch any publish waits for without a confirm (for slowing publishers down).
     pub(super) pressing: Epoch,
+    /// The shortest timeout of consumers that have come in this turn.
+    pub(super) shortest_timeout: Millis,
     /// Octets held by the transactions of all channels.
     pub(super) transacted: usize,
 }
@@ -146,6 +149,15 @@ impl Context {
     /// Returns leases to their queues, emptying them.
     pub(super) fn requeue(&mut self, leases: &mut [Lease], cause: Cause) {
         self.for_each_queue(leases, |queue, leases, now, fx| queue.requeue(leases, cause, now, fx));
+    }
+
+    /// Notes the time of deliveries on `channel` that are to be acknowledged in time, the first of them under `tag`.
+    #[inline]
+    pub(super) fn expect_within(&mut self, channel: &mut Channel, timeout: Option<Millis>, tag: u64) {
+        if let Some(timeout) = timeout {
+            self.shortest_timeout = self.shortest_timeout.min(timeout);
+            channel.unacked.stamp(tag, self.now);
+        }
     }
 
     /// Ends an operation on `queue` that left effects in this context.

@@ -23,11 +23,11 @@ pub(super) fn counting(queue: Option<&Queue>) -> Option<&'static Profile> {
 pub(super) fn properties(profile: Option<&Profile>, entry: &Entry) -> Option<Vec<u8>> {
     let profile = profile?;
     let mut headers = Vec::new();
-    if entry.failures > 0 || profile.delivery_count_from_zero {
-        headers.push((FAILURES, entry.failures));
-    }
     if entry.acquired > 0 && profile.acquired_count {
         headers.push((ACQUIRED, entry.acquired));
+    }
+    if entry.failures > 0 {
+        headers.push((FAILURES, entry.failures));
     }
     if headers.is_empty() {
         return None;
@@ -69,11 +69,11 @@ mod tests {
             own.chain(counts.iter().copied()).map(|(key, n)| (key.to_owned(), n)).collect::<Vec<_>>()
         };
         assert_eq!(sent(None, 3, 3), []);
-        assert_eq!(sent(Some(Compatibility::V3_13), 0, 0), expected(&[(FAILURES, 0)]));
+        assert_eq!(sent(Some(Compatibility::V3_13), 0, 0), []);
         assert_eq!(sent(Some(Compatibility::V3_13), 2, 2), expected(&[(FAILURES, 2)]));
         assert_eq!(sent(Some(Compatibility::V4_2), 0, 0), []);
         assert_eq!(sent(Some(Compatibility::V4_2), 1, 1), expected(&[(FAILURES, 1)]));
         assert_eq!(sent(Some(Compatibility::V4_3), 0, 2), expected(&[(ACQUIRED, 2)]));
-        assert_eq!(sent(Some(Compatibility::V4_3), 1, 2), expected(&[(FAILURES, 1), (ACQUIRED, 2)]));
+        assert_eq!(sent(Some(Compatibility::V4_3), 1, 2), expected(&[(ACQUIRED, 2), (FAILURES, 1)]));
     }
 }

@@ -61,6 +61,7 @@ fn deliver(
     entries: impl Iterator<Item = Entry>,
 ) {
     let counting = counts::counting(consumer.queue.as_deref());
+    context.expect_within(channel, consumer.timeout, channel.last_tag + 1);
     for entry in entries {
         let tag = channel.next_tag();
         let message = &entry.message;

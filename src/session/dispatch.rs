@@ -94,7 +94,7 @@ impl<S> Session<S> {
         }
     }
 
-    fn refuse_channel(&mut self, number: u16, refusal: &Refusal) {
+    pub(super) fn refuse_channel(&mut self, number: u16, refusal: &Refusal) {
         if let Some(context) = &mut self.context {
             context.flush();
         }
@@ -246,8 +246,6 @@ fn on_class(context: &mut Context, channel: &mut Channel, class: AMQPClass) -> R
             let ok = channel_class::AMQPMethod::FlowOk(channel_class::FlowOk { active: true });
             context.send(channel.number, AMQPClass::Channel(ok));
         }
-        // The client has nothing to agree to: ignored, as RabbitMQ does.
-        AMQPClass::Channel(channel_class::AMQPMethod::CloseOk(_) | channel_class::AMQPMethod::FlowOk(_)) => {}
         AMQPClass::Access(access::AMQPMethod::Request(_)) => {
             let ok = AMQPClass::Access(access::AMQPMethod::RequestOk(access::RequestOk {}));
             context.send(channel.number, ok);

@@ -1,13 +1,11 @@
 //! From the protocol header to connection.open: who the client is, and what both sides agree on.
 //!
-//! Until the client is known it may send frames of 8,192 octets and nothing else, and has the handshake timeout for all
-//! of it. Failures before tune are silent, as with RabbitMQ, except a refused login told to a client that asked to be
+//! Until the client is known it may send small frames and nothing else, and has the handshake timeout for all of it. Failures before tune are silent, as with RabbitMQ, except a refused login told to a client that asked to be
 //! told. Source: classes connection and SASL PLAIN/AMQPLAIN; RabbitMQ's order of checks.
 
 use std::sync::Arc;
 
 use amq_protocol::protocol::{AMQPClass, connection};
-use amq_protocol::types::{FieldTable, LongString};
 
 use super::context::{Capabilities, Context};
 use super::{Session, Stage};
@@ -18,13 +16,10 @@ use crate::wire::encode;
 use crate::wire::frame::{self, Frame, FrameKind};
 use crate::wire::method::{self, Method};
 use crate::wire::refusal::{Refusal, ReplyCode};
-use crate::wire::table::{Table, Value};
+use crate::wire::table::{self, Table, Value};
 
 /// What clients are told the broker is. They look at `product` and `version` to decide what it can do.
 const PRODUCT: &str = "RabbitMQ";
-/// The version of RabbitMQ whose behaviour is offered.
-const VERSION: &str = "4.2.0";
-
 /// What RabbitMQ offers, in its order.
 const CAPABILITIES: [&str; 9] = [
     "publisher_confirms",
@@ -38,11 +33,11 @@ const CAPABILITIES: [&str; 9] = [
     "direct_reply_to",
 ];
 
+/// The mechanism by which a client does not say who it is; the last of those offered, if it is offered.
+const ANONYMOUS: &str = "ANONYMOUS";
+
 /// The header of AMQP 0-9-1, and of the older 0-9, which is answered alike.
 const HEADERS: [&[u8; 8]; 2] = [b"AMQP\x00\x00\x09\x01", b"AMQP\x01\x01\x00\x09"];
-
-/// Smallest frame size a client may ask for, in octets.
-const MIN_FRAME_MAX: u32 = 4_096;
 
 /// Why a handshake ends without an open connection.
 #[derive(Debug)]
@@ -62,20 +57,22 @@ pub(super) struct Tuned {
     pub(super) heartbeat: u16,
 }
 
-fn server_properties() -> FieldTable {
-    let mut capabilities = Table::new();
-    for name in CAPABILITIES {
-        capabilities.insert(name, true);
-    }
-    let mut table = Table::new();
-    table.insert("capabilities", capabilities);
-    table.insert("cluster_name", crate::broker::NODE);
-    table.insert("copyright", "The Leveret authors");
-    table.insert("information", "Leveret, an AMQP 0-9-1 broker");
-    table.insert("platform", concat!("Leveret ", env!("CARGO_PKG_VERSION")));
-    table.insert("product", PRODUCT);
-    table.insert("version", VERSION);
-    FieldTable::from(&table)
+/// The server-properties as a raw table; the capabilities in RabbitMQ's order, all else by key.
+fn server_properties(version: &str) -> Vec<u8> {
+    let offered = CAPABILITIES.iter().fold(Vec::new(), |raw, name| table::set(&raw, name, &Value::Bool(true)));
+    let mut capabilities = vec![b'F'];
+    table::put_length(&mut capabilities, offered.len());
+    capabilities.extend_from_slice(&offered);
+    let raw = table::set_raw(&[], "capabilities", &capabilities);
+    let texts = [
+        ("cluster_name", crate::broker::NODE),
+        ("copyright", "The Leveret authors"),
+        ("information", "Leveret, an AMQP 0-9-1 broker"),
+        ("platform", concat!("Leveret ", env!("CARGO_PKG_VERSION"))),
+        ("product", PRODUCT),
+        ("version", version),
+    ];
+    texts.iter().fold(raw, |raw, (key, text)| table::set(&raw, key, &Value::from(*text)))
 }
 
 impl<S> Session<S> {
@@ -94,17 +91,21 @@ impl<S> Session<S> {
             self.wrong_header(header);
             return 8;
         }
-        let start = connection::Start {
-            version_major: 0,
-            version_minor: 9,
-            server_properties: server_properties(),
-            mechanisms: LongString::from("PLAIN AMQPLAIN"),
-            locales: LongString::from("en_US"),
-        };
-        let start = AMQPClass::Connection(connection::AMQPMethod::Start(start));
-        encode::method(self.early.buffer(), 0, start);
+        let profile = self.broker.config.profile();
+        let properties = server_properties(profile.version);
+        let mechanisms = self.mechanisms();
+        encode::start(self.early.buffer(), &properties, mechanisms, "en_US");
         self.stage = Stage::StartOk;
         8
+    }
+
+    /// What the client may log in by. What cannot succeed is not offered: some clients take the first they know.
+    fn mechanisms(&self) -> &'static str {
+        let offered = self.broker.config.profile().mechanisms;
+        match offered.strip_suffix(ANONYMOUS) {
+            Some(others) if self.broker.users.anonymous(self.peer.ip()).is_err() => others.trim_end(),
+            _ => offered,
+        }
     }
 
     fn wrong_header(&mut self, input: &[u8]) {
@@ -157,14 +158,20 @@ impl<S> Session<S> {
         let mechanism = ok.mechanism.as_str();
         let response = ok.response.as_bytes();
         let credentials = match mechanism {
-            "PLAIN" => sasl::parse_plain(response),
-            "AMQPLAIN" => sasl::parse_amqplain(response),
+            "PLAIN" => sasl::parse_plain(response).map(Some),
+            "AMQPLAIN" => sasl::parse_amqplain(response).map(Some),
+            ANONYMOUS if self.broker.config.profile().mechanisms.ends_with(ANONYMOUS) => Some(None),
             _ => return Err(Failure::Silent(format!("unknown authentication mechanism '{}'", printable(mechanism)))),
         };
-        let Some((name, password)) = credentials else {
+        let Some(credentials) = credentials else {
             return Err(Failure::Silent("the login cannot be read".to_owned()));
         };
-        let user = match self.broker.users.authenticate(name, password, self.peer.ip()) {
+        let (users, peer) = (&self.broker.users, self.peer.ip());
+        let (name, login) = match credentials {
+            Some((name, password)) => (name, users.authenticate(name, password, peer)),
+            None => (&b""[..], users.anonymous(peer)),
+        };
+        let user = match login {
             Ok(user) => user,
             Err(denied) => {
                 tracing::warn!(connection = self.name(), user = %printable(name), "login refused: {denied}");
@@ -213,7 +220,7 @@ impl<S> Session<S> {
                 None => Ok(()),
             }
         };
-        judge("frame_max", ok.frame_max, config.frame_max, MIN_FRAME_MAX, "")?;
+        judge("frame_max", ok.frame_max, config.frame_max, config.profile().frame_max_min, "")?;
         judge("channel_max", ok.channel_max.into(), config.channel_max.into(), 1, " (no limit)")?;
         self.tuned = Tuned { frame_max: ok.frame_max, channel_max: ok.channel_max, heartbeat: ok.heartbeat };
         let Stage::TuneOk { user, capabilities } = std::mem::replace(&mut self.stage, Stage::StartOk) else {
@@ -248,6 +255,7 @@ impl<S> Session<S> {
             notes: super::notes::Notes::new(self.given_name.as_deref().unwrap_or_default()),
             now: self.broker.clock.now(),
             pressing: 0,
+            shortest_timeout: crate::clock::NEVER,
             transacted: 0,
         };
         let open_ok = connection::AMQPMethod::OpenOk(connection::OpenOk {});

@@ -28,6 +28,7 @@ mod properties;
 mod publish;
 mod queue;
 mod runs;
+mod timeouts;
 mod transport;
 mod tx;
 mod unacked;
@@ -47,7 +48,7 @@ use tokio::time::Sleep;
 use crate::auth::User;
 use crate::broker::{Broker, Connection, Listed};
 use crate::queue::{Drained, Outbox};
-use crate::wire::frame::{self, INITIAL_FRAME_MAX};
+use crate::wire::frame;
 use channel::Channel;
 use context::{Capabilities, Context, Flow, Park};
 use handshake::{Failure, Tuned};
@@ -114,6 +115,7 @@ pub struct Session<S> {
     rest: Vec<u8>,
     timer: Pin<Box<Sleep>>,
     beats: heartbeat::Beats,
+    watch: timeouts::Watch,
     /// The epoch the bell has been hung up for.
     awaiting: u64,
     /// No input is read until this epoch is committed: the disk is behind.
@@ -136,7 +138,7 @@ impl<S: Transport> Session<S> {
             outbox,
             peer,
             stage: Stage::Header,
-            tuned: Tuned { frame_max: INITIAL_FRAME_MAX, channel_max: 0, heartbeat: 0 },
+            tuned: Tuned { frame_max: broker.config.profile().initial_frame_max, channel_max: 0, heartbeat: 0 },
             given_name: None,
             early: Output::default(),
             context: None,
@@ -147,6 +149,7 @@ impl<S: Transport> Session<S> {
             rest: Vec::new(),
             timer,
             beats: heartbeat::Beats::default(),
+            watch: timeouts::Watch::default(),
             awaiting: 0,
             throttled: 0,
             released: false,
@@ -172,6 +175,11 @@ impl<S: Transport> Session<S> {
             while std::future::Future::poll(self.timer.as_mut(), cx).is_ready() {
                 progress = true;
                 self.on_timer();
+            }
+            let due = self.watch.poll(cx).is_ready();
+            if due || self.context.as_ref().is_some_and(|context| self.watch.is_due(context.now)) {
+                progress = true;
+                self.look_for_timeouts();
             }
             if self.wants_input() {
                 match self.poll_input(cx) {
@@ -381,6 +389,7 @@ impl<S> Session<S> {
         }
         context.pressing = 0;
         self.confirm();
+        self.watch_timeouts();
         if self.deliverable && matches!(self.stage, Stage::Open) {
             self.deliver();
         }

@@ -30,9 +30,7 @@ impl Note {
         match self {
             Self::TransientQueue => "a queue neither durable nor exclusive: RabbitMQ 4.3 may refuse it",
             Self::GlobalPrefetch => "basic.qos with global=1: RabbitMQ 4.3 limits each consumer instead",
-            Self::QueueMode => {
-                "the queue argument x-queue-mode: RabbitMQ 4 ignores it, quorum queues of 3.13 refuse it"
-            }
+            Self::QueueMode => "the queue argument x-queue-mode: RabbitMQ 4 ignores it",
             Self::QueueVersion => "the queue argument x-queue-version below 2: RabbitMQ 4.3 refuses it",
             Self::MasterLocator => "the queue argument x-queue-master-locator: RabbitMQ 4.3 refuses it",
             Self::Mirroring => "the queue argument x-ha-policy: RabbitMQ ignores it; mirroring is gone since 4.0",

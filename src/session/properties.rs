@@ -18,6 +18,8 @@ pub(super) struct Checked {
     pub(super) rewritten: Option<Vec<u8>>,
     /// Routing keys beside the publish's own, from the headers `CC` and `BCC`.
     pub(super) copies: Vec<Vec<u8>>,
+    /// How many of them, at the end, are from `BCC`.
+    pub(super) blind: usize,
 }
 
 /// Walks the properties once: what the broker must know of them, and what RabbitMQ refuses them for.
@@ -31,7 +33,7 @@ pub(super) fn check(context: &Context, reply: Option<&str>, raw: &[u8]) -> Resul
         priority: properties.priority.unwrap_or(0),
         ..Facts::default()
     };
-    let (mut refusal, mut copies) = (None, Vec::new());
+    let (mut refusal, mut copies, mut blind) = (None, Vec::new(), 0);
     let mut kept = properties;
     let without_bcc: Vec<u8>;
     let mut refuse = |text: String| {
@@ -43,6 +45,10 @@ pub(super) fn check(context: &Context, reply: Option<&str>, raw: &[u8]) -> Resul
             Some(name) => kept.reply_to = Some(name.as_bytes()),
         }
     }
+    let first = context.broker.config.profile().checks_user_id_first;
+    if first {
+        check_user_id(context, &properties, &mut refuse);
+    }
     if let Some(text) = properties.expiration {
         match expiration(text) {
             Ok(millis) => facts.expiration = millis,
@@ -51,10 +57,13 @@ pub(super) fn check(context: &Context, reply: Option<&str>, raw: &[u8]) -> Resul
     }
     if let Some(headers) = properties.headers {
         for key in ["CC", "BCC"] {
+            blind = 0;
             let Some(value) = RawTable::new(headers).get(key) else { continue };
             if let Some(keys) = value.as_array() {
                 // Other elements than strings are ignored, as RabbitMQ does.
+                let before = copies.len();
                 copies.extend(keys.iter().filter_map(|key| key.as_bytes().map(<[u8]>::to_vec)));
+                blind = copies.len() - before;
             } else {
                 let kind = value.to_value().map_or("unknown", |value| value.type_name());
                 refuse(format!("invalid message: {{unacceptable_type_in_header,\"{key}\",{kind}}}"));
@@ -65,6 +74,15 @@ pub(super) fn check(context: &Context, reply: Option<&str>, raw: &[u8]) -> Resul
             kept.headers = Some(&without_bcc);
         }
     }
+    if !first {
+        check_user_id(context, &properties, &mut refuse);
+    }
+    let rewritten = (kept != properties).then(|| kept.encode());
+    Ok(Checked { facts, refusal, rewritten, copies, blind })
+}
+
+/// Nobody publishes in the name of another, unless allowed to.
+fn check_user_id(context: &Context, properties: &Properties<'_>, refuse: &mut dyn FnMut(String)) {
     if let Some(claimed) = properties.user_id
         && claimed != context.user.name.as_bytes()
         && !context.user.tags.iter().any(|tag| &**tag == "impersonator")
@@ -72,8 +90,6 @@ pub(super) fn check(context: &Context, reply: Option<&str>, raw: &[u8]) -> Resul
         let claimed = String::from_utf8_lossy(claimed);
         refuse(format!("user_id property set to '{claimed}' but authenticated user was '{}'", context.user.name));
     }
-    let rewritten = (kept != properties).then(|| kept.encode());
-    Ok(Checked { facts, refusal, rewritten, copies })
 }
 
 /// Reads an expiration property: a decimal number of milliseconds.

@@ -6,14 +6,13 @@ use super::assembly::{Assembly, Content, PUBLISH, no_content_due, out_of_order, 
 use super::channel::{Channel, Mode};
 use super::context::Context;
 use super::properties;
-use crate::broker::{NoRoute, Replies, Route};
-use crate::message::{Draft, Message};
+use crate::broker::{NoRoute, Replies, Route, Routing};
+use crate::message::{Draft, Message, add_blind_key};
 use crate::queue::{Push, Queue};
 use crate::wire::encode;
 use crate::wire::method::{ContentHeader, Publish};
 use crate::wire::properties::Properties;
 use crate::wire::refusal::{Refusal, ReplyCode};
-use crate::wire::table::RawTable;
 
 /// Largest body a content header may announce, whatever the configuration (RabbitMQ's hard limit), in octets.
 const MAX_ANNOUNCED: u64 = 512 * 1024 * 1024;
@@ -49,7 +48,7 @@ pub(super) fn header(context: &mut Context, channel: &mut Channel, header: Conte
     if header.body_size > MAX_ANNOUNCED {
         let size = header.body_size;
         let text = format!("content body size {size} exceeds maximum allowed size {MAX_ANNOUNCED}");
-        return Err(Refusal::new(ReplyCode::FrameError, text));
+        return Err(Refusal::new(ReplyCode::FrameError, text).at(PUBLISH.0, PUBLISH.1));
     }
     if header.body_size > context.broker.config.largest_body() {
         assembly.content = Content::TooLarge { size: header.body_size, remaining: header.body_size };
@@ -57,6 +56,9 @@ pub(super) fn header(context: &mut Context, channel: &mut Channel, header: Conte
     }
     let checked = properties::check(context, channel.reply.as_ref().map(|(name, _)| &**name), header.properties)?;
     let properties = checked.rewritten.as_deref().unwrap_or(header.properties);
+    for key in checked.copies.iter().rev().take(checked.blind).rev() {
+        add_blind_key(&mut assembly.address, key);
+    }
     let draft = Draft::new(&assembly.address, properties, header.body_size, checked.facts);
     assembly.content = Content::Body { draft, refusal: checked.refusal, copies: checked.copies };
     if header.body_size == 0 { complete(context, channel) } else { Ok(()) }
@@ -77,7 +79,8 @@ pub(super) fn body(context: &mut Context, channel: &mut Channel, piece: &[u8]) -
         }
     };
     if !fits {
-        return Err(Refusal::new(ReplyCode::FrameError, "content body frame exceeds remaining content size"));
+        let text = "content body frame exceeds remaining content size";
+        return Err(Refusal::new(ReplyCode::FrameError, text).at(PUBLISH.0, PUBLISH.1));
     }
     if remaining == 0 { complete(context, channel) } else { Ok(()) }
 }
@@ -101,11 +104,12 @@ fn complete(context: &mut Context, channel: &mut Channel) -> Result<(), Refusal>
     };
     // The draft was sized by its own header: it is complete, and within what a record can hold.
     let message = draft.finish().ok_or_else(|| at(Refusal::new(ReplyCode::InternalError, "")))?;
-    let route = route(context, &message, &copies).map_err(at)?;
     if let Some(refusal) = late {
+        reach(context, &message).map_err(at)?;
         return Err(refusal);
     }
-    let unroutable = route.queues.is_empty() && assembly.mandatory && !to_reply(&message);
+    let route = route(context, &message, &copies).map_err(at)?;
+    let unroutable = !route.routed && assembly.mandatory && !answers(context, &message);
     if let Mode::Tx(tx) = &mut channel.mode {
         return tx.publish(context, &route, message, unroutable).map_err(at);
     }
@@ -137,6 +141,13 @@ pub(super) fn returned(channel: u16, message: &Message, frame_max: u32) -> Vec<u
 
 pub(super) fn to_reply(message: &Message) -> bool {
     message.exchange().is_empty() && Replies::is_reply(message.routing_key())
+}
+
+/// Whether a message counts as a reply that has arrived. RabbitMQ 4.2 says so of one whose requester is gone as well, 3
+/// of none at all.
+fn answers(context: &Context, message: &Message) -> bool {
+    let believed = !context.broker.config.profile().returns_replies;
+    believed && to_reply(message) && Replies::is_well_formed(message.routing_key())
 }
 
 /// Delivers a message to the direct reply-to consumer it is for.
@@ -174,12 +185,12 @@ fn route(context: &mut Context, message: &Message, copies: &[Vec<u8>]) -> Result
     {
         return Ok(route);
     }
-    let name = String::from_utf8_lossy(message.exchange()).into_owned();
+    let name = exchange_name(message);
     let properties = Properties::parse(message.properties()).unwrap_or_default();
-    let headers = properties.headers.map(RawTable::new);
     let mut keys = vec![message.routing_key()];
     keys.extend(copies.iter().map(|key| &**key));
-    let routed = context.vhost.topology().route(&name, &keys, headers, true);
+    let routing = Routing { message, keys: &keys, properties: &properties, now: context.now };
+    let routed = context.vhost.topology().route(&name, &routing, true);
     match routed {
         Ok(route) => {
             let route = Arc::new(route);
@@ -188,11 +199,28 @@ fn route(context: &mut Context, message: &Message, copies: &[Vec<u8>]) -> Result
             }
             Ok(route)
         }
-        Err(NoRoute::NoExchange) => Err(context.vhost.no_exchange(&name)),
-        Err(NoRoute::Internal) => Err(Refusal::new(
+        Err(no_route) => Err(refused(context, &name, no_route)),
+    }
+}
+
+/// Refuses a message whose exchange cannot be published to. Routing it would leave traces: some exchanges remember.
+fn reach(context: &Context, message: &Message) -> Result<(), Refusal> {
+    let name = exchange_name(message);
+    let reached = context.vhost.topology().reach(&name, true);
+    reached.map_err(|no_route| refused(context, &name, no_route))
+}
+
+fn exchange_name(message: &Message) -> String {
+    String::from_utf8_lossy(message.exchange()).into_owned()
+}
+
+fn refused(context: &Context, exchange: &str, why: NoRoute) -> Refusal {
+    match why {
+        NoRoute::NoExchange => context.vhost.no_exchange(exchange),
+        NoRoute::Internal => Refusal::new(
             ReplyCode::AccessRefused,
-            format!("cannot publish to internal {}", crate::broker::print_exchange(&name, &context.vhost.name)),
-        )),
+            format!("cannot publish to internal {}", crate::broker::print_exchange(exchange, &context.vhost.name)),
+        ),
     }
 }
 

@@ -77,8 +77,8 @@ fn probe_reply(context: &mut Context, channel: &Channel, ask: &queue::Declare, n
     Ok(())
 }
 
-fn refuse_reply(name: &str) -> Result<(), Refusal> {
-    if Replies::is_reply(name.as_bytes()) {
+fn refuse_reply(context: &Context, name: &str) -> Result<(), Refusal> {
+    if Replies::is_reply(name.as_bytes()) && context.broker.config.profile().refuses_volatile_bindings {
         let text = "cannot bind or unbind to a volatile (direct reply-to) queue";
         return Err(Refusal::new(ReplyCode::AccessRefused, text));
     }
@@ -92,9 +92,15 @@ struct Ends {
     key: String,
 }
 
-fn ends(channel: &Channel, queue: &ShortString, exchange: &ShortString, key: &ShortString) -> Result<Ends, Refusal> {
+fn ends(
+    context: &Context,
+    channel: &Channel,
+    queue: &ShortString,
+    exchange: &ShortString,
+    key: &ShortString,
+) -> Result<Ends, Refusal> {
     let name = queue_meant(channel, queue)?;
-    refuse_reply(&name)?;
+    refuse_reply(context, &name)?;
     // With queue and key both empty, both mean the last declared queue.
     let both_empty = queue.as_str().is_empty() && key.as_str().is_empty();
     let key = if both_empty { name.clone() } else { key.to_string() };
@@ -102,7 +108,7 @@ fn ends(channel: &Channel, queue: &ShortString, exchange: &ShortString, key: &Sh
 }
 
 fn bind(context: &mut Context, channel: &Channel, ask: &queue::Bind) -> Result<(), Refusal> {
-    let Ends { queue, exchange, key } = ends(channel, &ask.queue, &ask.exchange, &ask.routing_key)?;
+    let Ends { queue, exchange, key } = ends(context, channel, &ask.queue, &ask.exchange, &ask.routing_key)?;
     let arguments = Table::from(&ask.arguments);
     let epoch = context.vhost.bind_queue(&context.broker, &queue, &exchange, &key, arguments, context.id())?;
     context.reply(epoch, ask.nowait, channel.number, ok(queue::AMQPMethod::BindOk(queue::BindOk {})));
@@ -110,7 +116,7 @@ fn bind(context: &mut Context, channel: &Channel, ask: &queue::Bind) -> Result<(
 }
 
 fn unbind(context: &mut Context, channel: &Channel, ask: &queue::Unbind) -> Result<(), Refusal> {
-    let Ends { queue, exchange, key } = ends(channel, &ask.queue, &ask.exchange, &ask.routing_key)?;
+    let Ends { queue, exchange, key } = ends(context, channel, &ask.queue, &ask.exchange, &ask.routing_key)?;
     let arguments = Table::from(&ask.arguments);
     let epoch = context.vhost.unbind_queue(&context.broker, &queue, &exchange, &key, &arguments, context.id())?;
     context.reply(epoch, false, channel.number, ok(queue::AMQPMethod::UnbindOk(queue::UnbindOk {})));

@@ -70,12 +70,14 @@ impl Tx {
         }
         context.transacted += bytes;
         self.bytes += bytes;
+        // A message may be returned and kept: by an exchange that delays it, say.
         if unroutable {
-            self.unroutable.push(message);
-        } else {
-            if to_reply {
-                self.replies.push(message.clone());
-            }
+            self.unroutable.push(message.clone());
+        }
+        if to_reply {
+            self.replies.push(message.clone());
+        }
+        if !route.queues.is_empty() {
             self.transaction.publish(route.clone(), message);
         }
         Ok(())

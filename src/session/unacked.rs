@@ -2,7 +2,11 @@
 
 use std::collections::VecDeque;
 
+use crate::clock::Millis;
 use crate::queue::Lease;
+
+/// How far apart deliveries are at least whose times are told apart, in milliseconds.
+pub(super) const GRAIN: Millis = 500;
 
 /// Leases by delivery tag.
 #[derive(Debug, Default)]
@@ -11,6 +15,8 @@ pub(super) struct Unacked {
     base: u64,
     slots: VecDeque<Option<Lease>>,
     held: usize,
+    /// First tags of rows of deliveries, and when their first one was made; kept only while something has a timeout.
+    stamps: VecDeque<(u64, Millis)>,
 }
 
 impl Unacked {
@@ -26,6 +32,56 @@ impl Unacked {
             self.base = tag + 1;
         } else {
             self.slots.push_back(None);
+        }
+    }
+
+    /// Notes that deliveries with a timeout are made, the next one under `tag`.
+    pub(super) fn stamp(&mut self, tag: u64, now: Millis) {
+        let oldest = if self.slots.is_empty() { tag } else { self.base };
+        while self.stamps.get(1).is_some_and(|(first, _)| *first <= oldest) {
+            self.stamps.pop_front();
+        }
+        if self.stamps.back().is_none_or(|(_, at)| now.saturating_sub(*at) >= GRAIN) {
+            self.stamps.push_back((tag, now));
+        }
+    }
+
+    /// Places of the leases whose time is over, in order, with their timeouts.
+    fn late(&self, now: Millis) -> impl Iterator<Item = (usize, Millis)> {
+        let mut stamps = self.stamps.iter().peekable();
+        // A row's deliveries may be younger than its first by so much.
+        let mut since = self.stamps.front().map_or(now, |(_, at)| at.saturating_add(GRAIN));
+        let aged = self.slots.iter().enumerate().map(move |(at, slot)| {
+            let tag = self.base + at as u64;
+            while let Some((_, first)) = stamps.next_if(|(first, _)| *first <= tag) {
+                since = first.saturating_add(GRAIN);
+            }
+            (at, slot, since)
+        });
+        aged.take_while(move |(_, _, since)| *since <= now).filter_map(move |(at, slot, since)| {
+            let timeout = slot.as_ref()?.consumer().timeout?;
+            (since.saturating_add(timeout) <= now).then_some((at, timeout))
+        })
+    }
+
+    /// The timeout of the first lease whose time is over.
+    pub(super) fn overdue(&self, now: Millis) -> Option<Millis> {
+        self.late(now).next().map(|(_, timeout)| timeout)
+    }
+
+    /// Takes out the leases whose time is over, in order.
+    pub(super) fn take_overdue(&mut self, now: Millis, into: &mut Vec<Lease>) {
+        let late: Vec<usize> = self.late(now).map(|(at, _)| at).collect();
+        let before = into.len();
+        into.extend(late.into_iter().filter_map(|at| self.slots.get_mut(at)?.take()));
+        self.held -= into.len() - before;
+        self.drop_settled();
+    }
+
+    fn drop_settled(&mut self) {
+        while let Some(None) = self.slots.front() {
+            self.slots.pop_front();
+            self.base += 1;
         }
     }
 
@@ -58,10 +114,7 @@ impl Unacked {
             into.extend(self.slots.get_mut(at).and_then(Option::take));
         }
         self.held -= into.len() - before;
-        while let Some(None) = self.slots.front() {
-            self.slots.pop_front();
-            self.base += 1;
-        }
+        self.drop_settled();
         true
     }
 
@@ -106,6 +159,69 @@ impl Unacked {
     pub(super) fn relax(&mut self) {
         if self.slots.is_empty() {
             self.slots.shrink_to(0);
+            self.stamps.clear();
+            self.stamps.shrink_to(0);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::message::{Draft, Facts, address};
+    use crate::queue::{Consumer, Entry, Outbox, Subscription};
+
+    fn consumer(timeout: Option<Millis>) -> Arc<Consumer> {
+        Subscription { timeout, ..Subscription::default() }.connect(Arc::new(Outbox::new(1)), None, None)
+    }
+
+    fn lease(consumer: &Arc<Consumer>) -> Lease {
+        let message = Draft::new(&address(b"", b"q").unwrap(), &[0, 0], 0, Facts::default()).finish().unwrap();
+        Lease::new(consumer.clone(), Entry::unqueued(message))
+    }
+
+    /// Delivers `count` messages to `consumer` at `now`.
+    fn deliver(unacked: &mut Unacked, tags: std::ops::RangeInclusive<u64>, consumer: &Arc<Consumer>, now: Millis) {
+        if consumer.timeout.is_some() {
+            unacked.stamp(*tags.start(), now);
+        }
+        tags.for_each(|tag| unacked.hold(tag, lease(consumer)));
+    }
+
+    #[test]
+    fn what_is_late_is_found_behind_what_has_no_timeout() {
+        let (soon, late, never) = (consumer(Some(1_000)), consumer(Some(60_000)), consumer(None));
+        let mut unacked = Unacked::default();
+        deliver(&mut unacked, 1..=2, &never, 0);
+        deliver(&mut unacked, 3..=3, &late, 0);
+        deliver(&mut unacked, 4..=5, &soon, 0);
+        deliver(&mut unacked, 6..=6, &soon, 10_000);
+        assert_eq!(unacked.overdue(1_499), None);
+        assert_eq!(unacked.overdue(1_500), Some(1_000));
+        let mut taken = Vec::new();
+        unacked.take_overdue(1_500, &mut taken);
+        assert_eq!((taken.len(), unacked.len(), unacked.overdue(11_499)), (2, 4, None));
+        assert_eq!(unacked.overdue(11_500), Some(1_000));
+        assert!(!unacked.take(4, false, &mut taken), "what timed out is unknown");
+        assert!(unacked.take(6, true, &mut taken));
+        assert_eq!((unacked.len(), unacked.overdue(1 << 40)), (0, None));
+    }
+
+    #[test]
+    fn times_are_noted_now_and_then_and_forgotten_with_their_deliveries() {
+        let soon = consumer(Some(1_000));
+        let (mut unacked, mut taken) = (Unacked::default(), Vec::new());
+        for tag in 1..=10_000 {
+            deliver(&mut unacked, tag..=tag, &soon, tag);
+        }
+        assert_eq!(unacked.stamps.len(), 20, "one each {GRAIN} ms");
+        assert!(unacked.take(9_999, true, &mut taken));
+        deliver(&mut unacked, 10_001..=10_001, &soon, 20_000);
+        assert_eq!((unacked.stamps.len(), unacked.overdue(11_500)), (2, Some(1_000)));
+        assert!(unacked.take(10_001, true, &mut taken));
+        unacked.relax();
+        assert!(unacked.stamps.is_empty());
     }
 }

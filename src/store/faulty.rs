@@ -11,7 +11,7 @@ use std::time::Duration;
 // Not the ranked lock: it has no condition variables, and nothing is locked under this one but in the inner engine.
 use parking_lot::{Condvar, Mutex};
 
-use super::{Batch, Commit, Engine, Page, QueueId, Recovered, Seq, StoreError};
+use super::{Batch, Commit, Engine, Page, QueueId, Recovered, Seq, StoreError, Stretch};
 
 /// Longest that [`Faults::wait_entered`] waits: a test that would hang fails instead.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -181,6 +181,11 @@ impl<E: Engine> Engine for FaultyEngine<E> {
         self.faults.0.plan.lock().calls.reads += 1;
         self.faults.crashed()?;
         self.inner.read(queue, lane, from, until, budget)
+    }
+
+    fn stretches(&self, queue: QueueId, lane: u8) -> Result<Vec<Stretch>, StoreError> {
+        self.faults.crashed()?;
+        self.inner.stretches(queue, lane)
     }
 
     fn sweep(&self) -> Result<bool, StoreError> {

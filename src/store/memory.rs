@@ -9,9 +9,12 @@ use std::sync::Arc;
 
 use super::{
     Batch, Commit, Count, Define, DefinitionKey, Engine, Page, Put, QueueBatch, QueueId, Recovered, RecoveredLane,
-    RecoveredQueue, Seq, StoreError, Stored,
+    RecoveredQueue, Seq, StoreError, Stored, Stretch,
 };
 use crate::sync::{Mutex, Rank};
+
+/// Messages in a stretch.
+const STRETCH: usize = 128;
 
 /// An engine that keeps everything in memory.
 #[derive(Clone, Debug)]
@@ -172,6 +175,18 @@ impl Engine for MemoryEngine {
             page.messages.push(stored.clone());
         }
         Ok(page)
+    }
+
+    fn stretches(&self, queue: QueueId, lane: u8) -> Result<Vec<Stretch>, StoreError> {
+        let content = self.0.lock();
+        let lane = content.queues.get(&queue).and_then(|queue| queue.lanes.get(&lane));
+        let all: Vec<&Stored> = lane.into_iter().flat_map(BTreeMap::values).collect();
+        let stretch = |run: &[&Stored]| {
+            let (first, last) = (run.first()?, run.last()?);
+            let earliest_expiry = run.iter().map(|stored| stored.expires_at).min()?;
+            Some(Stretch { first: first.seq, last: last.seq, count: run.len() as u64, earliest_expiry })
+        };
+        Ok(all.chunks(STRETCH).filter_map(stretch).collect())
     }
 
     fn sweep(&self) -> Result<bool, StoreError> {

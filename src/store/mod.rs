@@ -238,6 +238,19 @@ pub struct Recovered {
     pub damage: Vec<String>,
 }
 
+/// Kept messages of one lane that lie together in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// Position of the first.
+    pub first: Seq,
+    /// Position of the last.
+    pub last: Seq,
+    /// How many there are.
+    pub count: u64,
+    /// No message here expires before; [`crate::clock::NEVER`] if none does.
+    pub earliest_expiry: u64,
+}
+
 /// Why the store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -280,6 +293,10 @@ pub trait Engine: Send + Sync + 'static {
     /// Reads kept messages of one lane with `from <= seq < until`, ascending, until about `budget` octets of records
     /// are collected (at least one message if there is any).
     fn read(&self, queue: QueueId, lane: u8, from: Seq, until: Seq, budget: usize) -> Result<Page, StoreError>;
+
+    /// All kept messages of one lane as stretches, ascending, without reading any message: for a queue that goes by
+    /// expiry rather than position.
+    fn stretches(&self, queue: QueueId, lane: u8) -> Result<Vec<Stretch>, StoreError>;
 
     /// Does a bounded piece of deferred work (removing dropped queues and ranges); `true` if some is left.
     /// Called by the committing thread when it has nothing to commit.

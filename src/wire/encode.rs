@@ -26,6 +26,19 @@ pub fn method(out: &mut Vec<u8>, channel: u16, class: AMQPClass) {
     }
 }
 
+/// Appends connection.start (10,10) for AMQP 0-9-1; `server_properties` is a raw table, whose order is kept.
+pub fn start(out: &mut Vec<u8>, server_properties: &[u8], mechanisms: &str, locales: &str) {
+    let texts = [server_properties, mechanisms.as_bytes(), locales.as_bytes()];
+    let len = texts.iter().fold(6, |len: usize, text| len.saturating_add(text.len()).saturating_add(4));
+    open(out, FrameKind::Method, 0, len);
+    out.extend_from_slice(&[0, 10, 0, 10, 0, 9]);
+    for text in texts {
+        out.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
+        out.extend_from_slice(text);
+    }
+    out.push(FRAME_END);
+}
+
 /// Appends basic.deliver (60,60); `consumer_tag` is at most 255 octets, `address` two short strings.
 #[inline]
 pub fn deliver(

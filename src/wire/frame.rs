@@ -10,9 +10,6 @@ use super::refusal::{Refusal, ReplyCode};
 /// Octets of a frame around its payload: seven before it, one after.
 pub const FRAME_OVERHEAD: usize = 8;
 
-/// The largest payload accepted before tune-ok, in octets (RabbitMQ's `initial_frame_max`).
-pub const INITIAL_FRAME_MAX: u32 = 8192;
-
 /// The octet that ends every frame.
 pub const FRAME_END: u8 = 0xCE;
 

@@ -119,6 +119,7 @@ fn row(queues: u64, publishers: usize) {
             exclusive: false,
             priority: 0,
             prefetch: 0,
+            timeout: None,
         };
         queue.subscribe(subscription.connect(outbox.clone(), Some(queue.clone()), None), 1, &mut fx);
     }

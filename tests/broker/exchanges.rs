@@ -6,8 +6,11 @@ use lapin::options::{
     QueueDeleteOptions,
 };
 
-use crate::client::{closed, int, none, plain, refusal, table, text};
-use crate::server::scenario;
+use leveret::config::compatibility::Compatibility;
+use leveret::server::Builder;
+
+use crate::client::{Client, closed, int, none, plain, refusal, table, text};
+use crate::server::{Broker, in_time, scenario};
 
 #[test]
 fn direct_routes_by_equal_keys_to_every_queue_once() {
@@ -75,13 +78,35 @@ fn topic_matches_words() {
 
 #[test]
 fn a_topic_key_with_three_hashes_is_refused() {
-    scenario(async |_, client| {
+    as_4_3(async |client| {
         client.queue("q", none()).await;
         let channel = client.channel().await;
         let options = QueueBindOptions::default();
         let bound = channel.queue_bind("q".into(), "amq.topic".into(), "#.a.#.b.#".into(), options, none()).await;
         let text = "PRECONDITION_FAILED - Topic binding key '#.a.#.b.#' uses 3 '#' wildcards, at most 2 are allowed";
         assert_eq!(refusal(bound), closed(406, text));
+    });
+}
+
+#[test]
+fn more_wildcards_are_taken_where_rabbitmq_does() {
+    scenario(async |_, client| {
+        client.queue("q", none()).await;
+        client.bind("q", "amq.topic", "#.a.#.b.#", none()).await;
+        client.publish("amq.topic", "x.a.y.b", "m", plain()).await;
+        assert_eq!(client.drain("q").await, ["m"]);
+    });
+}
+
+/// A test against RabbitMQ 4.3's rules.
+fn as_4_3(test: impl AsyncFnOnce(&Client)) {
+    in_time(async {
+        let builder = Builder::in_memory().configure(|config| config.compatibility = Compatibility::V4_3);
+        let broker = Broker::start(builder);
+        let client = broker.client().await;
+        test(&client).await;
+        drop(client);
+        broker.stop().await;
     });
 }
 
@@ -144,6 +169,25 @@ fn an_alternate_takes_what_nothing_else_matched() {
         assert_eq!(client.drain("q1").await, ["q1"]);
         assert_eq!(client.drain("q2").await, ["q2"]);
         assert_eq!(client.drain("q3").await, ["nowhere"]);
+    });
+}
+
+#[test]
+fn alternates_in_a_circle_are_asked_once_each() {
+    scenario(async |_, client| {
+        for (name, alternate) in [("a", "b"), ("b", "c"), ("c", "a"), ("d", "nowhere")] {
+            client.exchange(name, ExchangeKind::Direct, table([("alternate-exchange", text(alternate))])).await;
+        }
+        let options = lapin::options::BasicPublishOptions { mandatory: true, ..Default::default() };
+        for exchange in ["a", "d"] {
+            let sent = client.channel.basic_publish(exchange.into(), "k".into(), options, b"m", plain()).await;
+            assert!(sent.unwrap().await.unwrap().take_message().is_some(), "nobody wanted it: it is returned");
+        }
+        client.queue("q", none()).await;
+        client.bind("q", "c", "k", none()).await;
+        let sent = client.channel.basic_publish("a".into(), "k".into(), options, b"m", plain()).await;
+        assert!(sent.unwrap().await.unwrap().take_message().is_none(), "what an alternate routes is routed");
+        assert_eq!(client.drain("q").await, ["m"]);
     });
 }
 

@@ -68,6 +68,40 @@ fn values_compare_by_meaning() {
 }
 
 #[test]
+fn a_timestamp_never_matches_but_is_present() {
+    scenario(async |_, client| {
+        client.exchange("x", ExchangeKind::Headers, none()).await;
+        let time = || table([("t", AMQPValue::Timestamp(1_700_000_000))]);
+        bound(client, "time", time()).await;
+        bound(client, "present", table([("t", AMQPValue::Void)])).await;
+        publish(client, "m", time()).await;
+        assert!(client.drain("time").await.is_empty());
+        assert_eq!(client.drain("present").await, ["m"]);
+    });
+}
+
+#[test]
+fn strings_and_flags_compare_exactly() {
+    scenario(async |_, client| {
+        client.exchange("x", ExchangeKind::Headers, none()).await;
+        bound(client, "text", table([("k", text("Yes"))])).await;
+        bound(client, "flag", table([("k", AMQPValue::Boolean(true))])).await;
+        bound(client, "float", table([("k", AMQPValue::Double(0.5))])).await;
+        bound(client, "void with x", table([("x-match", text("any-with-x")), ("x-k", AMQPValue::Void)])).await;
+        publish(client, "Yes", table([("k", text("Yes"))])).await;
+        publish(client, "yes", table([("k", text("yes"))])).await;
+        publish(client, "true", table([("k", AMQPValue::Boolean(true))])).await;
+        publish(client, "one", table([("k", int(1))])).await;
+        publish(client, "half", table([("k", AMQPValue::Float(0.5))])).await;
+        publish(client, "x", table([("x-k", int(9))])).await;
+        assert_eq!(client.drain("text").await, ["Yes"]);
+        assert_eq!(client.drain("flag").await, ["true"]);
+        assert_eq!(client.drain("float").await, ["half"]);
+        assert_eq!(client.drain("void with x").await, ["x"]);
+    });
+}
+
+#[test]
 fn an_unknown_kind_of_match_is_refused() {
     scenario(async |_, client| {
         client.queue("q", none()).await;

@@ -1,14 +1,17 @@
 //! Policies: set, changed and cleared while their queues and exchanges live, and over a restart.
 
 use lapin::ExchangeKind;
-use lapin::options::{BasicCancelOptions, BasicPublishOptions, QueueDeclareOptions};
+use lapin::options::{
+    BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicPublishOptions, BasicRejectOptions,
+    QueueDeclareOptions,
+};
 use leveret::broker::{AdminError, PolicyAsk, PolicyKind};
 use leveret::config::{Compatibility, PolicyEntry};
 use leveret::server::Builder;
 use serde_json::{Value, json};
 
 use crate::client::{
-    Client, bodies, body, closed, delivered, int, next, none, persistent, plain, refusal, table, text,
+    Client, bodies, body, closed, consume, delivered, int, next, none, persistent, plain, refusal, table, text,
 };
 use crate::server::{Broker, in_time, scenario};
 
@@ -376,5 +379,36 @@ fn redeclaring_compares_arguments_not_policies() {
         client.put_all("q", &["1", "2"]).await;
         let mut consumer = client.consume("q").await;
         assert_eq!(bodies(&mut consumer, 1).await, ["2"]);
+    });
+}
+
+#[test]
+fn quorum_queues_learn_patience_and_where_their_dead_go() {
+    scenario(async |broker, client| {
+        client.durable("q", table([("x-queue-type", text("quorum"))])).await;
+        client.queue("dead", none()).await;
+        set(broker, "p", "^q$", json!({"consumer-timeout": 5_000, "delivery-limit": 1})).await;
+        client.put("q", "late").await;
+        let channel = client.channel().await;
+        let mut consumer = consume(&channel, "q", BasicConsumeOptions::default(), none()).await;
+        assert_eq!(body(&next(&mut consumer).await), "late");
+        broker.pass(70_000);
+        client.until_ready("q", 1).await;
+        client.get("q").await.unwrap().nack(BasicNackOptions { requeue: true, multiple: false }).await.unwrap();
+        client.until_ready("q", 0).await;
+        // Two failures were too many. What must arrive waits for a policy that lets it.
+        let certain = |exchange: &str| {
+            json!({
+                "dead-letter-strategy": "at-least-once", "overflow": "reject-publish",
+                "dead-letter-exchange": exchange, "dead-letter-routing-key": "dead",
+            })
+        };
+        set(broker, "p", "^q$", certain("missing")).await;
+        client.put("q", "rejected").await;
+        client.get("q").await.unwrap().reject(BasicRejectOptions { requeue: false }).await.unwrap();
+        client.until_ready("q", 0).await;
+        assert_eq!(client.ready("dead").await, 0);
+        set(broker, "p", "^q$", certain("")).await;
+        assert_eq!(body(&client.arrival("dead").await), "rejected");
     });
 }

@@ -8,8 +8,10 @@ use lapin::{ExchangeKind, types::FieldTable};
 use leveret::broker::{AdminError, PolicyAsk, PolicyKind, VhostLimits, VhostSettings};
 use leveret::config::{Config, VhostEntry};
 use leveret::server::Builder;
+use leveret::store::Engine;
+use leveret::store::lmdb::{LmdbEngine, LmdbOptions};
 
-use crate::client::{Client, closed, consume, none, persistent, plain, refusal, table, text, told};
+use crate::client::{Client, closed, consume, int, none, persistent, plain, refusal, table, text, told};
 use crate::server::{Broker, in_time, scenario};
 
 /// A broker with the virtual host `v`, and a client in it.
@@ -338,5 +340,43 @@ fn settings_survive_a_restart_and_the_configuration_adds_to_them() {
         assert_eq!(refusal(declared).0, 406);
         drop(client);
         broker.stop().await;
+    });
+}
+
+#[test]
+fn what_exchanges_hold_goes_with_the_virtual_host_and_obeys_no_policy() {
+    in_time(async {
+        let directory = tempfile::tempdir().unwrap();
+        let broker = Broker::in_directory(directory.path());
+        let client = with_v(&broker).await;
+        let kind = ExchangeKind::Custom("x-delayed-message".to_owned());
+        let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+        let acting_as = table([("x-delayed-type", text("fanout"))]);
+        client.channel.exchange_declare("x".into(), kind, durable, acting_as).await.unwrap();
+        client.durable("q", none()).await;
+        client.bind("q", "x", "", none()).await;
+        let delayed = || persistent().with_headers(table([("x-delay", int(1_000_000))]));
+        for name in ["1", "2"] {
+            assert!(client.publish("x", "", name, delayed()).await.is_ack());
+        }
+        let definition = serde_json::json!({"max-length": 0, "message-ttl": 0}).as_object().unwrap().clone();
+        let ask =
+            PolicyAsk { pattern: "^x$".to_owned(), definition, apply_to: "all".to_owned(), ..PolicyAsk::default() };
+        broker.inside().set_policy("v", "p", ask).await.unwrap();
+        drop(client);
+        broker.stop().await;
+        let broker = Broker::in_directory(directory.path());
+        let client = Client::try_connect_to(broker.address(), "v").await.unwrap();
+        assert!(client.publish("x", "", "3", delayed()).await.is_ack());
+        broker.pass(1_000_001);
+        client.until_ready("q", 3).await;
+        assert!(client.publish("x", "", "never", delayed()).await.is_ack());
+        broker.inside().delete_vhost("v").await.unwrap();
+        drop(client);
+        broker.stop().await;
+        let engine = LmdbEngine::open(directory.path(), LmdbOptions::default()).unwrap();
+        let kept = engine.recover().unwrap();
+        assert!(kept.queues.values().all(|queue| queue.lanes.is_empty()), "{:?}", kept.queues);
+        assert_eq!(kept.definitions.len(), 2, "the virtual host / and its user: {:?}", kept.definitions);
     });
 }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use lapin::options::BasicPublishOptions;
+use lapin::options::{BasicPublishOptions, BasicRejectOptions};
+use lapin::types::AMQPValue;
 
-use crate::client::{bodies, next, none, persistent};
+use crate::client::{bodies, body, int, next, none, persistent, table, text};
 use crate::in_time;
 use crate::process::Process;
 
@@ -62,6 +63,39 @@ fn what_was_delivered_and_not_acknowledged_returns() {
         let client = broker.client().await;
         let mut consumer = client.consume("q").await;
         assert_eq!(bodies(&mut consumer, 3).await, ["1", "2", "3"]);
+        broker.kill().await;
+    });
+}
+
+#[test]
+fn delivery_counts_survive_kill_9() {
+    in_time(Duration::from_secs(60), async {
+        let directory = tempfile::tempdir().unwrap();
+        let broker = Process::start(directory.path()).await;
+        let client = broker.client().await;
+        client.durable("q", table([("x-queue-type", text("quorum")), ("x-delivery-limit", int(3))])).await;
+        client.put("q", "counted").await;
+        client.put("q", "new").await;
+        for _ in 0..3 {
+            client.get("q").await.unwrap().reject(BasicRejectOptions { requeue: true }).await.unwrap();
+        }
+        // Its confirm is that of everything before it in the queue.
+        client.put("q", "last").await;
+        broker.kill().await;
+        let broker = Process::start(directory.path()).await;
+        let client = broker.client().await;
+        let mut counts = Vec::new();
+        for _ in 0..3 {
+            let delivery = client.get("q").await.unwrap();
+            let headers = delivery.properties.headers().clone().unwrap_or_default();
+            counts.push((body(&delivery), headers.inner().get("x-delivery-count").cloned()));
+            if counts.len() == 1 {
+                delivery.reject(BasicRejectOptions { requeue: true }).await.unwrap();
+            }
+        }
+        let three = Some(AMQPValue::LongLongInt(3));
+        assert_eq!(counts, [("counted".into(), three), ("new".into(), None), ("last".into(), None)]);
+        assert!(client.get("q").await.is_none(), "the first had failed often enough");
         broker.kill().await;
     });
 }

@@ -10,6 +10,7 @@ mod client;
 #[path = "../support/process.rs"]
 mod process;
 
+mod delayed;
 mod files;
 mod kill;
 mod ledger;

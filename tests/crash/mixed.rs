@@ -33,11 +33,10 @@ fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
 }
 
-/// How many rounds, and the seed of their choices, which is printed.
+/// How many rounds, and the seed of their choices; to be printed.
 pub(crate) fn rounds_and_seed() -> (u64, u64) {
     let rounds = setting("LEVERET_CRASH_ROUNDS").unwrap_or(ROUNDS);
     let seed = setting("LEVERET_CRASH_SEED").unwrap_or_else(|| getrandom::u64().unwrap());
-    println!("LEVERET_CRASH_SEED={seed}, {rounds} rounds");
     (rounds, seed)
 }
 
@@ -129,6 +128,7 @@ async fn audit(broker: &Process, books: &mut Books, killed: Instant) -> Vec<Stri
 #[test]
 fn nothing_confirmed_is_lost_however_often_the_broker_is_killed() {
     let (rounds, seed) = rounds_and_seed();
+    println!("LEVERET_CRASH_SEED={seed}, {rounds} rounds");
     in_time(ROUND_LIMIT * u32::try_from(rounds).unwrap(), async {
         let directory = tempfile::tempdir().unwrap();
         let mut random = Random::new(seed);

@@ -130,8 +130,7 @@ async fn round(broker: Process, first: Id, random: &mut Random) -> Published {
     while let Some(ended) = workers.join_next().await {
         assert!(!ended.is_err_and(|error| error.is_panic()), "a client has failed");
     }
-    let published = std::mem::take(&mut *book.lock());
-    published
+    std::mem::take(&mut *book.lock())
 }
 
 async fn found(broker: &Process, queue: &str) -> Vec<Id> {
@@ -141,6 +140,7 @@ async fn found(broker: &Process, queue: &str) -> Vec<Id> {
 #[test]
 fn a_hand_over_by_transaction_happens_exactly_once_however_often_the_broker_is_killed() {
     let (rounds, seed) = rounds_and_seed();
+    println!("LEVERET_CRASH_SEED={seed}, {rounds} rounds");
     in_time(ROUND_LIMIT * u32::try_from(rounds).unwrap(), async {
         let directory = tempfile::tempdir().unwrap();
         let mut random = Random::new(seed);

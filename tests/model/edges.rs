@@ -1,6 +1,7 @@
 //! The sharp edges of the design, one test each, in the words of the design.
 
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use leveret::broker::QueueDeclare;
@@ -251,6 +252,59 @@ async fn a_channel_wide_prefetch_counts_what_is_on_its_way() {
     node.stop().await.unwrap();
 }
 
+/// Of a limit that is lowered below what is out, a session hears nothing: it has no reason to look again and again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lowered_channel_wide_prefetch_leaves_the_session_in_peace() {
+    let node = Node::start(&MemoryEngine::new());
+    let (queue, _) = node.declare("q", &[]);
+    let credit = Arc::new(ChannelCredit::default());
+    let client = Client::subscribe_on(&node, &queue, 0, &credit);
+    assert!(credit.set_limit(4, 0, &client.outbox).is_empty());
+    node.publish(&queue, 1..=9);
+    let mut held = client.take();
+    assert_eq!(held.len(), 4);
+    let rings = || async { std::future::poll_fn(|cx| Poll::Ready(client.outbox.bell().poll(cx).is_ready())).await };
+    assert!(rings().await, "it was told of the four");
+    assert!(credit.set_limit(1, held.len(), &client.outbox).is_empty());
+    for _ in 0..3 {
+        node.settle(&queue, leases(vec![held.remove(0)]), Verdict::Ack);
+        let mut drained = Drained::default();
+        client.outbox.drain(&mut drained);
+        assert!(drained.items.is_empty() && drained.starved.is_empty() && !rings().await);
+    }
+    node.settle(&queue, leases(held), Verdict::Ack);
+    assert!(rings().await);
+    assert_eq!(client.take().len(), 1);
+    node.stop().await.unwrap();
+}
+
+/// What a report says of ready and leased messages was true at one moment, however fast they change places.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ready_and_unacknowledged_are_counted_under_one_lock() {
+    const MESSAGES: u64 = 20;
+    let node = Arc::new(Node::start(&MemoryEngine::new()));
+    let (queue, _) = node.declare("q", &[]);
+    node.publish(&queue, 1..=MESSAGES);
+    let client = Client::subscribe(&node, &queue, 5);
+    let moving = {
+        let (node, queue) = (node.clone(), queue.clone());
+        std::thread::spawn(move || {
+            for _ in 0..2_000 {
+                node.settle(&queue, leases(client.take()), Verdict::Requeue);
+            }
+            client.cancel(&node, &queue);
+        })
+    };
+    let mut looks = 0;
+    while !moving.is_finished() || looks == 0 {
+        assert_eq!(queue.inspect(|state| state.ready() + state.leased()), MESSAGES);
+        looks += 1;
+    }
+    moving.join().unwrap();
+    drop(queue);
+    Arc::into_inner(node).expect("nobody else holds it").stop().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_abandoned_lease_returns_without_anybody_asking() {
     let node = Node::start(&MemoryEngine::new());
@@ -276,14 +330,18 @@ async fn a_channel_wide_prefetch_set_while_publishers_pump_is_exact() {
         let queues = [0, 1].map(|at| {
             let (queue, _) = node.declare(&format!("q-{round}-{at}"), &[]);
             let (id, tag) = (node.broker().unique(), Box::from(&b"c"[..]));
-            let ask = Subscription { id, tag, channel: 1, no_ack: false, exclusive: false, priority: 0, prefetch: 0 };
+            let ask = Subscription { id, tag, channel: 1, ..Subscription::default() };
             let consumer = ask.connect(outbox.clone(), Some(queue.clone()), Some(credit.clone()));
             queue.subscribe(consumer, node.clock.now(), &mut Effects::default());
             queue
         });
         let publishing = queues.map(|queue| {
             let node = node.clone();
-            std::thread::spawn(move || (0..20).map(|id| node.publish(&queue, [id])).count())
+            std::thread::spawn(move || {
+                for id in 0..20 {
+                    node.publish(&queue, [id]);
+                }
+            })
         });
         let take = || {
             let mut drained = Drained::default();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use leveret::clock::NEVER;
 use leveret::message::Facts;
 use leveret::queue::{
-    Cause, ChannelCredit, Consumer, Drained, Effects, Entry, Got, Item, Lease, Load, Options, Outbox, State,
+    Cause, ChannelCredit, Consumer, Drained, Effects, Entry, Got, Item, Lease, Load, Options, Outbox, Overflow, State,
     Subscribed, Subscription,
 };
 
@@ -87,7 +87,7 @@ impl Pair {
     ) -> Arc<Consumer> {
         let channel = u16::try_from(channel).expect("small");
         let tag = id.to_string().into_bytes().into();
-        let subscription = Subscription { id, tag, channel, no_ack, exclusive, priority, prefetch };
+        let subscription = Subscription { id, tag, channel, no_ack, exclusive, priority, prefetch, timeout: None };
         subscription.connect(outbox.clone(), None, Some(credit.clone()))
     }
 
@@ -142,8 +142,11 @@ impl Pair {
 
     /// A policy changes what it can change of `options`.
     pub(crate) fn govern(&mut self, options: Options) {
-        let Options { kind, max_priority, single_active, .. } = self.twin.options;
-        let options = Options { kind, max_priority, single_active, ..options };
+        let Options { profile, kind, max_priority, single_active, .. } = self.twin.options;
+        let mut options = Options { profile, kind, max_priority, single_active, ..options };
+        if options.is_quorum() && options.overflow == Overflow::RejectPublishDlx {
+            options.overflow = Overflow::DropHead;
+        }
         self.governed += 1;
         let (now, fx) = (self.twin.now, &mut self.fx);
         self.state.set_options(Arc::new(options.clone()), self.governed, now, fx);

@@ -200,7 +200,7 @@ impl Client {
     fn new(node: &Node, queue: &Arc<Queue>, prefetch: u16, credit: &Arc<ChannelCredit>) -> Self {
         let outbox = Arc::new(Outbox::new(1 << 20));
         let (id, tag) = (node.broker().unique(), Box::from(&b"c"[..]));
-        let subscription = Subscription { id, tag, channel: 1, no_ack: false, exclusive: false, priority: 0, prefetch };
+        let subscription = Subscription { id, tag, channel: 1, prefetch, ..Subscription::default() };
         let consumer = subscription.connect(outbox.clone(), Some(queue.clone()), Some(credit.clone()));
         Self { consumer, outbox }
     }

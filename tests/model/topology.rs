@@ -1,15 +1,17 @@
 //! Random topologies beside a naive matcher: lists of exchanges, queues and bindings, searched from end to end, with the
 //! definition of each exchange type written out.
 
-use leveret::broker::{ExchangeDeclare, NoRoute, QueueDeclare};
+use leveret::broker::{ExchangeDeclare, NoRoute, QueueDeclare, Routing};
+use leveret::message::{Draft, Facts, Message, address};
 use leveret::queue::Effects;
 use leveret::store::memory::MemoryEngine;
-use leveret::wire::table::{RawTable, Table, Value};
+use leveret::wire::properties::Properties;
+use leveret::wire::table::{Table, Value};
 
 use crate::node::{CONNECTION, Node};
 use crate::rng::Rng;
 
-/// Topologies built, changed and torn down.
+/// Topologies built, changed and torn down, unless `LEVERET_TOPOLOGIES` says otherwise.
 const TOPOLOGIES: u64 = 2_500;
 
 /// Changes made to each.
@@ -18,8 +20,9 @@ const CHANGES: u64 = 40;
 const EXCHANGES: [&str; 6] = ["e0", "e1", "e2", "e3", "e4", "e5"];
 const QUEUES: [&str; 4] = ["q0", "q1", "q2", "q3"];
 const KINDS: [&str; 4] = ["direct", "fanout", "topic", "headers"];
-const BINDING_KEYS: [&str; 9] = ["", "a", "b", "a.b", "*", "#", "a.*", "#.b", "*.#.b"];
-const ROUTING_KEYS: [&str; 7] = ["", "a", "b", "a.b", "b.a.b", "a.", "*"];
+const BINDING_KEYS: [&str; 14] =
+    ["", "a", "b", "a.b", "*", "#", "a.*", "#.b", "*.#.b", "a.#", "#.a.#", "*.*", "#.*.b", "..a"];
+const ROUTING_KEYS: [&str; 11] = ["", "a", "b", "a.b", "b.a.b", "a.", "*", "b.b.a.b", ".", "..a", "a.a.b.b.a"];
 
 #[derive(Clone, Debug)]
 struct NaiveExchange {
@@ -289,8 +292,10 @@ impl Both {
         headers.encode_into(&mut raw);
         let vhost = self.node.vhost();
         let topology = vhost.topology();
+        let (message, properties) = (message(), Properties { headers: Some(&raw), ..Properties::default() });
+        let routing = Routing { message: &message, keys: &octets, properties: &properties, now: 0 };
         for exchange in EXCHANGES {
-            let found = topology.route(exchange, &octets, Some(RawTable::new(&raw)), true).map(|route| {
+            let found = topology.route(exchange, &routing, true).map(|route| {
                 let mut names: Vec<String> = route.queues.iter().map(|queue| queue.name().to_string()).collect();
                 names.sort_unstable();
                 names
@@ -306,11 +311,25 @@ impl Both {
     }
 }
 
+/// What is routed: what the model compares are keys and headers, given apart.
+fn message() -> Message {
+    let address = address(b"", b"").expect("short");
+    Draft::new(&address, &[0, 0], 0, Facts::default()).finish().expect("complete")
+}
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
+}
+
+/// `LEVERET_TOPOLOGIES=100000 cargo test --release --test model routing_agrees -- --nocapture` is the long form.
 #[tokio::test]
 async fn routing_agrees_with_the_definition_of_each_exchange_type() {
     let mut both = Both { node: Node::start(&MemoryEngine::new()), naive: Naive::default() };
     let mut routed = 0;
-    for seed in 0..TOPOLOGIES {
+    let topologies = setting("LEVERET_TOPOLOGIES").unwrap_or(TOPOLOGIES);
+    let first = setting("LEVERET_TOPOLOGIES_SEED").unwrap_or(0);
+    println!("LEVERET_TOPOLOGIES={topologies}, seeds from LEVERET_TOPOLOGIES_SEED={first} on");
+    for seed in first..first + topologies {
         let mut rng = Rng::new(seed);
         for _ in 0..8 {
             both.declare_exchange(&mut rng);
@@ -331,7 +350,8 @@ async fn routing_agrees_with_the_definition_of_each_exchange_type() {
         }
         assert!(both.naive.bindings.is_empty() && both.naive.exchanges.is_empty());
     }
-    assert!(routed > 2_500, "the topologies were not empty: {routed} bindings at their ends");
+    println!("{topologies} topologies, {routed} bindings at their ends");
+    assert!(routed as u64 > topologies, "the topologies were not empty: {routed} bindings at their ends");
     both.node.stop().await.unwrap();
 }
 
@@ -356,13 +376,15 @@ async fn auto_delete_exchanges_fall_one_after_another() {
         vhost.bind_exchange(&broker, destination, source, "", Table::default()).unwrap();
     }
     vhost.bind_queue(&broker, "q", "c", "", Table::default(), CONNECTION).unwrap();
-    let route = vhost.topology().route("a", &[b""], None, true).unwrap();
+    let (message, properties) = (message(), Properties::default());
+    let routing = Routing { message: &message, keys: &[b""], properties: &properties, now: 0 };
+    let route = vhost.topology().route("a", &routing, true).unwrap();
     assert_eq!(route.queues.len(), 1);
     vhost.delete_queue(&broker, "q", false, false, CONNECTION, &mut Effects::default()).unwrap();
     for name in ["a", "b", "c"] {
-        let gone = vhost.topology().route(name, &[b""], None, true).map(|_| ());
+        let gone = vhost.topology().route(name, &routing, true).map(|_| ());
         assert_eq!(gone, Err(NoRoute::NoExchange), "{name} led nowhere any more");
     }
-    assert!(vhost.topology().route("never-bound", &[b""], None, true).is_ok());
+    assert!(vhost.topology().route("never-bound", &routing, true).is_ok());
     node.stop().await.unwrap();
 }

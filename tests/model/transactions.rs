@@ -23,7 +23,7 @@ const OUTPUTS: usize = 60;
 const MOVES: u64 = 24;
 
 fn route(queues: &[Arc<Queue>]) -> Arc<Route> {
-    Arc::new(Route { queues: queues.to_vec(), memoizable: true })
+    Arc::new(Route { queues: queues.to_vec(), memoizable: true, routed: true })
 }
 
 fn commit(node: &Node, transaction: &mut Transaction) -> Result<Epoch, PublishRefused> {
@@ -236,7 +236,7 @@ fn limited(seed: u64) -> (State, Vec<Message>) {
     for id in 0..rng.below(4) {
         let credit = Arc::new(ChannelCredit::default());
         if rng.chance(1, 3) {
-            assert!(credit.set_limit(1 + u16::try_from(rng.below(3)).unwrap(), 0, &outbox).is_empty());
+            assert!(credit.set_limit(rng.pick(&[1, 2, 3]), 0, &outbox).is_empty());
         }
         let subscription = Subscription {
             id,
@@ -245,7 +245,8 @@ fn limited(seed: u64) -> (State, Vec<Message>) {
             no_ack: rng.chance(1, 6),
             exclusive: false,
             priority: 0,
-            prefetch: u16::try_from(rng.below(4)).unwrap(),
+            prefetch: rng.pick(&[0, 1, 2, 3]),
+            timeout: None,
         };
         state.subscribe(subscription.connect(outbox.clone(), None, Some(credit)), 0, &mut fx);
     }
@@ -302,7 +303,7 @@ fn reserved_room_is_not_given_to_others_until_it_is_released() {
         0,
     );
     let room = empty.reserve(&[persistent(1)]).expect("there is room");
-    empty.release(room);
+    empty.unreserve(room);
     refused.clear();
     assert!(empty.push(std::iter::once(persistent(5)), 0, &mut refused, &mut fx) && refused.is_empty());
 }

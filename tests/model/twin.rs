@@ -336,7 +336,7 @@ impl Twin {
 
     fn channel_has_credit(&self, member: &Member) -> bool {
         let channel = &self.channels[member.channel];
-        member.no_ack || channel.limit == 0 || channel.used < i64::try_from(channel.limit).expect("small")
+        channel.limit == 0 || channel.used < i64::try_from(channel.limit).expect("small")
     }
 
     fn has_room(&self, member: &Member) -> bool {
@@ -485,6 +485,7 @@ impl Twin {
                 self.come_back(Msg { redelivered: true, ..msg }, cause);
             }
         }
+        self.expire();
         self.after_settling(which);
         self.drop_head();
     }

@@ -67,3 +67,17 @@ async fn a_failed_publish_is_not_confirmed_and_a_new_channel_counts_anew() {
         .play(Cut::Nowhere)
         .await;
 }
+
+#[tokio::test]
+async fn a_refusal_is_told_to_the_channel_it_is_for() {
+    let to_full = |channel| publish(channel, "", "full", "", plain(), b"x");
+    Script::open()
+        .ask(queue_declare(1, "full", "", &full()), queue_declare_ok(1, "full", 0, 0))
+        .ask(confirm_select(1), confirm_select_ok(1))
+        // Channel 2 is not in confirm mode; all come in one read.
+        .ask([to_full(2), to_full(1)].concat(), nack(1, 1, ""))
+        .ask([to_full(2), to_full(2), to_full(1), to_full(2)].concat(), nack(1, 2, ""))
+        .close()
+        .play(Cut::Nowhere)
+        .await;
+}

@@ -1,5 +1,6 @@
 //! Consuming, getting, acknowledging: what is refused, and what is answered.
 
+use leveret::config::Compatibility;
 use leveret::wire::table::Value;
 
 use crate::client::Cut;
@@ -72,7 +73,7 @@ async fn arguments_of_consume() {
         .after(|script| script.with_queue("q"))
         .channel_then(406, text, CONSUME, |script| script.holds("q", 0, 0))
         .await;
-    for key in ["x-consumer-timeout", "x-stream-offset", "x-stream-filter", "x-stream-match-unfiltered"] {
+    for key in ["x-stream-offset", "x-stream-filter", "x-stream-match-unfiltered"] {
         let text = format!(
             "PRECONDITION_FAILED - invalid arg '{key}' for queue 'q' in vhost '/' of queue type rabbit_classic_queue"
         );
@@ -82,6 +83,23 @@ async fn arguments_of_consume() {
             .await;
     }
     let quorum = queue_declare(1, "q", "durable", &argument("x-queue-type", "quorum"));
+    let as_4_3 = |script: Script| script.configure(|config| config.compatibility = Compatibility::V4_3);
+    for (value, error) in
+        [(Value::I32(-1), "{value_negative,-1}"), (Value::from("x"), "\"expected integer, got longstr\"")]
+    {
+        let text =
+            format!("PRECONDITION_FAILED - invalid arg 'x-consumer-timeout' for queue 'q' in vhost '/': {error}");
+        Refused::on(consume(1, "q", "c", "", &argument("x-consumer-timeout", value)))
+            .after(|script| as_4_3(script).ask(&quorum, queue_declare_ok(1, "q", 0, 0)))
+            .channel_then(406, &text, CONSUME, |script| script.holds("q", 0, 0))
+            .await;
+    }
+    let text = "PRECONDITION_FAILED - invalid arg 'x-consumer-timeout' for queue 'q' in vhost '/' of queue type \
+                rabbit_classic_queue";
+    Refused::on(consume(1, "q", "c", "", &argument("x-consumer-timeout", Value::I32(1))))
+        .after(|script| as_4_3(script).with_queue("q"))
+        .channel_then(406, text, CONSUME, |script| script.holds("q", 0, 0))
+        .await;
     let text = "PRECONDITION_FAILED - invalid arg 'x-stream-offset' for queue 'q' in vhost '/' of queue type \
                 rabbit_quorum_queue";
     Refused::on(consume(1, "q", "c", "", &argument("x-stream-offset", "first")))

@@ -79,12 +79,12 @@ async fn content_out_of_order() {
 #[tokio::test]
 async fn bodies_longer_than_announced() {
     let text = "FRAME_ERROR - content body frame exceeds remaining content size";
-    Refused::on([headed(), frame(3, 1, b"sixsix")].concat()).connection(501, text, (0, 0)).await;
-    Refused::on([headed(), frame(3, 1, b"four"), frame(3, 1, b"more")].concat()).connection(501, text, (0, 0)).await;
+    Refused::on([headed(), frame(3, 1, b"sixsix")].concat()).connection(501, text, PUBLISH).await;
+    Refused::on([headed(), frame(3, 1, b"four"), frame(3, 1, b"more")].concat()).connection(501, text, PUBLISH).await;
     // Also of a body that is too large to be kept.
     Refused::on([headed(), frame(3, 1, b"sixsix")].concat())
         .after(|script| script.configure(|config| config.max_message_size = 4))
-        .connection(501, text, (0, 0))
+        .connection(501, text, PUBLISH)
         .await;
     // Nothing is due after an empty body, nor after a whole one.
     Refused::on([publish(), header(1, 0, &Properties::default()), frame(3, 1, b"")].concat())

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use amq_protocol::protocol::{AMQPClass, connection, parse_class};
-use leveret::config::{Secret, UserEntry};
+use leveret::config::{Compatibility, Secret, UserEntry};
 use leveret::wire::table::{Table, Value};
 
 use crate::client::{Client, Cut};
@@ -187,12 +187,24 @@ async fn logins_that_cannot_be_read_are_met_with_silence() {
         ("PLAIN", b"admin\0guest\0guest"),
         ("AMQPLAIN", &LIMITS[1..]),
         ("AMQPLAIN", b""),
-        ("ANONYMOUS", b""),
         ("EXTERNAL", b""),
         ("", b"\0guest\0guest"),
     ]
     .map(|(mechanism, response)| started().send(start_ok(mechanism, response, tell)).end());
     together(scripts).await;
+}
+
+#[tokio::test]
+async fn who_does_not_say_who_he_is_is_guest_if_the_version_knows_such_clients() {
+    let begin = || started().send(start_ok("ANONYMOUS", b"whoever", &[]));
+    let opened = begin().expect(tune()).send([tune_ok(2047, 131_072, 0), open("/")].concat()).expect(open_ok());
+    opened.play(Cut::Nowhere).await;
+    begin().configure(|config| config.compatibility = Compatibility::V3_13).end().play(Cut::Nowhere).await;
+    let told = start_ok("ANONYMOUS", b"", &["authentication_failure_close"]);
+    let text = "ACCESS_REFUSED - Login was refused using authentication mechanism ANONYMOUS. For details see the broker \
+                logfile.";
+    let refused = started().send(told).expect(connection_closed(403, text, (0, 0))).send(connection_close_ok()).end();
+    refused.configure(|config| config.users[0].password = Secret::new("changed")).play(Cut::Nowhere).await;
 }
 
 /// Plays scripts that end with the broker's moment of silence, at the same time.

@@ -88,7 +88,7 @@ async fn size() {
         .await;
     let announced = [publish_method(1, "", "q", ""), raw_header(1, 60, 536_870_913, &[0, 0])].concat();
     Refused::on(announced)
-        .connection(501, "FRAME_ERROR - content body size 536870913 exceeds maximum allowed size 536870912", (0, 0))
+        .connection(501, "FRAME_ERROR - content body size 536870913 exceeds maximum allowed size 536870912", PUBLISH)
         .await;
 }
 

@@ -44,7 +44,7 @@ fn holding(mut script: Script, queue: &str, bodies: &[&str]) -> Script {
     for body in bodies {
         script = script.with_message(queue, body);
     }
-    let mut left = u32::try_from(bodies.len()).unwrap();
+    let mut left = u32::try_from(bodies.len()).expect("few");
     for (number, body) in (1..).zip(bodies) {
         left -= 1;
         script = script.ask(get(1, queue, ""), get_ok(1, number, "", queue, left, body.as_bytes()));

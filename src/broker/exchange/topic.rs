@@ -4,56 +4,122 @@
 //! set of nodes reached so far: each node is in the set at most once, so a key of n words costs at most n times the
 //! nodes that share a prefix with it, whatever the number of `#`. (A recursive walk would cost exponentially more with
 //! patterns such as `#.a.#.a.#`.)
+//!
+//! What a walk costs with many bindings is memory that is in no cache. Hence small nodes side by side, words as numbers,
+//! and one table for all steps from node to node by a word, which is not asked where a filter knows there is none.
+
+mod words;
 
 use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use rustc_hash::FxBuildHasher;
+
 use crate::broker::binding::Binding;
+use words::{WordId, Words};
 
-/// Most `#` words in one binding key, as RabbitMQ 4.3.5 has it.
-const MAX_HASHES: usize = 2;
+type NodeId = u32;
 
-type NodeId = usize;
+/// A node that is the child of another, which the root is not.
+type Child = NonZeroU32;
 
 const ROOT: NodeId = 0;
 
+/// What a walk looks at.
 #[derive(Debug, Default)]
 struct Node {
-    words: HashMap<Box<[u8]>, NodeId>,
-    star: Option<NodeId>,
-    hash: Option<NodeId>,
+    star: Option<Child>,
+    hash: Option<Child>,
+    /// Children by other words.
+    children: u32,
+    /// A bit for each of these words, several of which may share one.
+    filter: u16,
     /// This node was reached through a `#`: it may swallow further words.
     swallows: bool,
-    bindings: BTreeMap<u64, Arc<Binding>>,
-    /// How the parent names this node, for pruning.
+    bindings: Bindings,
+}
+
+/// How the parent names a node, for pruning.
+#[derive(Debug, Default)]
+struct Origin {
     parent: NodeId,
     word: Box<[u8]>,
 }
 
-impl Node {
-    fn is_bare(&self) -> bool {
-        self.words.is_empty() && self.star.is_none() && self.hash.is_none() && self.bindings.is_empty()
+/// The bindings with one key.
+#[derive(Debug, Default)]
+enum Bindings {
+    #[default]
+    None,
+    One(Arc<Binding>),
+    #[allow(clippy::box_collection)] // a map in place would make every node half as large again
+    Many(Box<BTreeMap<u64, Arc<Binding>>>),
+}
+
+impl Bindings {
+    fn insert(&mut self, binding: &Arc<Binding>) {
+        *self = match std::mem::take(self) {
+            Self::None => Self::One(binding.clone()),
+            Self::One(first) => {
+                let all = [(first.id, first), (binding.id, binding.clone())];
+                Self::Many(Box::new(BTreeMap::from(all)))
+            }
+            Self::Many(mut all) => {
+                all.insert(binding.id, binding.clone());
+                Self::Many(all)
+            }
+        };
     }
 
-    fn child(&self, word: &[u8]) -> Option<NodeId> {
-        match word {
-            b"*" => self.star,
-            b"#" => self.hash,
-            _ => self.words.get(word).copied(),
+    fn remove(&mut self, id: u64) {
+        match self {
+            Self::None => {}
+            Self::One(only) => {
+                if only.id == id {
+                    *self = Self::None;
+                }
+            }
+            Self::Many(all) => {
+                all.remove(&id);
+                if all.is_empty() {
+                    *self = Self::None;
+                }
+            }
         }
     }
+}
+
+impl Node {
+    fn is_bare(&self) -> bool {
+        self.children == 0 && self.star.is_none() && self.hash.is_none() && matches!(self.bindings, Bindings::None)
+    }
+}
+
+fn bit(word: WordId) -> u16 {
+    1 << (word % u16::BITS)
 }
 
 /// The trie; nodes live in a slab.
 #[derive(Debug)]
 pub(in crate::broker) struct Topic {
     nodes: Vec<Node>,
+    origins: Vec<Origin>,
     free: Vec<NodeId>,
+    words: Words,
+    /// Children by node and word; `*` and `#` are in the nodes.
+    steps: HashMap<(NodeId, WordId), Child, FxBuildHasher>,
 }
 
 impl Default for Topic {
     fn default() -> Self {
-        Self { nodes: vec![Node::default()], free: Vec::new() }
+        Self {
+            nodes: vec![Node::default()],
+            origins: vec![Origin::default()],
+            free: Vec::new(),
+            words: Words::default(),
+            steps: HashMap::default(),
+        }
     }
 }
 
@@ -63,42 +129,66 @@ fn words(key: &[u8]) -> impl Iterator<Item = &[u8]> {
     key.split(|b| *b == b'.').filter(move |_| !empty)
 }
 
-/// Refuses what RabbitMQ refuses.
-pub(super) fn check(key: &str) -> Result<(), String> {
+/// Refuses more `#` words than `most`, the profile's limit.
+pub(super) fn check(key: &str, most: Option<usize>) -> Result<(), String> {
     let hashes = words(key.as_bytes()).filter(|w| *w == b"#").count();
-    if hashes > MAX_HASHES {
-        return Err(format!("Topic binding key '{key}' uses {hashes} '#' wildcards, at most {MAX_HASHES} are allowed"));
+    match most {
+        Some(most) if hashes > most => {
+            Err(format!("Topic binding key '{key}' uses {hashes} '#' wildcards, at most {most} are allowed"))
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 impl Topic {
+    #[inline]
+    fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id as usize]
+    }
+
+    fn node_mut(&mut self, id: NodeId) -> &mut Node {
+        &mut self.nodes[id as usize]
+    }
+
+    /// The child by a word of a binding key.
+    fn child(&self, at: NodeId, word: &[u8]) -> Option<Child> {
+        match word {
+            b"*" => self.node(at).star,
+            b"#" => self.node(at).hash,
+            _ => self.steps.get(&(at, self.words.find(word)?)).copied(),
+        }
+    }
+
     pub(super) fn insert(&mut self, binding: &Arc<Binding>) {
         let mut at = ROOT;
         for word in words(binding.routing_key.as_bytes()) {
-            at = match self.nodes[at].child(word) {
-                Some(next) => next,
-                None => self.grow(at, word),
-            };
+            at = self.child(at, word).unwrap_or_else(|| self.grow(at, word)).get();
         }
-        self.nodes[at].bindings.insert(binding.id, binding.clone());
+        self.node_mut(at).bindings.insert(binding);
     }
 
-    fn grow(&mut self, parent: NodeId, word: &[u8]) -> NodeId {
-        let node = Node { swallows: word == b"#", parent, word: Box::from(word), ..Node::default() };
+    fn grow(&mut self, parent: NodeId, word: &[u8]) -> Child {
+        let node = Node { swallows: word == b"#", ..Node::default() };
+        let origin = Origin { parent, word: Box::from(word) };
         let id = if let Some(id) = self.free.pop() {
-            self.nodes[id] = node;
+            self.nodes[id as usize] = node;
+            self.origins[id as usize] = origin;
             id
         } else {
             self.nodes.push(node);
-            self.nodes.len() - 1
+            self.origins.push(origin);
+            NodeId::try_from(self.nodes.len() - 1).expect("memory holds fewer than 2^32 nodes")
         };
-        let parent = &mut self.nodes[parent];
+        let id = Child::new(id).expect("the root is never freed");
         match word {
-            b"*" => parent.star = Some(id),
-            b"#" => parent.hash = Some(id),
+            b"*" => self.node_mut(parent).star = Some(id),
+            b"#" => self.node_mut(parent).hash = Some(id),
             _ => {
-                parent.words.insert(Box::from(word), id);
+                let word = self.words.add(word);
+                self.steps.insert((parent, word), id);
+                let parent = self.node_mut(parent);
+                parent.children += 1;
+                parent.filter |= bit(word);
             }
         }
         id
@@ -107,41 +197,58 @@ impl Topic {
     pub(super) fn remove(&mut self, binding: &Binding) {
         let mut at = ROOT;
         for word in words(binding.routing_key.as_bytes()) {
-            match self.nodes[at].child(word) {
-                Some(next) => at = next,
+            match self.child(at, word) {
+                Some(next) => at = next.get(),
                 None => return,
             }
         }
-        self.nodes[at].bindings.remove(&binding.id);
-        while at != ROOT && self.nodes[at].is_bare() {
-            let node = std::mem::take(&mut self.nodes[at]);
-            let parent = &mut self.nodes[node.parent];
-            match &*node.word {
-                b"*" => parent.star = None,
-                b"#" => parent.hash = None,
-                word => {
-                    parent.words.remove(word);
+        self.node_mut(at).bindings.remove(binding.id);
+        while at != ROOT && self.node(at).is_bare() {
+            at = self.prune(at);
+        }
+    }
+
+    /// Removes a node without children; returns its parent.
+    fn prune(&mut self, at: NodeId) -> NodeId {
+        *self.node_mut(at) = Node::default();
+        let Origin { parent, word } = std::mem::take(&mut self.origins[at as usize]);
+        self.free.push(at);
+        match &*word {
+            b"*" => self.node_mut(parent).star = None,
+            b"#" => self.node_mut(parent).hash = None,
+            word => {
+                if let Some(id) = self.words.find(word) {
+                    self.steps.remove(&(parent, id));
+                }
+                self.words.remove(word);
+                let parent = self.node_mut(parent);
+                parent.children -= 1;
+                if parent.children == 0 {
+                    parent.filter = 0;
                 }
             }
-            self.free.push(at);
-            at = node.parent;
         }
+        parent
     }
 
     pub(super) fn matches<'a>(&'a self, routing_key: &[u8], found: &mut dyn FnMut(&'a Arc<Binding>)) {
         let (mut reached, mut next) = (Vec::new(), Vec::new());
         self.reach(ROOT, &mut reached);
         for word in words(routing_key) {
+            let word = self.words.find(word);
             for &at in &reached {
-                let node = &self.nodes[at];
+                let node = self.node(at);
                 if node.swallows {
                     self.reach(at, &mut next);
                 }
-                if let Some(child) = node.words.get(word) {
-                    self.reach(*child, &mut next);
+                if let Some(word) = word
+                    && node.filter & bit(word) != 0
+                    && let Some(child) = self.steps.get(&(at, word))
+                {
+                    self.reach(child.get(), &mut next);
                 }
                 if let Some(child) = node.star {
-                    self.reach(child, &mut next);
+                    self.reach(child.get(), &mut next);
                 }
             }
             std::mem::swap(&mut reached, &mut next);
@@ -153,7 +260,11 @@ impl Topic {
             }
         }
         for at in reached {
-            self.nodes[at].bindings.values().for_each(&mut *found);
+            match &self.node(at).bindings {
+                Bindings::None => {}
+                Bindings::One(binding) => found(binding),
+                Bindings::Many(all) => all.values().for_each(&mut *found),
+            }
         }
     }
 
@@ -161,8 +272,8 @@ impl Topic {
     fn reach(&self, mut at: NodeId, into: &mut Vec<NodeId>) {
         loop {
             into.push(at);
-            match self.nodes[at].hash {
-                Some(hash) => at = hash,
+            match self.node(at).hash {
+                Some(hash) => at = hash.get(),
                 None => return,
             }
         }
@@ -211,9 +322,10 @@ mod tests {
 
     #[test]
     fn three_hashes_are_refused_in_rabbitmqs_words() {
-        assert!(check("#.a.#").is_ok());
+        assert!(check("#.a.#", Some(2)).is_ok());
+        assert!(check("#.a.#.b.#", None).is_ok());
         assert_eq!(
-            check("#.a.#.b.#").unwrap_err(),
+            check("#.a.#.b.#", Some(2)).unwrap_err(),
             "Topic binding key '#.a.#.b.#' uses 3 '#' wildcards, at most 2 are allowed"
         );
     }
@@ -225,7 +337,8 @@ mod tests {
         for binding in &bindings {
             topic.remove(binding);
         }
-        assert!(topic.nodes[ROOT].is_bare());
+        assert!(topic.node(ROOT).is_bare() && topic.steps.is_empty() && topic.words.is_empty());
+        assert_eq!(topic.node(ROOT).filter, 0);
         assert_eq!(topic.free.len(), topic.nodes.len() - 1);
     }
 

@@ -36,6 +36,8 @@ pub(in crate::broker) async fn reapply(broker: Arc<Broker>, vhost: Arc<VirtualHo
         }
         tokio::task::yield_now().await;
     }
+    // Dead letters that found no way are tried again: it may be another way now.
+    vhost.changed();
 }
 
 /// Looks up the alternate exchanges of these exchanges again.

@@ -48,7 +48,12 @@ impl BadArgument {
                 format!("invalid arg '{key}' for {queue} of queue type rabbit_{}_queue", kind.as_str())
             }
             Self::Deprecated { feature } => {
-                format!("Feature `{feature}` is deprecated.\nIts use is not permitted by default.")
+                format!(
+                    "Feature `{feature}` is deprecated.\nBy default, this feature is not permitted anymore.\nThe feature \
+                     will be removed from a future major RabbitMQ version, regardless of the configuration; actual \
+                     version to be determined.\nTo continue using this feature when it is not permitted by default, set \
+                     the following parameter in your configuration:\n    \"deprecated_features.permit.{feature} = true\""
+                )
             }
         }
     }
@@ -80,10 +85,10 @@ const OF_QUORUM_LATELY: &[&str] = &[
 ];
 
 /// What classic queues know and quorum queues do not.
-const OF_CLASSIC: &[&str] = &["x-max-priority", "x-queue-version", "x-queue-master-locator"];
+const OF_CLASSIC: &[&str] = &["x-max-priority", "x-queue-mode", "x-queue-version", "x-queue-master-locator"];
 
-/// The same, of versions that look at it.
-const QUEUE_MODE: &[&str] = &["x-queue-mode"];
+/// Of all types but, in some versions, the classic one.
+const LOCATOR: &[&str] = &["x-queue-leader-locator"];
 
 /// Where a queue's leader may be asked to be.
 const LOCATORS: &[&str] = &["client-local", "balanced", "random", "least-leaders", "min-masters"];
@@ -125,6 +130,8 @@ fn text<'a>(table: &'a Table, key: &'static str) -> Result<Option<&'a str>, BadA
 pub(super) fn check(table: &Table, profile: &Profile) -> Result<(), BadArgument> {
     let kind = match text(table, "x-queue-type")? {
         None | Some("classic") => Kind::Classic,
+        // Where a type is stored, none is what this is.
+        Some("") if profile.stores_queue_type => Kind::Classic,
         Some("quorum") => Kind::Quorum,
         Some(other) => return Err(invalid("x-queue-type", format!("\"unsupported queue type '{other}'\""))),
     };
@@ -143,7 +150,8 @@ pub(super) fn check(table: &Table, profile: &Profile) -> Result<(), BadArgument>
         None | Some(Value::Bool(_)) => {}
         Some(other) => return Err(unacceptable("x-single-active-consumer", other)),
     }
-    if text(table, "x-queue-leader-locator")?.is_some_and(|name| !LOCATORS.contains(&name)) {
+    let locators = kind == Kind::Quorum || profile.leader_locator_of_classic;
+    if locators && text(table, "x-queue-leader-locator")?.is_some_and(|name| !LOCATORS.contains(&name)) {
         return Err(invalid("x-queue-leader-locator", "invalid_queue_locator_arg"));
     }
     let dead_letter_routing_key = text(table, "x-dead-letter-routing-key")?;
@@ -156,11 +164,11 @@ pub(super) fn check(table: &Table, profile: &Profile) -> Result<(), BadArgument>
         }
         _ => {}
     }
-    let foreign: [&[&str]; 3] = match kind {
-        Kind::Classic if profile.timeout_arguments_of_quorum => [OF_QUORUM, OF_STREAMS, OF_QUORUM_LATELY],
-        Kind::Classic => [OF_QUORUM, OF_STREAMS, &[]],
-        Kind::Quorum if profile.checks_queue_mode => [OF_CLASSIC, OF_STREAMS, QUEUE_MODE],
-        Kind::Quorum => [OF_CLASSIC, OF_STREAMS, &[]],
+    let none: &[&str] = &[];
+    let lately = if profile.timeout_arguments_of_quorum { OF_QUORUM_LATELY } else { none };
+    let foreign = match kind {
+        Kind::Classic => [OF_QUORUM, OF_STREAMS, lately, if locators { none } else { LOCATOR }],
+        Kind::Quorum => [OF_CLASSIC, OF_STREAMS, none, none],
     };
     match foreign.into_iter().flatten().find(|key| table.get(key).is_some()) {
         None => Ok(()),

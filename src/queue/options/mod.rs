@@ -120,6 +120,8 @@ pub struct Options {
     pub delivery_limit: Option<i64>,
     /// `x-consumer-timeout`, in milliseconds; 0 is none.
     pub consumer_timeout: Option<u64>,
+    /// `x-message-deduplication`: a message whose `x-deduplication-header` equals that of one in the queue is dropped.
+    pub deduplicate: bool,
 }
 
 impl Options {
@@ -151,6 +153,7 @@ impl Options {
             single_active: table.get("x-single-active-consumer").and_then(Value::as_bool).unwrap_or_default(),
             delivery_limit: table.get("x-delivery-limit").and_then(Value::as_int).filter(|_| quorum),
             consumer_timeout: number("x-consumer-timeout"),
+            deduplicate: table.get("x-message-deduplication").and_then(Value::as_bool) == Some(true),
         }
     }
 

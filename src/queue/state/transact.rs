@@ -8,7 +8,7 @@
 use super::{Effects, Message, Millis, Overflow, State};
 use crate::queue::Cause;
 
-/// Room in a queue, reserved for a transaction; to be given back by [`State::release`] or used by
+/// Room in a queue, reserved for a transaction; to be given back by [`State::unreserve`] or used by
 /// [`State::push_reserved`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
@@ -40,8 +40,11 @@ impl State {
         let mut hunger = if self.lanes.count() == 0 { self.roster.appetite(messages.len() as u64) } else { 0 };
         let mut room = Room::default();
         for message in messages {
+            if self.is_duplicate(self.fingerprint(message)) {
+                continue;
+            }
             if self.full() {
-                self.release(room);
+                self.unreserve(room);
                 return None;
             }
             // One that expires at once leaves at once, unless it stands behind another.
@@ -60,7 +63,7 @@ impl State {
     }
 
     /// Gives reserved room back.
-    pub fn release(&mut self, room: Room) {
+    pub fn unreserve(&mut self, room: Room) {
         self.reserved.messages -= room.messages;
         self.reserved.bytes -= room.bytes;
     }
@@ -73,12 +76,19 @@ impl State {
         now: Millis,
         fx: &mut Effects,
     ) {
-        self.release(room);
+        self.unreserve(room);
         if self.deleted {
             return;
         }
+        if self.delay.is_some() {
+            return self.hold(messages, now, fx);
+        }
         for message in messages {
-            self.take_in(message, now, fx);
+            let fingerprint = self.fingerprint(&message);
+            if self.is_duplicate(fingerprint) {
+                continue;
+            }
+            self.take_in(message, fingerprint, now, fx);
         }
         self.settle_down(now, fx);
     }

@@ -27,6 +27,7 @@ const CASES: &[(&str, Case)] = &[
     ("expiry", expiry),
     ("counts", counts),
     ("counts go with their messages", counts_go),
+    ("stretches", stretches),
 ];
 
 pub(super) fn run(new: impl Fn() -> Box<dyn Subject>) {
@@ -310,8 +311,8 @@ fn counts(subject: &mut dyn Subject) {
 }
 
 fn counts_go(subject: &mut dyn Subject) {
-    let lanes = (1..=400).map(|seq| put(seq, u8::from(seq % 2 == 0), b"x")).collect();
-    let lane_of = |seq: Seq| u8::from(seq % 2 == 0);
+    let lanes = (1..=400).map(|seq| put(seq, u8::from(seq.is_multiple_of(2)), b"x")).collect();
+    let lane_of = |seq: Seq| u8::from(seq.is_multiple_of(2));
     let all = (1..=400).map(|seq| count(seq, lane_of(seq), 1)).collect();
     done(subject.engine(), &work([QueueBatch { puts: lanes, counts: all, ..QueueBatch::new(QueueId(1)) }]));
     let settle = |seq| Settle { seq, lane: lane_of(seq), body_len: 1, counted: true };
@@ -328,4 +329,34 @@ fn counts_go(subject: &mut dyn Subject) {
     sweep_all(subject);
     subject.reopen();
     assert_eq!(counted(subject, 1), []);
+}
+
+fn stretches(subject: &mut dyn Subject) {
+    let expiring = |seq: Seq| Put { expires_at: 10_000 - seq, ..put(seq, 3, b"body") };
+    done(subject.engine(), &work([puts(1, 1..=5, 10)]));
+    done(
+        subject.engine(),
+        &work([QueueBatch { puts: (1..=400).map(expiring).collect(), ..QueueBatch::new(QueueId(2)) }]),
+    );
+    let gone = (1..=400).filter(|seq| seq % 7 == 0 || (100..=300).contains(seq));
+    let settles = gone.map(|seq| Settle { seq, lane: 3, body_len: 4, counted: false }).collect();
+    done(subject.engine(), &work([QueueBatch { settles, ..QueueBatch::new(QueueId(2)) }]));
+    subject.reopen();
+    let found = subject.engine().stretches(QueueId(2), 3).unwrap();
+    assert!(found.len() > 1, "one row does not hold all");
+    assert!(found.is_sorted_by(|a, b| a.last < b.first));
+    for stretch in &found {
+        let page = subject.engine().read(QueueId(2), 3, stretch.first, stretch.last + 1, usize::MAX).unwrap();
+        assert_eq!(page.messages.len() as u64, stretch.count);
+        let (first, last) = (page.messages.first().unwrap(), page.messages.last().unwrap());
+        assert_eq!((first.seq, last.seq), (stretch.first, stretch.last));
+        assert!(page.messages.iter().all(|stored| stored.expires_at >= stretch.earliest_expiry));
+    }
+    assert_eq!(
+        found.iter().map(|stretch| stretch.count).sum::<u64>(),
+        (1..=400).filter(|s| s % 7 != 0 && !(100..=300).contains(s)).count() as u64
+    );
+    assert!(subject.engine().stretches(QueueId(2), 0).unwrap().is_empty());
+    done(subject.engine(), &define([Define::DropQueue { queue: QueueId(2) }]));
+    assert!(subject.engine().stretches(QueueId(2), 3).unwrap().is_empty());
 }

@@ -97,7 +97,7 @@ fn record_header(key: Key, put: &Put) -> io::Result<[u8; RECORD_HEADER]> {
     let message = &put.message;
     let facts = message.facts();
     let offset = key.offset(put.seq).ok_or_else(|| io::Error::other("position outside of the block"))?;
-    let address_len = u16::try_from(message.address().len()).map_err(io::Error::other)?;
+    let address_len = u16::try_from(message.envelope().len()).map_err(io::Error::other)?;
     let properties_len = u32::try_from(message.properties().len()).map_err(io::Error::other)?;
     let mut out = [0; RECORD_HEADER];
     out[..2].copy_from_slice(&offset.to_be_bytes());

@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use heed::{Env, EnvFlags, EnvOpenOptions, MdbError, WithoutTls};
 
-use super::{Batch, Commit, Engine, Page, QueueId, Recovered, Seq, StoreError};
+use super::{Batch, Commit, Engine, Page, QueueId, Recovered, Seq, StoreError, Stretch};
 use tables::Tables;
 
 /// Size of the map that is tried first: address space only, far above any disk this broker is meant for.
@@ -163,6 +163,11 @@ impl Engine for LmdbEngine {
     fn read(&self, queue: QueueId, lane: u8, from: Seq, until: Seq, budget: usize) -> Result<Page, StoreError> {
         let txn = self.env.read_txn()?;
         Ok(read::page(&self.tables, &txn, queue, lane, from..until, budget)?)
+    }
+
+    fn stretches(&self, queue: QueueId, lane: u8) -> Result<Vec<Stretch>, StoreError> {
+        let txn = self.env.read_txn()?;
+        Ok(read::stretches(&self.tables, &txn, queue, lane)?)
     }
 
     /// Answers `false` also while there is no room to go on, so that nobody spins; the next call tries again.

@@ -12,7 +12,7 @@ use super::blocks::Records;
 use super::index::IndexRow;
 use super::schema::Key;
 use super::tables::{Span, Tables, in_hole};
-use crate::store::{Page, QueueId, Seq, Stored};
+use crate::store::{Page, QueueId, Seq, Stored, Stretch};
 
 /// A page of one lane; see [`crate::store::Engine::read`].
 pub(super) fn page(
@@ -70,4 +70,29 @@ pub(super) fn page(
         page.damaged += missing;
     }
     Ok(page)
+}
+
+/// Every row of one lane; see [`crate::store::Engine::stretches`]. Touches no block.
+pub(super) fn stretches(tables: &Tables, txn: &RoTxn<'_>, queue: QueueId, lane: u8) -> heed::Result<Vec<Stretch>> {
+    let mut out = Vec::new();
+    if tables.is_dropped(txn, queue)? {
+        return Ok(out);
+    }
+    let holes = tables.holes_in_lane(txn, queue, lane)?;
+    let (start, end) = (Key { queue, lane, first: 0 }.encode(), Key { queue, lane, first: Seq::MAX }.encode());
+    let span: Span<'_> = (Included(&start), Included(&end));
+    for entry in tables.index.range(txn, &span)? {
+        let (key, value) = entry?;
+        let Some(key) = Key::decode(key) else { continue };
+        let Ok(row) = IndexRow::decode(key, value) else { continue };
+        let mut live = row.live_offsets();
+        let Some(first) = live.next().filter(|_| !in_hole(&holes, key, &row)) else { continue };
+        out.push(Stretch {
+            first: key.seq(first),
+            last: key.seq(live.next_back().unwrap_or(first)),
+            count: row.live().into(),
+            earliest_expiry: row.earliest_expiry(),
+        });
+    }
+    Ok(out)
 }

@@ -11,10 +11,17 @@ use crate::wire::short;
 ///
 /// Further entries under the same key are removed. Keys are cut at 255 octets.
 pub fn set(raw: &[u8], key: &str, value: &Value) -> Vec<u8> {
+    let mut octets = Vec::new();
+    value.encode_into(&mut octets);
+    set_raw(raw, key, &octets)
+}
+
+/// As [`set`], with the value as octets, its tag included.
+pub fn set_raw(raw: &[u8], key: &str, value: &[u8]) -> Vec<u8> {
     let mut entry = Vec::new();
     let key = short::cut(key, short::MAX_LEN);
     short::put(&mut entry, key.as_bytes());
-    value.encode_into(&mut entry);
+    entry.extend_from_slice(value);
 
     let mut out = Vec::with_capacity(raw.len().saturating_add(entry.len()));
     let mut placed = false;
@@ -30,6 +37,11 @@ pub fn set(raw: &[u8], key: &str, value: &Value) -> Vec<u8> {
         out.extend_from_slice(&entry);
     }
     out
+}
+
+/// Appends the four octets of length that stand before a table's or an array's content.
+pub fn put_length(out: &mut Vec<u8>, len: usize) {
+    out.extend_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
 }
 
 /// `raw` without any entry under one of `keys`.

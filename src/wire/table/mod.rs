@@ -12,7 +12,7 @@ mod raw;
 mod validate;
 mod value;
 
-pub use edit::{set, without};
+pub use edit::{put_length, set, set_raw, without};
 pub use raw::{RawArray, RawTable, RawValue};
 pub use validate::{MAX_TABLE_DEPTH, Malformed, validate};
 pub use value::Value;

@@ -128,6 +128,29 @@ impl<'a> RawValue<'a> {
         }
     }
 
+    /// Appends octets that are equal for values of the same meaning: integers whatever their width, floats likewise,
+    /// strings octet for octet. For hashing; composite values count as they stand.
+    pub fn meaning(&self, out: &mut Vec<u8>) {
+        if let Some(n) = self.as_int() {
+            out.push(b'i');
+            out.extend_from_slice(&n.to_be_bytes());
+            return;
+        }
+        let float = match self.scalar() {
+            Some(Value::F32(n)) => Some(f64::from(n)),
+            Some(Value::F64(n)) => Some(n),
+            _ => None,
+        };
+        if let Some(n) = float {
+            out.push(b'f');
+            out.extend_from_slice(&n.to_bits().to_be_bytes());
+            return;
+        }
+        // Byte arrays and strings are both binaries.
+        out.push(if self.tag == b'x' { b'S' } else { self.tag });
+        out.extend_from_slice(self.bytes);
+    }
+
     fn scalar(&self) -> Option<Value> {
         let bytes = self.bytes;
         Some(match self.tag {

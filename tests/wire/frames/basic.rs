@@ -113,12 +113,22 @@ pub(crate) fn get(channel: u16, queue: &str, words: &str) -> Vec<u8> {
     on_basic(channel, basic::AMQPMethod::Get(basic::Get { queue: queue.into(), no_ack }))
 }
 
+/// basic.get-ok from the default exchange, without content.
+fn got(channel: u16, number: u64, redelivered: bool, key: &str, message_count: u32) -> Vec<u8> {
+    let ok =
+        basic::GetOk { delivery_tag: number, redelivered, exchange: "".into(), routing_key: key.into(), message_count };
+    on_basic(channel, basic::AMQPMethod::GetOk(ok))
+}
+
+/// basic.get-ok of a message not delivered before, without content.
+pub(crate) fn get_ok_method(channel: u16, number: u64, key: &str, message_count: u32) -> Vec<u8> {
+    got(channel, number, false, key, message_count)
+}
+
 /// basic.get-ok from the default exchange, with its content.
 pub(crate) fn get_ok(channel: u16, number: u64, words: &str, key: &str, message_count: u32, body: &[u8]) -> Vec<u8> {
     let [redelivered] = flags(words, ["redelivered"]);
-    let ok =
-        basic::GetOk { delivery_tag: number, redelivered, exchange: "".into(), routing_key: key.into(), message_count };
-    [on_basic(channel, basic::AMQPMethod::GetOk(ok)), content(channel, &Properties::default(), body)].concat()
+    [got(channel, number, redelivered, key, message_count), content(channel, &Properties::default(), body)].concat()
 }
 
 pub(crate) fn get_empty(channel: u16) -> Vec<u8> {
