@@ -1,6 +1,7 @@
 package compat;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -138,11 +139,10 @@ class SpringTest {
     template().convertAndSend("", queue.getName(), "x", fits);
     assertTrue(fits.getFuture().get(Support.PATIENCE_SECONDS, TimeUnit.SECONDS).ack());
     template().convertAndSend("", queue.getName(), "y", late);
-    assertTrue(!late.getFuture().get(Support.PATIENCE_SECONDS, TimeUnit.SECONDS).ack());
+    assertFalse(late.getFuture().get(Support.PATIENCE_SECONDS, TimeUnit.SECONDS).ack());
     template().convertAndSend(Support.fresh("missing"), "", "z", nowhere);
-    var confirm = nowhere.getFuture().get(Support.PATIENCE_SECONDS, TimeUnit.SECONDS);
-    assertTrue(!confirm.ack());
-    assertTrue(confirm.reason().contains("404"), confirm.reason());
+    // Why is not asserted: Spring may give the channel up before it hears the broker's reason.
+    assertFalse(nowhere.getFuture().get(Support.PATIENCE_SECONDS, TimeUnit.SECONDS).ack());
   }
 
   @Test
