@@ -51,8 +51,8 @@ impl Transaction {
     }
 
     /// Deliveries it holds.
-    pub fn leases(&self) -> usize {
-        self.settlements.iter().map(|(_, leases)| leases.len()).sum()
+    pub fn leases(&self) -> impl Iterator<Item = &Lease> {
+        self.settlements.iter().flat_map(|(_, leases)| leases)
     }
 
     /// Gives up: the publishes are forgotten, the leases handed back in the order they came.

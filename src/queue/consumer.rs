@@ -30,7 +30,7 @@ pub struct Consumer {
     pub outbox: Arc<Outbox>,
     /// Where they come from; `None` for a direct reply-to consumer.
     pub queue: Option<Arc<Queue>>,
-    /// The channel's shared prefetch limit; none for a direct reply-to consumer.
+    /// The channel's shared prefetch limit; none for a direct reply-to consumer and for `basic.get`.
     pub credit: Option<Arc<ChannelCredit>>,
     /// Place in the queue's roster, known only to the queue.
     pub(super) slot: AtomicU32,
@@ -91,7 +91,7 @@ impl Consumer {
 /// The prefetch limit of a whole channel (`basic.qos` with global=1).
 ///
 /// Limit, use and the list of consumers that found it used up stand under one lock: an atomic beside a list would lose
-/// a wake-up. Use is signed, since the limit may be lowered, and `basic.get` may exceed it, while messages are out.
+/// a wake-up. Use is signed, since the limit may be lowered while messages are out. `basic.get` does not count.
 /// Without a limit, which is the rule, nothing is counted and the lock is not taken.
 #[derive(Debug)]
 pub struct ChannelCredit {
@@ -144,13 +144,6 @@ impl ChannelCredit {
         }
         let credit = self.credit.lock();
         u64::try_from(credit.limit - credit.used).unwrap_or(0).min(most)
-    }
-
-    /// Counts a delivery that no limit held back (`basic.get`).
-    pub fn force(&self) {
-        if self.limited() {
-            self.credit.lock().used += 1;
-        }
     }
 
     /// Returns `n` deliveries' worth; the consumers returned may be resumed.

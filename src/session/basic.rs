@@ -245,10 +245,8 @@ pub(super) fn get(context: &mut Context, channel: &mut Channel, ask: &basic::Get
                 let (id, channel_number) = (context.broker.unique(), channel.number);
                 let getter = Subscription { id, channel: channel_number, timeout, ..Subscription::default() };
                 context.expect_within(channel, timeout, tag);
-                if let Some(credit) = &channel.credit {
-                    credit.force();
-                }
-                let getter = getter.connect(context.outbox.clone(), Some(queue), channel.credit.clone());
+                // No prefetch limit holds it back, and it takes nothing from one.
+                let getter = getter.connect(context.outbox.clone(), Some(queue), None);
                 channel.unacked.hold(tag, Lease::new(getter, entry));
             }
         }

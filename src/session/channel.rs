@@ -9,7 +9,7 @@ use super::gate::Gate;
 use super::tx::Tx;
 use super::unacked::Unacked;
 use crate::broker::Place;
-use crate::queue::{Cause, ChannelCredit, Consumer};
+use crate::queue::{Cause, ChannelCredit, Consumer, Lease};
 
 /// What state a channel number is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,10 +94,11 @@ impl Channel {
         self.last_tag
     }
 
-    /// Deliveries that are not settled, or not yet for good.
+    /// Deliveries to consumers that are not settled, or not yet for good: what a limit of the channel counts.
     pub(super) fn outstanding(&self) -> usize {
-        let settled = if let Mode::Tx(tx) = &self.mode { tx.leases() } else { 0 };
-        self.unacked.len() + settled
+        let counts = |lease: &&Lease| lease.consumer().credit.is_some();
+        let settled = if let Mode::Tx(tx) = &self.mode { tx.leases().filter(counts).count() } else { 0 };
+        self.unacked.leases().filter(counts).count() + settled
     }
 
     /// Whether this very consumer still exists here (not only its tag).

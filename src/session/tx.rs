@@ -39,7 +39,7 @@ pub(super) struct Tx {
 
 impl Tx {
     /// Deliveries settled and not yet committed.
-    pub(super) fn leases(&self) -> usize {
+    pub(super) fn leases(&self) -> impl Iterator<Item = &Lease> {
         self.transaction.leases()
     }
 

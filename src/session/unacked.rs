@@ -21,8 +21,14 @@ pub(super) struct Unacked {
 
 impl Unacked {
     /// Leases held.
-    pub(super) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.held
+    }
+
+    /// Leases held, in order.
+    pub(super) fn leases(&self) -> impl Iterator<Item = &Lease> {
+        self.slots.iter().flatten()
     }
 
     /// Notes a delivery that needs no acknowledgement.

@@ -2,7 +2,7 @@
 
 use lapin::options::{BasicAckOptions, BasicGetOptions, BasicQosOptions};
 
-use crate::client::{body, closed, none, refusal};
+use crate::client::{body, closed, next, none, refusal};
 use crate::server::scenario;
 
 #[test]
@@ -30,6 +30,23 @@ fn prefetch_does_not_limit_gets() {
         for expected in ["1", "2", "3"] {
             assert_eq!(body(&client.get("q").await.unwrap()), expected);
         }
+    });
+}
+
+#[test]
+fn gets_do_not_use_up_prefetch() {
+    scenario(async |_, client| {
+        client.queue("q", none()).await;
+        client.put_all("q", &["1", "2", "3"]).await;
+        let early = client.get("q").await.unwrap();
+        client.channel.basic_qos(1, BasicQosOptions { global: true }).await.unwrap();
+        let late = client.get("q").await.unwrap();
+        let mut consumer = client.consume("q").await;
+        assert_eq!(body(&next(&mut consumer).await), "3");
+        client.put("q", "4").await;
+        early.ack(BasicAckOptions::default()).await.unwrap();
+        late.ack(BasicAckOptions::default()).await.unwrap();
+        assert_eq!(client.ready("q").await, 1, "nor do their acknowledgements give back");
     });
 }
 

@@ -70,7 +70,7 @@ impl Pair {
         for (at, limit) in limits.iter().enumerate() {
             let credit = Arc::new(ChannelCredit::default());
             assert!(credit.set_limit(*limit, 0, &pair.outboxes[0]).is_empty());
-            let getter = Self::consumer(GETTER + at as u64, at, (false, false, 0, 0), &pair.outboxes[0], &credit);
+            let getter = Self::consumer(GETTER + at as u64, at, (false, false, 0, 0), &pair.outboxes[0], None);
             pair.getters.push(getter);
             pair.credits.push(credit);
             pair.twin.channels.push(Channel { limit: u64::from(*limit), used: 0 });
@@ -83,12 +83,12 @@ impl Pair {
         channel: usize,
         (no_ack, exclusive, priority, prefetch): (bool, bool, i32, u16),
         outbox: &Arc<Outbox>,
-        credit: &Arc<ChannelCredit>,
+        credit: Option<&Arc<ChannelCredit>>,
     ) -> Arc<Consumer> {
         let channel = u16::try_from(channel).expect("small");
         let tag = id.to_string().into_bytes().into();
         let subscription = Subscription { id, tag, channel, no_ack, exclusive, priority, prefetch, timeout: None };
-        subscription.connect(outbox.clone(), None, Some(credit.clone()))
+        subscription.connect(outbox.clone(), None, credit.cloned())
     }
 
     /// The machine starts on a store; the twin gets the same messages as on disk. `seen`: which count as redelivered
@@ -176,7 +176,7 @@ impl Pair {
     pub(crate) fn subscribe(&mut self, member: Member) {
         let how = (member.no_ack, member.exclusive, member.priority, u16::try_from(member.prefetch).expect("small"));
         let (outbox, credit) = (&self.outboxes[member.outbox], &self.credits[member.channel]);
-        let consumer = Self::consumer(member.id, member.channel, how, outbox, credit);
+        let consumer = Self::consumer(member.id, member.channel, how, outbox, Some(credit));
         let answer = self.state.subscribe(consumer.clone(), self.twin.now, &mut self.fx);
         let expected = if self.twin.deleted {
             Subscribed::Gone
@@ -286,7 +286,8 @@ impl Pair {
             self.held_ids.remove(places[i]);
         }
         let mut leases: Vec<Lease> = chosen.into_iter().filter_map(|(_, lease)| lease).collect();
-        let channels: Vec<u16> = leases.iter().map(|lease| lease.consumer().channel).collect();
+        let channels: Vec<u16> =
+            leases.iter().map(Lease::consumer).filter(|c| c.credit.is_some()).map(|c| c.channel).collect();
         let now = self.twin.now;
         match how {
             How::Ack => {
@@ -322,10 +323,6 @@ impl Pair {
                 assert_eq!((id(&entry.message), entry.redelivered, left), (msg.id, msg.redelivered, expected));
                 assert_eq!((entry.failures, entry.acquired), (msg.failures, msg.acquired), "counts");
                 if !no_ack {
-                    self.credits[channel].force();
-                    if self.twin.channels[channel].limit > 0 {
-                        self.twin.channels[channel].used += 1;
-                    }
                     self.held_ids.push(msg.id);
                     self.held.push(Lease::new(self.getters[channel].clone(), entry));
                 }
