@@ -1,5 +1,6 @@
 //! The start: definitions become topology, kept messages become backlogs that are read when wanted.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -52,8 +53,8 @@ pub(super) fn recover(broker: &Broker, kept: &Recovered) -> Result<(), StartErro
     }
     let mut vhosts: Vec<Arc<VirtualHost>> = Vec::new();
     let mut users = Vec::new();
-    let mut bindings: Vec<(u32, BindingRecord)> = Vec::new();
-    let mut orphans: Vec<QueueId> = kept.queues.keys().copied().collect();
+    let mut bindings: Vec<(Arc<VirtualHost>, BindingRecord)> = Vec::new();
+    let mut orphans: BTreeSet<QueueId> = kept.queues.keys().copied().collect();
     for (key, value) in &kept.definitions {
         // Keys sort by kind: virtual hosts come before what is in them, bindings after both their ends.
         match definitions::parse(key, value)? {
@@ -63,23 +64,24 @@ pub(super) fn recover(broker: &Broker, kept: &Recovered) -> Result<(), StartErro
             }
             Record::User(user) => users.push(user),
             Record::Exchange(vhost, record) => {
-                orphans.retain(|id| Some(id.0) != record.holder);
+                if let Some(holder) = record.holder {
+                    orphans.remove(&QueueId(holder));
+                }
                 exchange(broker, find(&vhosts, vhost, key)?, record, kept)?;
             }
             Record::Queue(vhost, record) => {
-                orphans.retain(|id| id.0 != record.id);
+                orphans.remove(&QueueId(record.id));
                 queue(broker, find(&vhosts, vhost, key)?, record, kept)?;
             }
             Record::Binding(vhost, record) => {
-                find(&vhosts, vhost, key)?;
-                bindings.push((vhost, record));
+                bindings.push((find(&vhosts, vhost, key)?.clone(), record));
             }
             Record::Policy(vhost, kind, record) => policy(find(&vhosts, vhost, key)?, kind, record),
         }
     }
     bindings.sort_by_key(|(_, record)| record.order);
-    for (id, record) in bindings {
-        vhosts.iter().filter(|vhost| vhost.id == id).for_each(|vhost| binding(vhost, &record));
+    for (vhost, record) in bindings {
+        binding(&vhost, &record);
     }
     let mut changes: Vec<Define> = orphans.into_iter().map(|queue| Define::DropQueue { queue }).collect();
     if vhosts.is_empty() {
@@ -157,11 +159,10 @@ fn policy(vhost: &VirtualHost, kind: PolicyKind, record: PolicyRecord) {
     }
 }
 
-fn find<'a>(vhosts: &'a [Arc<VirtualHost>], id: u32, key: &[u8]) -> Result<&'a VirtualHost, DamagedDefinition> {
+fn find<'a>(vhosts: &'a [Arc<VirtualHost>], id: u32, key: &[u8]) -> Result<&'a Arc<VirtualHost>, DamagedDefinition> {
     vhosts
         .iter()
         .find(|v| v.id == id)
-        .map(|v| &**v)
         .ok_or_else(|| DamagedDefinition { key: key.to_vec(), problem: format!("there is no virtual host {id}") })
 }
 
