@@ -118,6 +118,7 @@ impl Loader {
                 let digits = i128::from_str_radix(number.as_str(), number.radix());
                 digits.map_or(Err("the number is too large".to_owned()), |n| set(&mut self.config, &n.to_string()))
             }
+            (Set::Text(set), DeValue::Float(number)) => set(&mut self.config, number.as_str()),
             (Set::List(set), DeValue::Array(list)) => {
                 let texts: Option<Vec<String>> = list
                     .iter()
