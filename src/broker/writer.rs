@@ -161,10 +161,11 @@ impl<'a> Writer<'a> {
         self.durable(reached, 0);
     }
 
-    /// Looks how much may be written, if enough has been written since the last time or `bytes` might be too much.
+    /// Looks how much may be written, if enough has been written since the last time, or `bytes` might be too much, or an
+    /// alarm is up.
     fn look_at_room(&mut self, bytes: usize) {
         let due = self.written.saturating_add(bytes as u64) >= LOOK_AFTER.min(self.allowance.messages / 8);
-        if !due {
+        if !due && !self.broker.alarms.raised() {
             return;
         }
         self.written = 0;

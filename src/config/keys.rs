@@ -33,8 +33,10 @@ pub(super) struct Key {
 /// A setter, by the shape of value it takes.
 #[derive(Clone, Copy)]
 pub(super) enum Set {
-    /// A string or number.
+    /// A string or integer.
     Text(fn(&mut Config, &str) -> Result<(), String>),
+    /// A string, integer or fraction.
+    Number(fn(&mut Config, &str) -> Result<(), String>),
     /// A list of strings; in the environment and on the command line, separated by commas.
     List(fn(&mut Config, &[String]) -> Result<(), String>),
     /// A list of tables that may be empty.
@@ -321,7 +323,7 @@ pub(super) const KEYS: &[Key] = &[
         default: "0.6",
         doc: "Memory in use above which publishers are blocked: a share of the machine's or cgroup's, or a size.",
         accepts: "a fraction from 0 to 1, or a size",
-        set: Set::Text(|config, text| {
+        set: Set::Number(|config, text| {
             let watermark = MemoryWatermark::parse(text);
             config.memory_watermark = watermark.ok_or_else(|| format!("{text:?} is neither"))?;
             Ok(())

@@ -497,3 +497,6 @@ impl Queues {
         Batch { queues: self.0.into_values().collect(), ..Batch::default() }
     }
 }
+
+#[cfg(test)]
+mod tests;

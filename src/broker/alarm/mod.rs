@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use rustc_hash::FxHashMap;
 
-use super::connection::ConnectionId;
 use super::Broker;
+use super::connection::ConnectionId;
 use crate::config::{Config, DiskFreeLimit, MemoryWatermark};
 use crate::store::Space;
 use crate::sync::{Bell, Mutex, Rank};
@@ -109,9 +109,7 @@ impl Alarms {
     /// Sets how much memory the process may hold before publishers are blocked; takes effect at once.
     pub fn set_memory_watermark(&self, watermark: MemoryWatermark) {
         let limit = match watermark {
-            MemoryWatermark::Relative(parts) => {
-                memory::available().map_or(u64::MAX, |total| parts.of(total))
-            }
+            MemoryWatermark::Relative(parts) => memory::available().map_or(u64::MAX, |total| parts.of(total)),
             MemoryWatermark::Absolute(octets) => octets,
         };
         self.memory_limit.store(limit, Ordering::Relaxed);
@@ -242,7 +240,9 @@ mod tests {
         assert_eq!((alarms.reason(), alarms.blocked()), ("low on memory", 1));
         alarms.judge_memory(0);
         assert_eq!((alarms.raised(), alarms.blocked()), (false, 0));
-        assert!(std::pin::pin!(bell.rung()).poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_ready());
+        assert!(
+            std::pin::pin!(bell.rung()).poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_ready()
+        );
     }
 
     #[test]

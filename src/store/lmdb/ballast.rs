@@ -97,7 +97,8 @@ mod tests {
     #[test]
     fn its_size_follows_the_file_system() {
         const MIB: u64 = 1 << 20;
-        for (total, expected) in [(1 << 40, 64 * MIB), (1000 * MIB, 10 * MIB), (256 * MIB, 4 * MIB), (16 * MIB, 2 * MIB)]
+        for (total, expected) in
+            [(1 << 40, 64 * MIB), (1000 * MIB, 10 * MIB), (256 * MIB, 4 * MIB), (16 * MIB, 2 * MIB)]
         {
             assert_eq!(size(total), expected, "{total}");
         }
