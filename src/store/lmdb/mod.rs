@@ -3,10 +3,10 @@
 //! Touches the files of its directory and nothing else. Write transactions live only within `open`, `recover`,
 //! `commit` and `sweep`, on the calling thread; read transactions only within `recover` and `read`, which copy out and
 //! close (a reader left open makes the file grow). Invariants: every transaction is synced before it counts (`NO_SYNC`,
-//! `NO_META_SYNC` and `WRITE_MAP` are never set but by [`LmdbOptions::sync`] in tests); one process a directory; after
-//! an outcome that is not known, nothing is committed any more; the map is replaced by a larger one only while no
-//! transaction is open. What finds no room is tried once more without the bulk of its deletions and without the ballast.
-//! Deliberately absent: threads, compaction.
+//! `NO_META_SYNC` and `WRITE_MAP` are never set but by [`LmdbOptions::sync`], in tests and for the spill); one process a
+//! directory; after an outcome that is not known, nothing is committed any more; the map is replaced by a larger one
+//! only while no transaction is open. What finds no room is tried once more without the bulk of its deletions and
+//! without the ballast. Deliberately absent: threads, compaction.
 
 mod ballast;
 mod blocks;
@@ -64,7 +64,7 @@ pub struct LmdbOptions {
     pub map_size: u64,
     /// What the map may grow to while it is in use, by doubling; 0 is `map_size`, or 1 TiB if that is 0 too.
     pub grow_to: u64,
-    /// Whether commits wait for the disk. `false` loses everything at a power cut, and is for tests only.
+    /// Whether commits wait for the disk. `false` loses everything at a power cut: for what need not survive, and tests.
     pub sync: bool,
 }
 
@@ -315,7 +315,7 @@ fn open_env_sized(dir: &Path, size: u64, sync: bool) -> heed::Result<Env<Without
     // 1. Nobody else writes the file: the caller holds the exclusive lock of the directory for as long as the `Env`
     //    lives, the directory belongs to this user alone (mode 0700), and heed refuses a second `Env` on the same path
     //    in this process. A user who truncates `data.mdb` under a running broker is beyond what can be guarded.
-    // 2. The only flag that is ever set is `NO_SYNC`, in tests; it gives up durability, not memory safety. `WRITE_MAP`,
+    // 2. The only flag that is ever set is `NO_SYNC`, in tests and for the spill; it gives up durability, not memory safety. `WRITE_MAP`,
     //    with which a stray write or a full disk (SIGBUS) would hit the map, and `NO_LOCK` are never set.
     // 3. The map is resized by `resize` alone, see there.
     unsafe {
