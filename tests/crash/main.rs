@@ -12,12 +12,14 @@ mod process;
 
 mod delayed;
 mod files;
+mod full_disk;
 mod kill;
 mod ledger;
 mod mixed;
 mod start;
 mod stop;
 mod transactions;
+mod volume;
 mod worker;
 
 use std::time::Duration;

@@ -57,7 +57,8 @@ impl Process {
         Self::run(limited).await
     }
 
-    async fn run(mut command: Command) -> Self {
+    /// Starts the broker by a command made of [`command`].
+    pub(crate) async fn run(mut command: Command) -> Self {
         let started = Instant::now();
         let mut child = command.spawn().expect("the command runs");
         let mut stderr = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
