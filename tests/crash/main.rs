@@ -10,15 +10,27 @@ mod client;
 #[path = "../support/process.rs"]
 mod process;
 
+mod audit;
+mod consumer;
+mod define;
 mod delayed;
+mod faults;
 mod files;
+mod invariants;
 mod kill;
 mod ledger;
-mod mixed;
+mod mutations;
+mod plan;
+mod produce;
+mod proof;
+mod rounds;
+mod settings;
+mod single;
+mod stamp;
 mod start;
 mod stop;
+mod story;
 mod transactions;
-mod worker;
 
 use std::time::Duration;
 

@@ -57,7 +57,17 @@ impl Process {
         Self::run(limited).await
     }
 
-    async fn run(mut command: Command) -> Self {
+    /// Starts the broker and kills it after that time, ready or not; returns its log.
+    pub(crate) async fn start_and_kill(mut command: Command, after: Duration) -> Vec<String> {
+        let mut child = command.spawn().expect("the command runs");
+        let stderr = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
+        tokio::time::sleep(after).await;
+        child.kill().await.expect("the process can be killed");
+        collect(stderr, Vec::new()).await
+    }
+
+    /// Starts the broker by a command made of [`command`].
+    pub(crate) async fn run(mut command: Command) -> Self {
         let started = Instant::now();
         let mut child = command.spawn().expect("the command runs");
         let mut stderr = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
@@ -93,15 +103,30 @@ impl Process {
         self.address
     }
 
-    /// Ends the process at once, as a crash would.
-    pub(crate) async fn kill(mut self) {
+    /// Ends the process at once, as a crash would; returns its log.
+    pub(crate) async fn kill(mut self) -> Vec<String> {
         self.child.kill().await.expect("the process can be killed");
+        self.log.await.expect("the log is read")
     }
 
     /// Asks the process to stop.
     pub(crate) fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Stops the process in the middle of whatever it does, until it is resumed.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets a paused process go on.
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
         let id = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        kill_process(id.expect("the process runs"), Signal::TERM).expect("the process can be told");
+        kill_process(id.expect("the process runs"), signal).expect("the process can be told");
     }
 
     /// Waits for the end of the process; returns its log too.
