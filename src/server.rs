@@ -4,7 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::broker::{Broker, Running, Start, StartError};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::session::Session;
-use crate::store::lmdb::{LmdbEngine, LmdbOptions};
+use crate::store::lmdb::{self, LmdbEngine, LmdbOptions};
 use crate::store::memory::MemoryEngine;
 use crate::store::{Engine, StoreError};
 
@@ -128,6 +128,9 @@ impl Builder {
             Keep::Memory => Arc::new(MemoryEngine::new()),
             Keep::Engine(engine) => engine,
             Keep::Directory(dir) => {
+                if self.config.compact_at_start {
+                    compact(&dir)?;
+                }
                 let options = LmdbOptions { map_size: self.config.map_size, ..LmdbOptions::default() };
                 Arc::new(LmdbEngine::open(&dir, options)?)
             }
@@ -141,6 +144,16 @@ impl Builder {
         }
         Ok(Server { running, addresses, accepting })
     }
+}
+
+/// Compacts the store that is there, if there is one.
+fn compact(dir: &Path) -> Result<(), StoreError> {
+    match lmdb::compact(dir) {
+        Ok((before, after)) => tracing::info!("the store is compacted: {before} octets before, {after} after"),
+        Err(StoreError::Missing(_)) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(())
 }
 
 /// A broker that listens.
