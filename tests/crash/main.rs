@@ -11,12 +11,18 @@ mod client;
 mod process;
 
 mod delayed;
+mod disk;
+mod faults;
 mod files;
 mod kill;
 mod ledger;
 mod mixed;
+mod power;
+mod script;
+mod shim;
 mod start;
 mod stop;
+mod store;
 mod transactions;
 mod worker;
 
