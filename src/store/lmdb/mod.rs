@@ -3,7 +3,7 @@
 //! Touches the files of its directory and nothing else. Write transactions live only within `open`, `recover`,
 //! `commit` and `sweep`, on the calling thread; read transactions only within `recover` and `read`, which copy out and
 //! close (a reader left open makes the file grow). Invariants: every transaction is synced before it counts (`NO_SYNC`,
-//! `NO_META_SYNC` and `WRITE_MAP` are never set but by [`LmdbOptions::sync`] in tests); one process a directory; after
+//! `NO_META_SYNC` and `WRITE_MAP` are never set but by [`LmdbOptions::sync`], in tests and for the spill); one broker a directory; after
 //! an outcome that is not known, nothing is committed any more; LMDB maps no file whose tree of pages was not judged
 //! before. What other processes may do with a store (look, copy, exchange it) is in `access`. Deliberately absent:
 //! threads, growing the map while running (it is made so large at the start that the disk fills first).
@@ -67,7 +67,7 @@ pub struct LmdbOptions {
     /// Address space for the map in octets, the upper bound of the store's size; rounded up to 64 KiB. 0 tries
     /// 1 TiB and halves it, down to 1 GiB, until the system grants it.
     pub map_size: u64,
-    /// Whether commits wait for the disk. `false` loses everything at a power cut, and is for tests only.
+    /// Whether commits wait for the disk. `false` loses everything at a power cut: for what need not survive, and tests.
     pub sync: bool,
 }
 
@@ -261,8 +261,9 @@ fn open_env_sized(dir: &Path, size: u64, flags: EnvFlags) -> heed::Result<Env<Wi
     //    one writer in another process. That is what LMDB is made for: the writer finds the reader's transaction in
     //    `lock.mdb`, which both share, and writes no page that it can reach; pages never leave the file while it is
     //    open. Nobody exchanges the file meanwhile: a reader holds a shared lock on it (see `access`).
-    // 3. The only other flag that is ever set is `NO_SYNC`, in tests; it gives up durability, not memory safety.
-    //    `WRITE_MAP`, with which a stray write or a full disk (SIGBUS) would hit the map, and `NO_LOCK` are never set.
+    // 3. The only other flag that is ever set is `NO_SYNC`, in tests and for the spill; it gives up durability, not memory
+    //    safety. `WRITE_MAP`, with which a stray write or a full disk (SIGBUS) would hit the map, and `NO_LOCK` are never
+    //    set.
     // 4. The map is never resized while the `Env` lives.
     // 5. What LMDB believes of the file without looking (page size, page numbers, sizes of nodes) was judged by the
     //    caller first (`meta`, `pages`), so that it does not read outside of the map.
