@@ -10,6 +10,7 @@
 mod administration;
 mod admission;
 mod binding;
+mod check;
 mod connection;
 mod courier;
 mod definitions;
@@ -39,6 +40,7 @@ use dashmap::DashMap;
 pub use administration::AdminError;
 pub use admission::{Admitted, NODE, Place};
 pub use binding::{Binding, Destination};
+pub use check::check;
 pub use connection::{Connection, ConnectionId, Connections, Listed};
 pub use definitions::DamagedDefinition;
 pub use exchanges::ExchangeDeclare;

@@ -342,6 +342,16 @@ pub(super) const KEYS: &[Key] = &[
         }),
     },
     Key {
+        name: "store.compact_at_start",
+        default: "false",
+        doc: "Whether unused space of the store is given back to the file system at each start, before clients get in.",
+        accepts: "true or false",
+        set: Set::Text(|config, text| {
+            config.compact_at_start = text.parse().map_err(|_| format!("{text:?} is neither"))?;
+            Ok(())
+        }),
+    },
+    Key {
         name: "store.resident_bytes",
         default: r#""64MiB""#,
         doc: "Messages kept in memory above which backlogs are left to the disk; queues share half of it.",

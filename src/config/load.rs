@@ -118,6 +118,7 @@ impl Loader {
                 let digits = i128::from_str_radix(number.as_str(), number.radix());
                 digits.map_or(Err("the number is too large".to_owned()), |n| set(&mut self.config, &n.to_string()))
             }
+            (Set::Text(set), DeValue::Boolean(choice)) => set(&mut self.config, &choice.to_string()),
             (Set::List(set), DeValue::Array(list)) => {
                 let texts: Option<Vec<String>> = list
                     .iter()
@@ -193,6 +194,7 @@ impl Loader {
         if let Some(dir) = &args.data_dir {
             self.config.data_dir.clone_from(dir);
         }
+        self.config.compact_at_start |= args.compact;
         if let Some(format) = args.log_format {
             self.config.log_format = format;
         }

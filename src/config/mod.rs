@@ -24,7 +24,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use args::Args;
+pub use args::{Args, Command};
 pub use compatibility::{Compatibility, Profile};
 pub use load::{Environment, load, load_from};
 pub use problem::{Origin, Problem};
@@ -91,6 +91,8 @@ pub struct Config {
     pub consumer_timeout: Duration,
     /// Upper bound of the store's file, in octets; 0 lets the store choose.
     pub map_size: u64,
+    /// Whether the store is compacted at the start.
+    pub compact_at_start: bool,
     /// Octets of messages in memory above which those that need not be there are given up to the disk.
     pub resident_bytes: usize,
     /// Octets of messages waiting to be committed above which publishers are made to wait.
@@ -193,6 +195,7 @@ impl Default for Config {
             transaction_bytes: 256 * MIB,
             consumer_timeout: Duration::from_secs(1_800),
             map_size: 0,
+            compact_at_start: false,
             resident_bytes: 64 * MIB,
             journal_bytes: 64 * MIB,
             ack_flush: Duration::from_millis(50),

@@ -263,6 +263,9 @@ pub enum StoreError {
     /// The directory is in use by another process.
     #[error("data directory {0} is in use by another leveret process")]
     Locked(String),
+    /// There is no store in the directory.
+    #[error("there is no store in {}", .0.display())]
+    Missing(std::path::PathBuf),
     /// The store was written by a version with another layout.
     #[error("the store has schema version {found}, this leveret reads version {expected}")]
     Schema {

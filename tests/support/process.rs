@@ -66,8 +66,16 @@ impl Process {
         collect(stderr, Vec::new()).await
     }
 
-    /// Starts the broker by a command made of [`command`].
-    pub(crate) async fn run(mut command: Command) -> Self {
+    /// Runs a command made by [`command`].
+    pub(crate) async fn run(command: Command) -> Self {
+        match Self::try_run(command).await {
+            Ok(process) => process,
+            Err((_, log)) => panic!("the broker does not start: {}", log.join("\n")),
+        }
+    }
+
+    /// The same; a broker that ends instead of getting ready leaves its exit status and its log.
+    pub(crate) async fn try_run(mut command: Command) -> Result<Self, (ExitStatus, Vec<String>)> {
         let started = Instant::now();
         let mut child = command.spawn().expect("the command runs");
         let mut stderr = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
@@ -75,7 +83,7 @@ impl Process {
         let mut seen = Vec::new();
         let address = loop {
             let Some(line) = stderr.next_line().await.expect("the log is text") else {
-                panic!("the broker does not start: {}", seen.join("\n"));
+                return Err((child.wait().await.expect("the process ends"), seen));
             };
             let address = line.split_once(LISTENING).map(|(_, address)| address.trim().to_owned());
             seen.push(line);
@@ -84,14 +92,17 @@ impl Process {
             }
         };
         loop {
-            let line = stdout.next_line().await.expect("the output is text");
-            if line.expect("the broker goes on").contains(READY) {
+            let Some(line) = stdout.next_line().await.expect("the output is text") else {
+                let seen = collect(stderr, seen).await;
+                return Err((child.wait().await.expect("the process ends"), seen));
+            };
+            if line.contains(READY) {
                 break;
             }
         }
         tokio::net::TcpStream::connect(address).await.expect("the port accepts");
         let start_time = started.elapsed();
-        Self { child, address, start_time, _stdout: stdout, log: tokio::spawn(collect(stderr, seen)) }
+        Ok(Self { child, address, start_time, _stdout: stdout, log: tokio::spawn(collect(stderr, seen)) })
     }
 
     /// A new connection.
