@@ -19,6 +19,8 @@ mod janitor;
 mod loader;
 mod policies;
 mod policy;
+#[doc(hidden)]
+pub mod probe;
 mod queues;
 mod recover;
 mod replies;

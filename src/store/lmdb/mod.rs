@@ -12,6 +12,8 @@ mod commit;
 mod counts;
 mod index;
 mod lock;
+#[doc(hidden)]
+pub mod probe;
 mod read;
 mod recover;
 mod schema;
