@@ -32,7 +32,7 @@ pub(crate) fn converse(input: &[u8]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async {
         let engine = Arc::new(MemoryEngine::new());
-        let start = Start { config: Arc::new(Config::default()), clock: Clock::system(), engine };
+        let start = Start { config: Arc::new(Config::default()), clock: Clock::system(), engine, spill: None };
         let running = Running::start(start).expect("a broker in memory starts");
         hear(&running, said, buffer).await;
         running.stop().await.expect("the broker stops in order");
