@@ -11,6 +11,14 @@
 //! | 7 | virtual host id, operator policy name | [`PolicyRecord`] |
 //!
 //! Names reach 255 octets each and LMDB's keys 511, so a binding cannot be its own key.
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used
+)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing))]
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -138,7 +146,7 @@ pub struct DamagedDefinition {
 }
 
 fn key(kind: u8, vhost: u32, rest: &[u8]) -> DefinitionKey {
-    let mut key = Vec::with_capacity(5 + rest.len());
+    let mut key = Vec::with_capacity(rest.len().saturating_add(5));
     key.push(kind);
     key.extend_from_slice(&vhost.to_be_bytes());
     key.extend_from_slice(rest);
@@ -272,7 +280,8 @@ pub(super) fn binding_key(vhost: u32, identity: &Identity) -> DefinitionKey {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    key(BINDING, vhost, &hash.finalize()[..16])
+    let hash: [u8; 32] = hash.finalize().into();
+    key(BINDING, vhost, hash.first_chunk::<16>().map_or(&hash, |half| half))
 }
 
 /// Reads a definition back.

@@ -21,6 +21,8 @@ mod loader;
 mod pager;
 mod policies;
 mod policy;
+#[doc(hidden)]
+pub mod probe;
 mod queues;
 mod recover;
 mod replies;

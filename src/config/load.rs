@@ -252,5 +252,5 @@ fn nearby(name: &str) -> String {
 
 /// The line, counted from 1, that holds the octet at `offset`.
 fn line(text: &str, offset: usize) -> usize {
-    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count().saturating_add(1)
 }

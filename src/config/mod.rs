@@ -6,6 +6,14 @@
 //! start, and knows no other room. Invariants: a [`Config`] returned by [`load`] has a data directory, at least one
 //! address and at least one user, and every number in it lies within the range its key documents. Deliberately absent:
 //! reloading while running, includes, interpolation of variables.
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used
+)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing))]
 
 mod args;
 pub mod compatibility;

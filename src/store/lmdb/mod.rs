@@ -17,6 +17,8 @@ mod index;
 mod lock;
 mod meta;
 mod pages;
+#[doc(hidden)]
+pub mod probe;
 mod read;
 mod recover;
 mod schema;

@@ -94,8 +94,8 @@ impl Tables {
     pub(super) fn next_queue_id(&self, txn: &RoTxn<'_>) -> heed::Result<Result<u64, StoreError>> {
         Ok(match self.meta.get(txn, schema::META_NEXT_QUEUE_ID)?.map(<[u8; 8]>::try_from) {
             None => Ok(1),
-            Some(Ok(id)) => Ok(u64::from_be_bytes(id)),
-            Some(Err(_)) => Err(StoreError::Damaged("the next queue id is not a number".to_owned())),
+            Some(Ok(id)) if u64::from_be_bytes(id) <= schema::HIGHEST => Ok(u64::from_be_bytes(id)),
+            Some(_) => Err(StoreError::Damaged("the next queue id is not a number".to_owned())),
         })
     }
 
