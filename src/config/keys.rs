@@ -8,7 +8,7 @@
 use super::tables;
 use super::units::{self, DURATION, SIZE};
 use super::users::Wrong;
-use super::{Compatibility, Config, LogFormat, UserEntry};
+use super::{Compatibility, Config, DiskFreeLimit, LogFormat, MemoryWatermark, UserEntry};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 use toml::de::DeArray;
@@ -35,6 +35,8 @@ pub(super) struct Key {
 pub(super) enum Set {
     /// A string or integer.
     Text(fn(&mut Config, &str) -> Result<(), String>),
+    /// A string, integer or fraction.
+    Number(fn(&mut Config, &str) -> Result<(), String>),
     /// A list of strings; in the environment and on the command line, separated by commas.
     List(fn(&mut Config, &[String]) -> Result<(), String>),
     /// A list of tables that may be empty.
@@ -313,6 +315,27 @@ pub(super) const KEYS: &[Key] = &[
         accepts: "a size from 64KiB to 16GiB",
         set: Set::Text(|config, text| {
             config.transaction_bytes = bytes(text, 64 * KIB..=16 * GIB)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "limits.vm_memory_high_watermark",
+        default: "0.6",
+        doc: "Memory in use above which publishers are blocked: a share of the machine's or cgroup's, or a size.",
+        accepts: "a fraction from 0 to 1, or a size",
+        set: Set::Number(|config, text| {
+            let watermark = MemoryWatermark::parse(text);
+            config.memory_watermark = watermark.ok_or_else(|| format!("{text:?} is neither"))?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "limits.disk_free_limit",
+        default: r#""auto""#,
+        doc: "Room for messages below which publishers are blocked; auto is 5 % of the file system, at most 1GiB.",
+        accepts: "auto, or a size",
+        set: Set::Text(|config, text| {
+            config.disk_free_limit = DiskFreeLimit::parse(text).ok_or_else(|| format!("{text:?} is neither"))?;
             Ok(())
         }),
     },

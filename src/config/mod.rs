@@ -22,6 +22,7 @@ mod load;
 mod problem;
 mod secret;
 mod tables;
+mod thresholds;
 mod units;
 mod users;
 
@@ -37,6 +38,7 @@ pub use compatibility::{Compatibility, Profile};
 pub use load::{Environment, load, load_from};
 pub use problem::{Origin, Problem};
 pub use secret::Secret;
+pub use thresholds::{DiskFreeLimit, MemoryWatermark, Parts};
 
 /// The port IANA assigned to AMQP without TLS.
 pub const AMQP_PORT: u16 = 5672;
@@ -95,6 +97,10 @@ pub struct Config {
     pub control_bytes: usize,
     /// Octets of messages that the uncommitted transactions of one connection may hold. One message always fits.
     pub transaction_bytes: usize,
+    /// How much memory the process may hold before publishers are blocked.
+    pub memory_watermark: MemoryWatermark,
+    /// How much room the store must have for publishers not to be blocked.
+    pub disk_free_limit: DiskFreeLimit,
     /// How long a delivery may stay unacknowledged, where the compatibility has a default for that; zero is no limit.
     pub consumer_timeout: Duration,
     /// Upper bound of the store's file, in octets; 0 lets the store choose.
@@ -201,6 +207,8 @@ impl Default for Config {
             outbox_bytes: MIB,
             control_bytes: 16 * MIB,
             transaction_bytes: 256 * MIB,
+            memory_watermark: MemoryWatermark::default(),
+            disk_free_limit: DiskFreeLimit::Automatic,
             consumer_timeout: Duration::from_secs(1_800),
             map_size: 0,
             compact_at_start: false,

@@ -78,10 +78,16 @@ fn overdue(sights: &Sights, book: &Book) -> usize {
     let (book, now) = (book.lock(), Instant::now());
     let mut overdue = 0;
     for line in (0..LINES.len()).filter(|line| LINES[*line].delay > 0) {
-        let seen: BTreeSet<u32> =
-            sights.queues.iter().filter(|(spot, _)| spot.line == line).flat_map(|(_, found)| found).map(|f| f.0.seq).collect();
+        let seen: BTreeSet<u32> = sights
+            .queues
+            .iter()
+            .filter(|(spot, _)| spot.line == line)
+            .flat_map(|(_, found)| found)
+            .map(|f| f.0.seq)
+            .collect();
         let stories = &book.lines[line].stories;
-        let owed = |story: &Story| story.branches.iter().any(|branch| branch.owed) && story.due.is_none_or(|due| due < now);
+        let owed =
+            |story: &Story| story.branches.iter().any(|branch| branch.owed) && story.due.is_none_or(|due| due < now);
         overdue += stories.iter().filter(|(seq, story)| owed(story) && !seen.contains(seq)).count();
     }
     overdue
@@ -131,7 +137,11 @@ pub(crate) async fn look(broker: &Process, book: &Book) -> Sights {
 
 /// Whether something may still wait for its time.
 fn is_delayed(book: &Book) -> bool {
-    book.lock().lines.iter().flat_map(|messages| messages.stories.values()).any(|story| story.is_waiting() && !story.is_over())
+    book.lock()
+        .lines
+        .iter()
+        .flat_map(|messages| messages.stories.values())
+        .any(|story| story.is_waiting() && !story.is_over())
 }
 
 /// Takes everything out for good, and proves it.

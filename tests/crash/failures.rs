@@ -9,9 +9,9 @@ use std::time::Duration;
 use crate::in_time;
 use crate::process::Process;
 use crate::script::{Book, work};
+use crate::settings::Random;
 use crate::shim::{Act, read_log, scratch, shimmed};
 use crate::store::{findings, reopen};
-use crate::settings::Random;
 
 /// Ways to fail.
 const KINDS: [&str; 3] = ["eio", "enospc", "short"];

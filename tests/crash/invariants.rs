@@ -66,7 +66,11 @@ fn i6_routes_are_complete(case: &Case<'_>) -> Verdict {
 }
 
 /// Routed in a transaction that nobody has answered: all or nothing. Over all branches of a message.
-fn i6_transactions_are_whole(stamp: Stamp, story: &Story, found: &BTreeMap<(Stamp, usize), Vec<(usize, bool)>>) -> Verdict {
+fn i6_transactions_are_whole(
+    stamp: Stamp,
+    story: &Story,
+    found: &BTreeMap<(Stamp, usize), Vec<(usize, bool)>>,
+) -> Verdict {
     if stamp.line().style != Style::Transactions || story.confirmed {
         return None;
     }
@@ -180,7 +184,8 @@ pub(crate) fn take_over(ledger: &mut Ledger, sights: &Sights) -> usize {
     let found = sights.by_stamp();
     let mut doubled = 0;
     for line in 0..ledger.lines.len() {
-        let stories: Vec<u32> = ledger.lines[line].stories.iter().filter(|(_, s)| !s.is_over()).map(|(n, _)| *n).collect();
+        let stories: Vec<u32> =
+            ledger.lines[line].stories.iter().filter(|(_, s)| !s.is_over()).map(|(n, _)| *n).collect();
         for stamp in stories.into_iter().map(|seq| Stamp { line, seq }) {
             for branch in 0..stamp.line().branches.len() {
                 let found = found.get(&(stamp, branch)).map_or(&[][..], Vec::as_slice);

@@ -15,9 +15,9 @@ use crate::disk::{Disk, Luck, index};
 use crate::in_time;
 use crate::process::Process;
 use crate::script::{Book, Found, Notes, recognise, work};
+use crate::settings::Random;
 use crate::shim::{Act, Event, read_log, scratch, shimmed};
 use crate::store::{findings, reopen};
-use crate::settings::Random;
 
 /// Images unless `LEVERET_POWER_IMAGES` says otherwise.
 const IMAGES: usize = 50;

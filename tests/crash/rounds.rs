@@ -62,8 +62,7 @@ impl Run {
         let directory = tempfile::tempdir().unwrap();
         let book = Arc::new(Mutex::new(Ledger::new()));
         let random = Random::new(seed);
-        let run =
-            Self { directory, book, register: Register::default(), random, doubled: 0, slowest: Duration::ZERO };
+        let run = Self { directory, book, register: Register::default(), random, doubled: 0, slowest: Duration::ZERO };
         let process = run.prepare().await;
         (run, process)
     }

@@ -75,8 +75,7 @@ pub(crate) struct Story {
 impl Story {
     pub(crate) fn new(stamp: Stamp, life: u32) -> Self {
         let content = stamp.content();
-        let branch =
-            Branch { copies: 1, owed: false, settled: false, gone: false, from: 0, seen: 0, returns: 0 };
+        let branch = Branch { copies: 1, owed: false, settled: false, gone: false, from: 0, seen: 0, returns: 0 };
         Self {
             branches: vec![branch; stamp.line().branches.len()],
             confirmed: false,
