@@ -56,6 +56,7 @@ use crate::clock::{Clock, NEVER};
 use crate::config::Config;
 use crate::queue::{Effects, Intake, Lease, Queue, Watermark};
 use crate::store::{Engine, StoreError};
+use crate::sync::Line;
 
 /// A running broker, shared by all sessions and workers.
 pub struct Broker {
@@ -73,6 +74,8 @@ pub struct Broker {
     pub replies: Replies,
     /// Client connections.
     pub connections: Arc<Connections>,
+    /// Where sessions wait that have more to do than fits a turn.
+    pub line: Arc<Line>,
     vhosts: DashMap<Arc<str>, Arc<VirtualHost>>,
     engine: Arc<dyn Engine>,
     loader: loader::Loader,
@@ -257,6 +260,7 @@ impl Running {
             replies: Replies::default(),
             vhosts: DashMap::new(),
             connections: Arc::default(),
+            line: Line::new(tokio::runtime::Handle::current().metrics().num_workers()),
             engine: start.engine,
             loader,
             janitor: janitor::Janitor::default(),

@@ -260,8 +260,10 @@ fn unknown_tag(tag: u64) -> Refusal {
 
 /// basic.ack: settled with the rest of this turn's.
 pub(super) fn ack(context: &mut Context, channel: &mut Channel, tag: u64, multiple: bool) -> Result<(), Refusal> {
+    let before = context.settled.len();
     let known = tx::settle(channel, tag, multiple, Verdict::Settle)
         .unwrap_or_else(|| channel.unacked.take(tag, multiple, &mut context.settled));
+    context.turn.spend(context.settled.len() - before);
     if known { Ok(()) } else { Err(unknown_tag(tag)) }
 }
 
@@ -284,6 +286,7 @@ pub(super) fn nack(
     if !channel.unacked.take(tag, multiple, &mut leases) {
         return Err(unknown_tag(tag));
     }
+    context.turn.spend(leases.len());
     match requeue {
         Some(cause) => context.requeue(&mut leases, cause),
         None => context.for_each_queue(&mut leases, Queue::reject),

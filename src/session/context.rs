@@ -14,6 +14,7 @@ use super::channel::Channel;
 use super::memo::Memo;
 use super::notes::Notes;
 use super::runs::Publisher;
+use super::turn::Turn;
 use super::write::Output;
 use crate::auth::User;
 use crate::broker::{Admitted, Broker, Connection, VirtualHost};
@@ -88,6 +89,8 @@ pub(super) struct Context {
     pub(super) shortest_timeout: Millis,
     /// Octets held by the transactions of all channels.
     pub(super) transacted: usize,
+    /// What this turn has cost.
+    pub(super) turn: Turn,
 }
 
 impl Context {

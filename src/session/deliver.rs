@@ -63,6 +63,7 @@ fn deliver(
     let counting = counts::counting(consumer.queue.as_deref());
     context.expect_within(channel, consumer.timeout, channel.last_tag + 1);
     for entry in entries {
+        context.turn.spend(1);
         let tag = channel.next_tag();
         let message = &entry.message;
         let out = context.output.buffer();

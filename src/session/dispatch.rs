@@ -7,7 +7,7 @@ use super::assembly::{no_content_due, out_of_order};
 use super::channel::{Channel, Mode, Phase};
 use super::context::{Context, Flow};
 use super::gate::Gate;
-use super::{Session, Stage, basic as basic_handlers, exchange, publish, queue, tx as tx_handlers};
+use super::{Session, Stage, basic as basic_handlers, exchange, publish, queue, turn, tx as tx_handlers};
 use crate::queue::Cause;
 use crate::wire::frame::{Frame, FrameKind, unexpected};
 use crate::wire::method::{self, Method};
@@ -215,6 +215,7 @@ fn on_channel(context: &mut Context, channel: &mut Channel, frame: Frame<'_>) ->
 fn on_class(context: &mut Context, channel: &mut Channel, class: AMQPClass) -> Result<Outcome, Refusal> {
     // Everything asked for before comes first.
     context.flush();
+    context.turn.spend(turn::METHOD);
     let done = Ok(Outcome::Flow(Flow::Done));
     match class {
         AMQPClass::Basic(basic::AMQPMethod::Get(get)) => {

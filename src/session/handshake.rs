@@ -257,6 +257,7 @@ impl<S> Session<S> {
             pressing: 0,
             shortest_timeout: crate::clock::NEVER,
             transacted: 0,
+            turn: super::turn::Turn::default(),
         };
         let open_ok = connection::AMQPMethod::OpenOk(connection::OpenOk {});
         context.send(0, AMQPClass::Connection(open_ok));

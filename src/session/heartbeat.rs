@@ -72,6 +72,8 @@ impl<S> Session<S> {
     }
 
     fn beat(&mut self) {
+        // While this session does not read, silence is its own doing.
+        let listening = self.wants_input();
         let Some(context) = &mut self.context else { return };
         self.beats.quiet = if std::mem::take(&mut self.beats.heard) { 0 } else { self.beats.quiet + 1 };
         let said = std::mem::take(&mut self.beats.said);
@@ -87,8 +89,6 @@ impl<S> Session<S> {
         if self.tuned.heartbeat == 0 {
             return;
         }
-        // While this session does not read, silence is its own doing.
-        let listening = context.park.is_none() && self.throttled <= self.broker.watermark.get();
         if listening && self.beats.quiet >= DEAD_AFTER {
             tracing::warn!(connection = self.name(), "missed heartbeats from client");
             self.end();

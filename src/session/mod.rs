@@ -30,6 +30,7 @@ mod queue;
 mod runs;
 mod timeouts;
 mod transport;
+mod turn;
 mod tx;
 mod unacked;
 mod write;
@@ -48,6 +49,7 @@ use tokio::time::Sleep;
 use crate::auth::User;
 use crate::broker::{Broker, Connection, Listed};
 use crate::queue::{Drained, Outbox};
+use crate::sync::InLine;
 use crate::wire::frame;
 use channel::Channel;
 use context::{Capabilities, Context, Flow, Park};
@@ -113,6 +115,10 @@ pub struct Session<S> {
     deliverable: bool,
     /// Input that waits to be dealt with: the beginning of a frame, or frames behind one that waits.
     rest: Vec<u8>,
+    /// There may be whole frames in `rest`, left for the next turn.
+    behind: bool,
+    /// Its place among those who are behind.
+    in_line: Option<InLine>,
     timer: Pin<Box<Sleep>>,
     beats: heartbeat::Beats,
     watch: timeouts::Watch,
@@ -147,6 +153,8 @@ impl<S: Transport> Session<S> {
             gated: Vec::new(),
             deliverable: false,
             rest: Vec::new(),
+            behind: false,
+            in_line: None,
             timer,
             beats: heartbeat::Beats::default(),
             watch: timeouts::Watch::default(),
@@ -165,6 +173,9 @@ impl<S: Transport> Session<S> {
     }
 
     fn poll(&mut self, cx: &mut Cx<'_>) -> Poll<()> {
+        if let Some(context) = &mut self.context {
+            context.turn.begin();
+        }
         for _ in 0..PASSES {
             let (mut progress, mut small, mut wrote) = (false, false, false);
             self.look_at_clock();
@@ -181,7 +192,10 @@ impl<S: Transport> Session<S> {
                 progress = true;
                 self.look_for_timeouts();
             }
-            if self.wants_input() {
+            if self.wants_input() && self.behind {
+                progress = true;
+                self.catch_up();
+            } else if self.wants_input() {
                 match self.poll_input(cx) {
                     Poll::Ready(Ok(0)) => self.on_eof(),
                     Poll::Ready(Ok(n)) => {
@@ -208,9 +222,14 @@ impl<S: Transport> Session<S> {
                 return Poll::Ready(());
             }
             if !progress {
+                self.get_in_line();
                 return Poll::Pending;
             }
+            if self.turn_is_over() {
+                break;
+            }
         }
+        self.get_in_line();
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -290,7 +309,23 @@ impl<S> Session<S> {
     }
 
     fn wants_input(&self) -> bool {
+        self.may_go_on() && self.in_line.as_ref().is_none_or(InLine::is_called)
+    }
+
+    /// Whether nothing but the turns of others keeps this session from its input.
+    fn may_go_on(&self) -> bool {
         !self.parked() && self.throttled <= self.broker.watermark.get() && !matches!(self.stage, Stage::Ended)
+    }
+
+    /// At the end of a turn: waits behind others if there is more to do, and makes room for them if not.
+    fn get_in_line(&mut self) {
+        if !(self.behind && self.may_go_on()) {
+            self.in_line = None;
+        } else if let Some(place) = &self.in_line {
+            place.again();
+        } else {
+            self.in_line = Some(self.broker.line.enter(self.outbox.bell()));
+        }
     }
 
     fn parked(&self) -> bool {
@@ -300,7 +335,12 @@ impl<S> Session<S> {
     /// Deals with as much input as can be dealt with now; returns how many octets.
     fn take_input(&mut self, input: &[u8]) -> usize {
         let mut at = 0;
+        self.behind = false;
         while at < input.len() && !self.parked() {
+            if self.turn_is_over() {
+                self.behind = true;
+                break;
+            }
             let pending = &input[at..];
             match self.stage {
                 Stage::Silent | Stage::Leaving { .. } | Stage::Ended => return input.len(),
@@ -325,6 +365,9 @@ impl<S> Session<S> {
     }
 
     fn on_frame(&mut self, frame: frame::Frame<'_>) -> Flow {
+        if let Some(context) = &mut self.context {
+            context.turn.spend(1);
+        }
         match self.stage {
             Stage::Open => match self.dispatch(frame) {
                 Ok(flow) => {
@@ -373,11 +416,20 @@ impl<S> Session<S> {
         }
         // Frames that waited behind the answer.
         if self.wants_input() && !self.rest.is_empty() {
-            let input = std::mem::take(&mut self.rest);
-            let used = self.take_input(&input);
-            self.rest = input;
-            self.rest.drain(..used);
+            self.catch_up();
         }
+    }
+
+    /// Deals with input that waited.
+    fn catch_up(&mut self) {
+        let input = std::mem::take(&mut self.rest);
+        let used = self.take_input(&input);
+        self.rest = input;
+        self.rest.drain(..used);
+    }
+
+    fn turn_is_over(&self) -> bool {
+        self.context.as_ref().is_some_and(|context| context.turn.is_over())
     }
 
     /// Does what the frames of this turn have gathered.

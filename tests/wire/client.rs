@@ -59,6 +59,11 @@ impl Client {
         Self { stream, input: Vec::new(), cut: Cut::Nowhere, sent: 0, names: [const { None }; 3] }
     }
 
+    /// The connection as it is, for those who read octets.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// Cuts everything sent from here on.
     pub(crate) fn cut(&mut self, cut: Cut) {
         self.cut = cut;
