@@ -18,7 +18,7 @@ use crate::wire::encode;
 const ENOUGH: usize = 512 * 1024;
 
 /// Writes what the outbox holds, as long as the client keeps up. Returns whether there may be more.
-pub(super) fn drain(context: &mut Context, channels: &mut HashMap<u16, Channel>, drained: &mut Drained) -> bool {
+pub(super) fn drain(context: &mut Context, channels: &mut HashMap<u16, Box<Channel>>, drained: &mut Drained) -> bool {
     while context.output.pending() < ENOUGH {
         context.outbox.drain(drained);
         if drained.items.is_empty() && drained.starved.is_empty() {
@@ -94,13 +94,13 @@ pub(super) fn unsend(context: &mut Context, consumer: &Consumer, entries: Vec<En
 }
 
 /// Tells the client of consumers whose end it was not told of while an answer was waiting.
-pub(super) fn part(context: &mut Context, channels: &mut HashMap<u16, Channel>) {
+pub(super) fn part(context: &mut Context, channels: &mut HashMap<u16, Box<Channel>>) {
     for consumer in std::mem::take(&mut context.parting) {
         cancelled(context, channels, &consumer);
     }
 }
 
-fn cancelled(context: &mut Context, channels: &mut HashMap<u16, Channel>, consumer: &Consumer) {
+fn cancelled(context: &mut Context, channels: &mut HashMap<u16, Box<Channel>>, consumer: &Consumer) {
     let Some(channel) = channels.get_mut(&consumer.channel).filter(|channel| channel.has(consumer)) else { return };
     channel.consumers.remove(&consumer.tag);
     if context.capabilities.consumer_cancel_notify && channel.phase == Phase::Open {

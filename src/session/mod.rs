@@ -107,7 +107,7 @@ pub struct Session<S> {
     /// Output before the connection is open.
     early: Output,
     context: Option<Context>,
-    channels: HashMap<u16, Channel>,
+    channels: HashMap<u16, Box<Channel>>,
     drained: Drained,
     /// Channels whose confirms wait for a commit.
     gated: Vec<u16>,
@@ -365,9 +365,6 @@ impl<S> Session<S> {
     }
 
     fn on_frame(&mut self, frame: frame::Frame<'_>) -> Flow {
-        if let Some(context) = &mut self.context {
-            context.turn.spend(1);
-        }
         match self.stage {
             Stage::Open => match self.dispatch(frame) {
                 Ok(flow) => {

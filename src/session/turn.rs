@@ -6,11 +6,11 @@
 //! next turn. While it waits nothing more is read, so that a client that sends too much is held back by its socket.
 //! Deliberately absent: clocks. The same input always makes the same turns.
 
-/// Work of one turn: about 2,000 small publishes to one queue each, or a few to a thousand queues; below a millisecond.
-const BUDGET: usize = 8_192;
+/// Work of one turn: about 4,000 small publishes to one queue each, or two to a thousand queues; about a millisecond.
+const BUDGET: usize = 16_384;
 
 /// A message in one of the queues it goes to, if there are several: each has a lock, and memory that is not at hand.
-const FAN_OUT: usize = 4;
+const FAN_OUT: usize = 8;
 
 /// A method other than those for which work is gathered: it does what was gathered first.
 pub(super) const METHOD: usize = 16;
@@ -63,6 +63,6 @@ mod tests {
 
     #[test]
     fn a_turn_is_bounded_by_what_its_messages_lead_to() {
-        assert_eq!([0, 1, 2, 10, 1_500, usize::MAX].map(messages), [2_731, 2_048, 745, 191, 2, 1]);
+        assert_eq!([0, 1, 2, 10, 1_500, usize::MAX].map(messages), [5_462, 4_096, 863, 198, 2, 1]);
     }
 }

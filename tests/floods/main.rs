@@ -18,6 +18,7 @@ mod process;
 #[path = "../wire/script.rs"]
 mod script;
 
+mod crowd;
 mod fanout;
 mod usage;
 

@@ -91,6 +91,7 @@ impl Process {
     }
 
     /// The number the system knows it by.
+    #[allow(dead_code, reason = "of use to the floods")]
     pub(crate) fn id(&self) -> u32 {
         self.child.id().expect("the process runs")
     }

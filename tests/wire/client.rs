@@ -60,6 +60,7 @@ impl Client {
     }
 
     /// The connection as it is, for those who read octets.
+    #[allow(dead_code, reason = "of use to the floods")]
     pub(crate) fn into_stream(self) -> TcpStream {
         self.stream
     }
