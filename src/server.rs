@@ -4,20 +4,23 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::broker::{Broker, Running, Start, StartError};
+use crate::broker::{Broker, Running, Spill, Start, StartError};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::session::Session;
 use crate::store::lmdb::{LmdbEngine, LmdbOptions};
 use crate::store::memory::MemoryEngine;
 use crate::store::{Engine, StoreError};
+
+/// Folder of the data directory for what is spilled.
+const SPILL: &str = "spill";
 
 /// Connections the kernel may hold before they are accepted.
 const BACKLOG: u32 = 1024;
@@ -124,15 +127,16 @@ impl Builder {
     pub fn start(self) -> Result<Server, ServerError> {
         // Ports first: a second server on the same machine is told so before it touches anything.
         let listeners = listen(&self.config.listen)?;
-        let engine: Arc<dyn Engine> = match self.keep {
-            Keep::Memory => Arc::new(MemoryEngine::new()),
-            Keep::Engine(engine) => engine,
+        let (engine, spill): (Arc<dyn Engine>, Option<Arc<Spill>>) = match self.keep {
+            Keep::Memory => (Arc::new(MemoryEngine::new()), None),
+            Keep::Engine(engine) => (engine, Some(Arc::new(|| Ok(Arc::new(MemoryEngine::new()))))),
             Keep::Directory(dir) => {
                 let options = LmdbOptions { map_size: self.config.map_size, ..LmdbOptions::default() };
-                Arc::new(LmdbEngine::open(&dir, options)?)
+                (Arc::new(LmdbEngine::open(&dir, options)?), Some(spill(&dir)?))
             }
         };
-        let running = Running::start(Start { config: Arc::new(self.config), clock: self.clock, engine })?;
+        let start = Start { config: Arc::new(self.config), clock: self.clock, engine, spill };
+        let running = Running::start(start)?;
         let mut addresses = Vec::new();
         let mut accepting = JoinSet::new();
         for listener in listeners {
@@ -141,6 +145,21 @@ impl Builder {
         }
         Ok(Server { running, addresses, accepting })
     }
+}
+
+/// Where messages that are not kept go when memory is short: a folder of the data directory, wiped at start, since
+/// nothing in it is of use to another run. Its files are made when they are needed.
+fn spill(data_dir: &Path) -> Result<Arc<Spill>, StoreError> {
+    let dir = data_dir.join(SPILL);
+    match std::fs::remove_dir_all(&dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    Ok(Arc::new(move || {
+        let engine = LmdbEngine::open(&dir, LmdbOptions { sync: false, ..LmdbOptions::default() })?;
+        engine.recover()?;
+        Ok(Arc::new(engine))
+    }))
 }
 
 /// A broker that listens.

@@ -1,4 +1,5 @@
-//! Reads kept messages back into queues, on a thread of its own: a cold read blocks, and must not block a session.
+//! Reads kept and spilled messages back into queues, on a thread of its own: a cold read blocks, and must not block a
+//! session.
 //!
 //! The channel has no bound of its own because its senders have one: a queue asks for one load at a time.
 
@@ -7,10 +8,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::Broker;
 use crate::queue::{Effects, Load, Queue};
-use crate::store::StoreError;
+use crate::store::{Engine, Page, StoreError};
 
-/// Octets of records read at a time.
+/// Octets of records read at a time, unless memory is short.
 const READ_BUDGET: usize = 512 * 1024;
+
+/// The same where memory is short: a quarter of what a queue may keep, but not less than this.
+const LEAST_BUDGET: usize = 16 * 1024;
 
 enum Request {
     Load(Arc<Queue>, Load),
@@ -52,9 +56,9 @@ pub(super) fn spawn(broker: Arc<Broker>, requests: Requests) -> Result<std::thre
 }
 
 fn serve(broker: &Broker, queue: &Arc<Queue>, load: Load, fx: &mut Effects) {
-    match broker.engine().read(queue.id(), load.lane, load.from, load.until, READ_BUDGET) {
-        Ok(page) => {
-            let missing = queue.loaded(load, page, broker.clock.now(), fx);
+    match read(broker, queue, load) {
+        Ok((page, spilled)) => {
+            let missing = queue.loaded(load, page, spilled, broker.clock.now(), fx);
             if missing > 0 {
                 let queue = crate::telemetry::printable(&**queue.name());
                 tracing::error!(%queue, missing, "kept messages are damaged and were set aside; the queue goes on");
@@ -63,4 +67,13 @@ fn serve(broker: &Broker, queue: &Arc<Queue>, load: Load, fx: &mut Effects) {
         }
         Err(error) => broker.fail(format!("reading messages back: {error}")),
     }
+}
+
+fn read(broker: &Broker, queue: &Queue, load: Load) -> Result<(Page, Page), StoreError> {
+    let budget = (broker.pager.share() / 4).clamp(LEAST_BUDGET, READ_BUDGET);
+    let page = |engine: &dyn Engine| engine.read(queue.id(), load.lane, load.from, load.until, budget);
+    let kept = if queue.definition().durable { page(&**broker.engine())? } else { Page::default() };
+    let spill = broker.pager.spill().filter(|_| load.spilled);
+    let spilled = spill.map(|spill| page(&**spill)).transpose()?.unwrap_or_default();
+    Ok((kept, spilled))
 }

@@ -1,7 +1,7 @@
 //! The broker: virtual hosts and what keeps them going.
 //!
 //! It owns the topology, the registry of connections, and the background workers: the group-commit writer, the
-//! loader, the courier of dead letters and the janitor of deadlines. It knows nothing of sockets and
+//! loader, the pager, the courier of dead letters and the janitor of deadlines. It knows nothing of sockets and
 //! frames: sessions call its verbs and get back epochs to wait for, or refusals.
 //!
 //! [`Broker::finish`] is where every queue operation ends: it does what the operation left as effects, with no lock
@@ -17,6 +17,7 @@ mod exchange;
 mod exchanges;
 mod janitor;
 mod loader;
+mod pager;
 mod policies;
 mod policy;
 mod queues;
@@ -41,6 +42,7 @@ pub use binding::{Binding, Destination};
 pub use connection::{Connection, ConnectionId, Connections, Listed};
 pub use definitions::DamagedDefinition;
 pub use exchanges::ExchangeDeclare;
+pub use pager::Spill;
 pub use policy::{ApplyTo, Governing, Policies, Policy, PolicyAsk, PolicyKind};
 pub use queues::{Declared, QueueDeclare};
 pub use recover::StartError;
@@ -79,6 +81,7 @@ pub struct Broker {
     vhosts: DashMap<Arc<str>, Arc<VirtualHost>>,
     engine: Arc<dyn Engine>,
     loader: loader::Loader,
+    pager: pager::Pager,
     janitor: janitor::Janitor,
     courier: courier::Courier,
     /// Held by verbs that create and delete virtual hosts.
@@ -142,6 +145,9 @@ impl Broker {
         }
         if let Some(load) = fx.load.take() {
             self.loader.request(queue.clone(), load);
+        }
+        if self.pager.is_pressed() {
+            self.pager.request(queue);
         }
         if !fx.dead.is_empty() {
             self.courier.send(queue, fx.dead.drain(..));
@@ -234,6 +240,8 @@ pub struct Start {
     pub clock: Clock,
     /// Where messages are kept.
     pub engine: Arc<dyn Engine>,
+    /// Where messages that are not kept go when memory is short; without it backlogs stay in memory.
+    pub spill: Option<Arc<Spill>>,
 }
 
 /// A broker with its workers.
@@ -243,6 +251,7 @@ pub struct Running {
     pub broker: Arc<Broker>,
     writer: std::thread::JoinHandle<Result<(), StoreError>>,
     loader: std::thread::JoinHandle<()>,
+    pager: std::thread::JoinHandle<()>,
     janitor: tokio::task::JoinHandle<()>,
     courier: tokio::task::JoinHandle<()>,
 }
@@ -252,6 +261,7 @@ impl Running {
     pub fn start(start: Start) -> Result<Self, StartError> {
         let recovered = start.engine.recover()?;
         let (loader, requests) = loader::Loader::new();
+        let (pager, surplus) = pager::Pager::new(start.config.resident_bytes, start.spill);
         let broker = Arc::new(Broker {
             users: Users::seeded(&start.config.users).map_err(StartError::Random)?,
             clock: start.clock,
@@ -263,6 +273,7 @@ impl Running {
             line: Line::new(tokio::runtime::Handle::current().metrics().num_workers()),
             engine: start.engine,
             loader,
+            pager,
             janitor: janitor::Janitor::default(),
             courier: courier::Courier::default(),
             administration: tokio::sync::Mutex::default(),
@@ -281,7 +292,8 @@ impl Running {
         let courier = tokio::spawn(courier::run(broker.clone()));
         let writer = writer::spawn(broker.clone())?;
         let loader = loader::spawn(broker.clone(), requests)?;
-        Ok(Self { broker, writer, loader, janitor, courier })
+        let pager = pager::spawn(broker.clone(), surplus)?;
+        Ok(Self { broker, writer, loader, pager, janitor, courier })
     }
 
     /// Ends the workers and makes everything durable. Sessions must have ended.
@@ -300,12 +312,13 @@ impl Running {
             }
         }
         self.broker.loader.stop();
+        self.broker.pager.stop();
         self.broker.intake.stop();
-        let (loader, writer) = (self.loader, self.writer);
+        let (loader, pager, writer) = (self.loader, self.pager, self.writer);
         // The last commit may take as long as the disk does.
-        let joined = tokio::task::spawn_blocking(move || (loader.join(), writer.join())).await;
+        let joined = tokio::task::spawn_blocking(move || (loader.join(), pager.join(), writer.join())).await;
         match joined {
-            Ok((Ok(()), Ok(result))) => result,
+            Ok((Ok(()), Ok(()), Ok(result))) => result,
             _ => Err(StoreError::Engine("a thread of the store has panicked".to_owned())),
         }
     }

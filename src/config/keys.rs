@@ -342,6 +342,16 @@ pub(super) const KEYS: &[Key] = &[
         }),
     },
     Key {
+        name: "store.resident_bytes",
+        default: r#""64MiB""#,
+        doc: "Messages kept in memory above which backlogs are left to the disk; queues share half of it.",
+        accepts: "a size from 1MiB to 16TiB",
+        set: Set::Text(|config, text| {
+            config.resident_bytes = bytes(text, MIB..=16 * 1024 * GIB)?;
+            Ok(())
+        }),
+    },
+    Key {
         name: "store.journal_bytes",
         default: r#""64MiB""#,
         doc: "Messages waiting to be written above which publishers are made to wait.",

@@ -91,6 +91,8 @@ pub struct Config {
     pub consumer_timeout: Duration,
     /// Upper bound of the store's file, in octets; 0 lets the store choose.
     pub map_size: u64,
+    /// Octets of messages in memory above which those that need not be there are given up to the disk.
+    pub resident_bytes: usize,
     /// Octets of messages waiting to be committed above which publishers are made to wait.
     pub journal_bytes: usize,
     /// Longest time an acknowledgement waits for other work to be committed with.
@@ -191,6 +193,7 @@ impl Default for Config {
             transaction_bytes: 256 * MIB,
             consumer_timeout: Duration::from_secs(1_800),
             map_size: 0,
+            resident_bytes: 64 * MIB,
             journal_bytes: 64 * MIB,
             ack_flush: Duration::from_millis(50),
             shutdown_grace: Duration::from_secs(3),

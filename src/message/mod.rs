@@ -14,6 +14,7 @@
 pub mod death;
 pub mod delay;
 pub mod duplicate;
+pub mod ledger;
 
 use std::sync::Arc;
 
@@ -57,6 +58,7 @@ struct Inner {
     properties_at: u16,
     body_at: u32,
     facts: Facts,
+    _charge: ledger::Charge,
 }
 
 impl Message {
@@ -77,7 +79,8 @@ impl Message {
         }
         let (properties_at, body_at) = (u16::try_from(address_len).ok()?, u32::try_from(body_at).ok()?);
         u32::try_from(record.len()).ok()?;
-        Some(Self(Arc::new(Inner { record, blind_at, properties_at, body_at, facts })))
+        let charge = ledger::Charge::of(record.len());
+        Some(Self(Arc::new(Inner { record, blind_at, properties_at, body_at, facts, _charge: charge })))
     }
 
     /// The whole record.

@@ -53,6 +53,8 @@ pub struct Load {
     pub from: Seq,
     /// Position before which to stop.
     pub until: Seq,
+    /// Some of them are in the spill.
+    pub spilled: bool,
 }
 
 /// Everything an operation asks of its caller. Bells ring even if the value is dropped early.

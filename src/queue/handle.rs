@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::journal::Taken;
-use super::{Cause, Consumer, Effects, Entry, Got, Intake, Lease, Load, Options, Room, State, Subscribed, Verdict};
+use super::{
+    Cause, Chunk, Consumer, Effects, Entry, Got, Intake, Lease, Load, Options, Room, State, Subscribed, Surplus,
+    Verdict,
+};
 use crate::clock::Millis;
 use crate::message::Message;
 use crate::message::duplicate::Fingerprint;
@@ -50,6 +53,8 @@ pub struct Queue {
     has_abandoned: AtomicBool,
     /// Sessions that wait for a load.
     waiting: Mutex<Vec<Arc<Bell>>>,
+    /// The pager has been asked to look at it, and has not yet.
+    paging: AtomicBool,
 }
 
 /// Answer to [`Queue::push`].
@@ -105,6 +110,7 @@ impl Queue {
             abandoned: Mutex::new(Rank::Leaf, Vec::new()),
             has_abandoned: AtomicBool::new(false),
             waiting: Mutex::new(Rank::Leaf, Vec::new()),
+            paging: AtomicBool::new(false),
         })
     }
 
@@ -300,9 +306,10 @@ impl Queue {
         self.with(false, |state| state.tick(now, fx));
     }
 
-    /// Takes in a page that was loaded. Returns how many messages turned out to be damaged or missing.
-    pub fn loaded(self: &Arc<Self>, asked: Load, page: Page, now: Millis, fx: &mut Effects) -> u64 {
-        let missing = self.with(false, |state| state.loaded(asked, page, now, fx)).0;
+    /// Takes in pages that were loaded, from the store and from the spill. Returns how many messages turned out to be
+    /// damaged or missing.
+    pub fn loaded(self: &Arc<Self>, asked: Load, page: Page, spilled: Page, now: Millis, fx: &mut Effects) -> u64 {
+        let missing = self.with(false, |state| state.loaded(asked, page, spilled, now, fx)).0;
         for bell in std::mem::take(&mut *self.waiting.lock()) {
             bell.ring();
         }
@@ -332,6 +339,27 @@ impl Queue {
         Ok(dropped)
     }
 
+    /// Notes that the pager is asked to look at it; `false` if that is so already.
+    pub fn ask_pager(&self) -> bool {
+        !self.paging.load(Ordering::Relaxed) && !self.paging.swap(true, Ordering::Relaxed)
+    }
+
+    /// The pager looks, and may be asked again.
+    pub fn pager_looks(&self) {
+        self.paging.store(false, Ordering::Relaxed);
+    }
+
+    /// See [`State::surplus`].
+    pub fn surplus(&self, keep: usize, committed: Epoch) -> Surplus {
+        self.state.lock().surplus(keep, committed)
+    }
+
+    /// Gives up what is still there of a chunk, whose copies have been spilled; `false` if nothing is.
+    pub fn fold(&self, chunk: &Chunk) -> bool {
+        let folded = self.state.lock().fold(chunk);
+        !folded.is_empty()
+    }
+
     /// Looks at the state, for reports and checks.
     pub fn inspect<R>(&self, look: impl FnOnce(&State) -> R) -> R {
         look(&self.state.lock())
@@ -340,7 +368,9 @@ impl Queue {
     /// Hands the journal to the writer.
     pub(super) fn take_journal(&self) -> Taken {
         let mut state = self.state.lock();
-        state.journal_taken();
+        if let Some(epoch) = state.journal.epoch() {
+            state.journal_taken(epoch);
+        }
         state.journal.take()
     }
 

@@ -1,5 +1,5 @@
 //! Ready messages, in order: one lane per priority level, each with a resident head, a middle that is only on disk, and
-//! a resident tail.
+//! a resident tail. Here is what consumers and publishers see; `paging` moves messages between memory and the middle.
 //!
 //! Inside a lane every returned message precedes the head, the head precedes the middle, the middle the tail: messages
 //! are leased from the front only, so whatever comes back is older than what never left. The middle is a range of
@@ -8,13 +8,17 @@
 //! A classic queue returns a message to its old position in its lane. A quorum queue has one row for all that came back,
 //! in the order in which they did, and serves it before everything else, whatever the priorities.
 
+mod paging;
+
 use std::collections::{BTreeMap, VecDeque};
+
+pub use paging::{Chunk, Surplus};
 
 use super::Entry;
 use crate::clock::{Millis, NEVER};
 use crate::store::Seq;
 
-/// Kept messages of one lane that are not in memory.
+/// Messages of one lane that are not in memory: in the store, or spilled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Middle {
     /// First position that may hold one.
@@ -27,6 +31,8 @@ pub(super) struct Middle {
     pub bytes: u64,
     /// Earliest expiry among the first of them; 0 while that is not known, so that the queue looks.
     pub head_expiry: Millis,
+    /// How many of them the store does not keep: they are in the spill.
+    pub spilled: u64,
 }
 
 /// What is at the front of the queue.
@@ -44,8 +50,16 @@ pub(super) enum Front<'a> {
 struct Lane {
     returned: BTreeMap<Seq, Entry>,
     head: VecDeque<Entry>,
+    /// Octets of the records of the head.
+    head_octets: usize,
     middle: Option<Middle>,
     tail: VecDeque<Entry>,
+}
+
+/// Octets an entry's record takes in memory.
+#[inline]
+fn weight(entry: &Entry) -> usize {
+    entry.message.record().len()
 }
 
 impl Lane {
@@ -53,8 +67,15 @@ impl Lane {
         if self.middle.is_some() {
             self.tail.push_back(entry);
         } else {
+            self.head_octets += weight(&entry);
             self.head.push_back(entry);
         }
+    }
+
+    fn pop_head(&mut self) -> Option<Entry> {
+        let entry = self.head.pop_front()?;
+        self.head_octets -= weight(&entry);
+        Some(entry)
     }
 
     fn is_empty(&self) -> bool {
@@ -193,7 +214,7 @@ impl Lanes {
         let lane = &mut self.levels[at];
         let entry = match lane.returned.pop_first() {
             Some((_, entry)) => entry,
-            None => lane.head.pop_front()?,
+            None => lane.pop_head()?,
         };
         if self.weighted {
             self.served = if self.served == WEIGHT { 0 } else { self.served + 1 };
@@ -225,7 +246,7 @@ impl Lanes {
             let entry = if let Some(first) = lane.returned.first_entry() {
                 due(first.get()).then(|| first.remove())
             } else if lane.head.front().is_some_and(due) {
-                lane.head.pop_front()
+                lane.pop_head()
             } else {
                 None
             };
@@ -236,56 +257,6 @@ impl Lanes {
             }
         }
         None
-    }
-
-    /// A lane whose front is on disk and may have expired by `now`.
-    pub(super) fn paged_due(&self, now: Millis) -> Option<(u8, Middle)> {
-        self.levels.iter().enumerate().find_map(|(at, lane)| {
-            let middle = lane.middle?;
-            let bare = lane.returned.is_empty() && lane.head.is_empty();
-            (bare && middle.head_expiry <= now).then(|| (u8::try_from(at).unwrap_or(u8::MAX), middle))
-        })
-    }
-
-    /// At recovery: everything in this lane is on disk.
-    pub(super) fn recover(&mut self, lane: u8, middle: Middle) {
-        // A queue whose priorities were fewer at its last declaration still holds what it held.
-        while self.levels.len() <= usize::from(lane) {
-            self.levels.push(Lane::default());
-        }
-        self.count += middle.count;
-        self.bytes += middle.bytes;
-        self.levels[usize::from(lane)].middle = Some(middle);
-    }
-
-    /// The range still on disk in this lane.
-    pub(super) fn middle(&self, lane: u8) -> Option<Middle> {
-        self.levels.get(usize::from(lane)).and_then(|l| l.middle)
-    }
-
-    /// All ranges still on disk.
-    pub(super) fn middles(&self) -> impl Iterator<Item = Middle> {
-        self.levels.iter().filter_map(|lane| lane.middle)
-    }
-
-    /// Brings loaded messages in behind the head; `next` is where the rest of the middle starts, if there is a rest.
-    /// Totals are corrected by what turned out to be missing.
-    pub(super) fn load(&mut self, lane: u8, entries: Vec<Entry>, next: Option<Seq>) {
-        let Some(slot) = self.levels.get_mut(usize::from(lane)) else { return };
-        let Some(mut middle) = slot.middle.take() else { return };
-        let loaded = entries.len() as u64;
-        let bytes: u64 = entries.iter().map(|e| u64::from(e.body_len)).sum();
-        slot.head.extend(entries);
-        middle.count = middle.count.saturating_sub(loaded);
-        middle.bytes = middle.bytes.saturating_sub(bytes);
-        if let Some(from) = next {
-            slot.middle = Some(Middle { from, head_expiry: 0, ..middle });
-        } else {
-            self.count = self.count.saturating_sub(middle.count);
-            self.bytes = self.bytes.saturating_sub(middle.bytes);
-            let mut tail = std::mem::take(&mut slot.tail);
-            slot.head.append(&mut tail);
-        }
     }
 
     /// Takes everything out: the resident messages, and the ranges on disk by lane.

@@ -34,6 +34,7 @@ pub use entry::{Cause, Entry, Lease};
 pub use handle::{Definition, Push, Queue};
 pub use intake::{Closed, Intake, Pressure, Watermark};
 pub use journal::Journal;
+pub use lanes::{Chunk, Surplus};
 pub use options::{BadArgument, Kind, Options, Overflow, Strategy};
 pub use outbox::{Drained, Item, Outbox};
 pub use state::{Got, Room, State, Subscribed, Verdict};

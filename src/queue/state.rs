@@ -92,6 +92,7 @@ pub struct State {
     /// Room kept free for transactions that are about to be applied.
     reserved: Room,
     loading: bool,
+    kept: pages::Kept,
     redelivered: Redelivered,
     /// The earliest deadline the janitor knows of.
     reported: Millis,
@@ -126,6 +127,7 @@ impl State {
             counts: BTreeMap::new(),
             reserved: Room::default(),
             loading: false,
+            kept: pages::Kept::default(),
             redelivered: Redelivered::These(BTreeSet::new()),
             reported: NEVER,
             last_used: now,
@@ -144,11 +146,13 @@ impl State {
                 count: lane.count,
                 bytes: lane.bytes,
                 head_expiry: lane.head_expiry,
+                spilled: 0,
             };
             self.lanes.recover(lane.lane, middle);
         }
         self.counts = kept.counts.iter().map(|count| (count.seq, (count.failures, count.acquired))).collect();
         self.next_seq = kept.next_seq.max(1);
+        self.kept = pages::Kept::all_before(self.next_seq);
         self.redelivered = if clean {
             Redelivered::These(kept.redelivered.iter().copied().collect())
         } else {
@@ -350,7 +354,7 @@ impl State {
         for entry in &entries {
             self.forget(entry);
         }
-        for (lane, middle) in middles {
+        for (lane, middle) in middles.into_iter().filter(|(_, middle)| middle.spilled < middle.count) {
             self.journal.drop_range(DropRange { lane, from: middle.from, until: middle.until });
         }
         if let Some(unique) = &mut self.unique {

@@ -108,7 +108,7 @@ fn a_backlog_longer_than_one_page_expires_to_its_end() {
         assert_eq!(load.from, seq);
         let messages = vec![Stored { seq, expires_at: 5, message: message(b"x", Facts::default()) }];
         let next = (seq < 3).then_some(seq + 1);
-        state.loaded(load, Page { messages, next, damaged: 0 }, NOW, &mut fx);
+        state.loaded(load, Page { messages, next, damaged: 0 }, Page::default(), NOW, &mut fx);
         // As the janitor does, if it was told to look.
         if fx.deadline <= NOW {
             state.tick(NOW, &mut fx);

@@ -44,7 +44,7 @@ fn message(n: usize) -> Message {
 
 fn start(path: &Path, clock: &Clock) -> Running {
     let engine = Arc::new(LmdbEngine::open(path, LmdbOptions::default()).unwrap());
-    Running::start(Start { config: Arc::new(Config::default()), clock: clock.clone(), engine }).unwrap()
+    Running::start(Start { config: Arc::new(Config::default()), clock: clock.clone(), engine, spill: None }).unwrap()
 }
 
 /// Octets of this process that are resident, in MiB, and those that belong to no file.

@@ -130,7 +130,7 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let _entered = runtime.enter();
     let engine = Arc::new(MemoryEngine::new());
-    let start = Start { config: Arc::new(Config::default()), clock: Clock::system(), engine };
+    let start = Start { config: Arc::new(Config::default()), clock: Clock::system(), engine, spill: None };
     let running = Running::start(start).unwrap();
     let mut fewest = None;
     for bindings in [1_000, 10_000, 100_000] {

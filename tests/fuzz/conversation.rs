@@ -32,7 +32,7 @@ pub(crate) fn converse(input: &[u8]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let heard = runtime.block_on(async {
         let engine = Arc::new(MemoryEngine::new());
-        let start = Start { config: Arc::new(Config::default()), clock: Clock::system(), engine };
+        let start = Start { config: Arc::new(Config::default()), clock: Clock::system(), engine, spill: None };
         let running = Running::start(start).expect("a broker in memory starts");
         let (client, server) = tokio::io::duplex(buffer);
         let here = SocketAddr::from(([127, 0, 0, 1], 5672));

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use leveret::clock::NEVER;
 use leveret::message::Facts;
 use leveret::queue::{
-    Cause, ChannelCredit, Consumer, Drained, Effects, Entry, Got, Item, Lease, Load, Options, Outbox, Overflow, State,
-    Subscribed, Subscription,
+    Cause, ChannelCredit, Chunk, Consumer, Drained, Effects, Entry, Got, Item, Lease, Load, Options, Outbox, Overflow,
+    State, Subscribed, Subscription, Surplus,
 };
+use leveret::store::Page;
 
 use crate::messages::{id, numbered};
 use crate::shelf::Shelf;
@@ -19,6 +20,13 @@ pub(crate) struct Pair {
     state: State,
     pub(crate) twin: Twin,
     shelf: Shelf,
+    spill: Shelf,
+    /// What is being given up to the disk.
+    chunk: Option<Chunk>,
+    /// Commits so far.
+    epoch: u64,
+    /// Messages given up to the disk, by whether the store keeps them.
+    pub(crate) folded: [u64; 2],
     fx: Effects,
     pub(crate) consumers: Vec<Arc<Consumer>>,
     outboxes: Vec<Arc<Outbox>>,
@@ -50,6 +58,10 @@ impl Pair {
             state,
             twin,
             shelf: Shelf::default(),
+            spill: Shelf::default(),
+            chunk: None,
+            epoch: 0,
+            folded: [0; 2],
             fx: Effects::default(),
             consumers: Vec::new(),
             outboxes: Vec::new(),
@@ -357,11 +369,35 @@ impl Pair {
     pub(crate) fn serve_load(&mut self, most: usize) {
         let Some(load) = self.load.take() else { return };
         let page = self.shelf.read(load, most);
-        let ids: Vec<u64> = page.messages.iter().map(|stored| id(&stored.message)).collect();
-        let missing = self.state.loaded(load, page, self.twin.now, &mut self.fx);
+        let spilled = if load.spilled { self.spill.read(load, most) } else { Page::default() };
+        let until = page.next.into_iter().chain(spilled.next).min().unwrap_or(load.until);
+        let both = page.messages.iter().chain(&spilled.messages).filter(|stored| stored.seq < until);
+        let ids: Vec<u64> = both.map(|stored| id(&stored.message)).collect();
+        let missing = self.state.loaded(load, page, spilled, self.twin.now, &mut self.fx);
         assert_eq!(missing, 0, "nothing is missing");
         self.twin.loaded(&ids);
         self.check("load");
+    }
+
+    /// The pager looks for what need not be in memory, and spills what the store does not keep. The last `behind`
+    /// commits are not known to be done.
+    pub(crate) fn spill(&mut self, keep: usize, behind: u64) {
+        if let Surplus::Some(chunk) = self.state.surplus(keep, self.epoch.saturating_sub(behind)) {
+            self.spill.keep_only(&self.state.spilled());
+            chunk.copies.iter().for_each(|put| self.spill.put(put.clone()));
+            self.chunk = Some(chunk);
+        }
+    }
+
+    /// The pager gives up what it has spilled, as far as it is still there.
+    pub(crate) fn fold(&mut self) {
+        let Some(chunk) = self.chunk.take() else { return };
+        for entry in self.state.fold(&chunk) {
+            assert!((chunk.first..=chunk.last).contains(&entry.seq) && entry.lane == chunk.lane);
+            self.twin.folded(id(&entry.message));
+            self.folded[usize::from(entry.durable)] += 1;
+        }
+        self.check("fold");
     }
 
     pub(crate) fn purge(&mut self) {
@@ -387,6 +423,8 @@ impl Pair {
 
     /// The writer visits.
     pub(crate) fn commit(&mut self) {
+        self.epoch += 1;
+        self.state.journal_taken(self.epoch);
         self.shelf.apply(&mut self.state.journal);
         if !self.twin.deleted {
             assert_eq!(self.shelf.ids(), self.twin.kept(), "the store holds what is ready, leased or dying");

@@ -55,7 +55,7 @@ impl Node {
     pub(crate) fn start_with(memory: &MemoryEngine, faults: Faults, config: Config) -> Self {
         let clock = Clock::system();
         let engine = Arc::new(FaultyEngine::new(memory.clone(), faults.clone()));
-        let start = Start { config: Arc::new(config), clock: clock.clone(), engine };
+        let start = Start { config: Arc::new(config), clock: clock.clone(), engine, spill: None };
         Self { running: Running::start(start).expect("starts on what it left"), faults, clock }
     }
 

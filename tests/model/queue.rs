@@ -39,9 +39,12 @@ fn the_queue_agrees_with_its_twin() {
         run(seed);
         return;
     }
+    let mut folded = [0; 2];
     for seed in 0..number("LEVERET_MODEL_OPS").unwrap_or(OPERATIONS).div_ceil(RUN) {
-        run(seed);
+        let here = run(seed);
+        folded = [folded[0] + here[0], folded[1] + here[1]];
     }
+    assert!(folded.iter().all(|messages| *messages > 1_000), "runs page out: {folded:?}");
 }
 
 fn options(rng: &mut Rng) -> Options {
@@ -76,7 +79,8 @@ fn of_any_type(rng: &mut Rng) -> Options {
     }
 }
 
-fn run(seed: u64) {
+/// Answers how many messages were given up to the disk on the way, spilled ones and kept ones.
+fn run(seed: u64) -> [u64; 2] {
     let _named = Seed(seed);
     let mut rng = Rng::new(seed);
     let options = options(&mut rng);
@@ -99,6 +103,7 @@ fn run(seed: u64) {
         }
     }
     finish(&mut rng, &mut pair);
+    pair.folded
 }
 
 /// Starts the run on a store with a backlog.
@@ -182,7 +187,7 @@ fn step(rng: &mut Rng, pair: &mut Pair, consumer_ids: &mut u64) {
         74..82 => pair.advance(rng.pick(&[0, 1, 1, 5, 30, 200])),
         82..84 => pair.tick(),
         84..90 => pair.serve_load(rng.pick(&[1, 3, 20])),
-        90..95 if !pair.dying.is_empty() => {
+        90..94 if !pair.dying.is_empty() => {
             let at = rng.index(pair.dying.len());
             pair.bury(at);
         }
@@ -192,6 +197,8 @@ fn step(rng: &mut Rng, pair: &mut Pair, consumer_ids: &mut u64) {
                 pair.set_limit(channel, rng.pick(&[1, 2, 4]));
             }
         }
+        94 if rng.chance(1, 2) => pair.spill(rng.pick(&[0, 60, 300]), rng.below(2)),
+        94 => pair.fold(),
         96 if rng.chance(1, 3) => pair.purge(),
         97 if rng.chance(1, 40) => pair.delete(),
         98 if rng.chance(1, 2) => {
@@ -214,6 +221,7 @@ fn finish(rng: &mut Rng, pair: &mut Pair) {
     while !pair.held.is_empty() {
         settle(rng, pair);
     }
+    pair.fold();
     while !pair.twin.ready.is_empty() {
         pair.get(0, true);
         pair.serve_load(4);

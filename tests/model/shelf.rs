@@ -61,6 +61,13 @@ impl Shelf {
         counted
     }
 
+    /// Forgets what no range covers.
+    pub(crate) fn keep_only(&mut self, ranges: &[(u8, u64, u64)]) {
+        let covers =
+            |put: &Put| ranges.iter().any(|(at, from, until)| put.lane == *at && (*from..*until).contains(&put.seq));
+        self.0.retain(|_, put| covers(put));
+    }
+
     /// Answers a load with at most `most` messages.
     pub(crate) fn read(&self, load: Load, most: usize) -> Page {
         let mut range = self.0.range(load.from..load.until).map(|(_, put)| put).filter(|put| put.lane == load.lane);

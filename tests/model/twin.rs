@@ -590,6 +590,13 @@ impl Twin {
         self.drop_head();
     }
 
+    /// A message was given up to the disk.
+    pub(crate) fn folded(&mut self, id: u64) {
+        let msg = self.ready.iter_mut().find(|m| m.id == id).expect("only ready messages are folded");
+        assert!(!msg.on_disk && msg.came_back.is_none(), "what has been out stays in memory");
+        msg.on_disk = true;
+    }
+
     /// The dead letter of a message has arrived.
     pub(crate) fn buried(&mut self, id: u64) {
         if !self.deleted {

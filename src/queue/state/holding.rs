@@ -84,7 +84,7 @@ impl State {
                 }
                 Next::Fetch(from, until) => {
                     self.loading = true;
-                    fx.load = Some(Load { lane: 0, from, until });
+                    fx.load = Some(Load { lane: 0, from, until, spilled: false });
                 }
                 Next::Nothing => return,
             }
@@ -106,12 +106,5 @@ impl State {
         let missing = waiting.fetched(asked.from, asked.until, page, now);
         self.report(fx);
         missing
-    }
-
-    /// The writer takes the journal now.
-    pub fn journal_taken(&mut self) {
-        if let Some(waiting) = &mut self.delay {
-            waiting.journal_taken(self.next_seq);
-        }
     }
 }

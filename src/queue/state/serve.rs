@@ -25,6 +25,9 @@ impl State {
                 Front::Resident(_) => self.serve(slot, now, fx),
             }
         }
+        if !self.roster.is_empty() {
+            self.read_ahead(fx);
+        }
     }
 
     /// Gives the consumer in `slot` its turn: one message, or as many as it can take if nobody else could.

@@ -3,7 +3,7 @@
 //! Touches the files of its directory and nothing else. Write transactions live only within `open`, `recover`,
 //! `commit` and `sweep`, on the calling thread; read transactions only within `recover` and `read`, which copy out and
 //! close (a reader left open makes the file grow). Invariants: every transaction is synced before it counts (`NO_SYNC`,
-//! `NO_META_SYNC` and `WRITE_MAP` are never set but by [`LmdbOptions::sync`] in tests); one process a directory; after
+//! `NO_META_SYNC` and `WRITE_MAP` are never set but by [`LmdbOptions::sync`], in tests and for the spill); one process a directory; after
 //! an outcome that is not known, nothing is committed any more. Deliberately absent: threads, growing the map while
 //! running (it is made so large at the start that the disk fills first), compaction.
 
@@ -54,7 +54,7 @@ pub struct LmdbOptions {
     /// Address space for the map in octets, the upper bound of the store's size; rounded up to 64 KiB. 0 tries
     /// 1 TiB and halves it, down to 1 GiB, until the system grants it.
     pub map_size: u64,
-    /// Whether commits wait for the disk. `false` loses everything at a power cut, and is for tests only.
+    /// Whether commits wait for the disk. `false` loses everything at a power cut: for what need not survive, and tests.
     pub sync: bool,
 }
 
@@ -232,7 +232,7 @@ fn open_env_sized(dir: &Path, size: u64, sync: bool) -> heed::Result<Env<Without
     // 1. Nobody else writes the file: the caller holds the exclusive lock of the directory for as long as the `Env`
     //    lives, the directory belongs to this user alone (mode 0700), and heed refuses a second `Env` on the same path
     //    in this process. A user who truncates `data.mdb` under a running broker is beyond what can be guarded.
-    // 2. The only flag that is ever set is `NO_SYNC`, in tests; it gives up durability, not memory safety. `WRITE_MAP`,
+    // 2. The only flag that is ever set is `NO_SYNC`, in tests and for the spill; it gives up durability, not memory safety. `WRITE_MAP`,
     //    with which a stray write or a full disk (SIGBUS) would hit the map, and `NO_LOCK` are never set.
     // 3. The map is never resized while the `Env` lives.
     unsafe {
