@@ -205,6 +205,10 @@ fn cancel(context: &mut Context, channel: &mut Channel, ask: &basic::Cancel) {
 pub(super) fn get(context: &mut Context, channel: &mut Channel, ask: &basic::Get) -> Result<Flow, Refusal> {
     let name = queue_meant(channel, &ask.queue)?;
     let queue = context.vhost.usable_queue(&name, context.id())?;
+    if !ask.no_ack && context.is_crowded(channel) {
+        let text = format!("channel {} holds {} unacknowledged deliveries", channel.number, channel.unacked.len());
+        return Err(Refusal::new(ReplyCode::PreconditionFailed, text));
+    }
     let options = &queue.definition().options;
     if options.is_quorum() && options.single_active {
         let text = format!(

@@ -163,6 +163,12 @@ impl Context {
         }
     }
 
+    /// Whether a channel holds as many unacknowledged deliveries as it may.
+    #[inline]
+    pub(super) fn is_crowded(&self, channel: &Channel) -> bool {
+        self.broker.config.unacked_max_per_channel.is_some_and(|max| channel.unacked.len() as u64 >= max)
+    }
+
     /// Ends an operation on `queue` that left effects in this context.
     pub(super) fn finish(&mut self, queue: &Arc<Queue>) {
         self.broker.finish(queue, &mut self.fx);

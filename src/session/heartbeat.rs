@@ -21,6 +21,9 @@ const SPEAK_AFTER: u32 = 2;
 /// Ticks without a sign of life after which a client is dead: RabbitMQ gives it up after 3 T.
 const DEAD_AFTER: u32 = 11;
 
+/// Ticks that one frame may take to arrive: ten intervals. Any octet is a sign of life, but not the same frame's for ever.
+const FRAME_WITHIN: u32 = 40;
+
 /// Signs of life since the last tick.
 #[derive(Debug, Default)]
 pub(super) struct Beats {
@@ -32,11 +35,19 @@ pub(super) struct Beats {
     quiet: u32,
     /// Ticks since anything was said.
     mute: u32,
+    /// A frame was completed since the last tick.
+    completed: bool,
+    /// Ticks that the same frame has been incomplete.
+    stuck: u32,
 }
 
 impl Beats {
     pub(super) fn heard(&mut self) {
         self.heard = true;
+    }
+
+    pub(super) fn completed(&mut self) {
+        self.completed = true;
     }
 
     pub(super) fn said(&mut self) {
@@ -63,6 +74,9 @@ impl<S> Session<S> {
             Stage::Ended => {}
             Stage::Closing | Stage::Silent | Stage::Leaving { .. } => self.end(),
             _ => {
+                if self.resume_login() {
+                    return;
+                }
                 tracing::warn!(connection = self.name(), "handshake timed out");
                 self.end();
             }
@@ -82,9 +96,15 @@ impl<S> Session<S> {
             context.output.relax();
             context.publisher.relax();
         }
+        let waiting = listening && !self.rest.is_empty() && !std::mem::take(&mut self.beats.completed);
+        self.beats.stuck = if waiting { self.beats.stuck + 1 } else { 0 };
         self.channels.values_mut().for_each(|channel| channel.unacked.relax());
         if self.rest.is_empty() {
             self.rest.shrink_to(0);
+        }
+        if self.beats.stuck >= FRAME_WITHIN {
+            tracing::warn!(connection = self.name(), "a frame did not arrive to its end in time");
+            return self.end();
         }
         if self.tuned.heartbeat == 0 {
             return;

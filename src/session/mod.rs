@@ -21,6 +21,7 @@ mod exchange;
 mod gate;
 mod handshake;
 mod heartbeat;
+mod login;
 mod memo;
 mod names;
 mod notes;
@@ -53,7 +54,7 @@ use crate::sync::InLine;
 use crate::wire::frame;
 use channel::Channel;
 use context::{Capabilities, Context, Flow, Park};
-use handshake::{Failure, Tuned};
+use handshake::Tuned;
 pub use transport::Transport;
 use write::Output;
 
@@ -102,6 +103,9 @@ pub struct Session<S> {
     outbox: Arc<Outbox>,
     peer: SocketAddr,
     stage: Stage,
+    login: login::Login,
+    /// Octets of frames before the connection is open.
+    greeting: usize,
     tuned: Tuned,
     given_name: Option<String>,
     /// Output before the connection is open.
@@ -126,6 +130,8 @@ pub struct Session<S> {
     awaiting: u64,
     /// No input is read until this epoch is committed: the disk is behind.
     throttled: u64,
+    /// Octets of output counted for this session.
+    owed: usize,
     released: bool,
     /// Last: it tells that everything above has been let go of.
     _listed: Listed,
@@ -134,7 +140,7 @@ pub struct Session<S> {
 impl<S: Transport> Session<S> {
     /// A session on an accepted socket.
     pub fn new(stream: S, broker: Arc<Broker>, peer: SocketAddr, local: SocketAddr) -> Self {
-        let outbox = Arc::new(Outbox::new(broker.config.outbox_bytes));
+        let outbox = Arc::new(Outbox::pooled(broker.config.outbox_bytes, broker.deliveries.clone()));
         let connection = Arc::new(Connection::new(broker.unique(), peer, local, outbox.bell().clone()));
         let listed = broker.connections.list(&connection);
         let timer = Box::pin(tokio::time::sleep(broker.config.handshake_timeout));
@@ -144,6 +150,8 @@ impl<S: Transport> Session<S> {
             outbox,
             peer,
             stage: Stage::Header,
+            login: login::Login::default(),
+            greeting: 0,
             tuned: Tuned { frame_max: broker.config.profile().initial_frame_max, channel_max: 0, heartbeat: 0 },
             given_name: None,
             early: Output::default(),
@@ -160,6 +168,7 @@ impl<S: Transport> Session<S> {
             watch: timeouts::Watch::default(),
             awaiting: 0,
             throttled: 0,
+            owed: 0,
             released: false,
             _listed: listed,
             broker,
@@ -215,6 +224,7 @@ impl<S: Transport> Session<S> {
                 Poll::Ready(Err(error)) => self.on_io_error(&error),
                 Poll::Pending => {}
             }
+            self.count_output();
             if small && !wrote {
                 self.stream.acknowledge();
             }
@@ -314,7 +324,8 @@ impl<S> Session<S> {
 
     /// Whether nothing but the turns of others keeps this session from its input.
     fn may_go_on(&self) -> bool {
-        !self.parked() && self.throttled <= self.broker.watermark.get() && !matches!(self.stage, Stage::Ended)
+        let held_back = self.parked() || self.login_waits() || self.throttled > self.broker.watermark.get();
+        !held_back && !matches!(self.stage, Stage::Ended)
     }
 
     /// At the end of a turn: waits behind others if there is more to do, and makes room for them if not.
@@ -351,7 +362,10 @@ impl<S> Session<S> {
                 _ => match frame::decode(pending, self.tuned.frame_max) {
                     Ok(None) => break,
                     Ok(Some((frame, used))) => match self.on_frame(frame) {
-                        Flow::Done => at += used,
+                        Flow::Done => {
+                            at += used;
+                            self.beats.completed();
+                        }
                         Flow::Again => break,
                     },
                     Err(refusal) => {
@@ -380,14 +394,7 @@ impl<S> Session<S> {
                 self.on_closing_frame(frame);
                 Flow::Done
             }
-            _ => {
-                match self.on_handshake(frame) {
-                    Ok(()) => {}
-                    Err(Failure::Silent(why)) => self.fall_silent(&why),
-                    Err(Failure::Refused(refusal)) => self.refuse(&refusal),
-                }
-                Flow::Done
-            }
+            _ => self.on_early_frame(frame),
         }
     }
 
@@ -444,6 +451,13 @@ impl<S> Session<S> {
         }
         self.await_commit();
         self.check_output();
+    }
+
+    /// Counts what is to be written to this client among what all clients are owed.
+    fn count_output(&mut self) {
+        let owed = self.context.as_ref().map_or(0, |context| context.output.pending());
+        let before = std::mem::replace(&mut self.owed, owed);
+        self.broker.deliveries.change(before, owed);
     }
 
     fn deliver(&mut self) {
@@ -512,5 +526,6 @@ impl<S> Session<S> {
 impl<S> Drop for Session<S> {
     fn drop(&mut self) {
         self.release();
+        self.broker.deliveries.change(self.owed, 0);
     }
 }

@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on fails
 
+#[path = "../wire/bystander.rs"]
+mod bystander;
 #[allow(dead_code, reason = "shared with the tests of the wire")]
 #[path = "../wire/client.rs"]
 mod client;
@@ -18,8 +20,14 @@ mod process;
 #[path = "../wire/script.rs"]
 mod script;
 
+mod bodies;
+mod churn;
 mod crowd;
 mod fanout;
+mod handshakes;
+mod logins;
+mod loops;
+mod unread;
 mod usage;
 
 use std::time::Duration;

@@ -58,7 +58,8 @@ impl Process {
         Self::run(limited).await
     }
 
-    async fn run(mut command: Command) -> Self {
+    /// The same with a command of the caller's.
+    pub(crate) async fn run(mut command: Command) -> Self {
         let started = Instant::now();
         let mut child = command.spawn().expect("the command runs");
         let mut stderr = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
