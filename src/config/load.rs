@@ -118,6 +118,7 @@ impl Loader {
                 let digits = i128::from_str_radix(number.as_str(), number.radix());
                 digits.map_or(Err("the number is too large".to_owned()), |n| set(&mut self.config, &n.to_string()))
             }
+            (Set::Text(set), DeValue::Boolean(choice)) => set(&mut self.config, &choice.to_string()),
             (Set::Number(set), DeValue::Float(number)) => set(&mut self.config, number.as_str()),
             (Set::List(set), DeValue::Array(list)) => {
                 let texts: Option<Vec<String>> = list
@@ -194,6 +195,7 @@ impl Loader {
         if let Some(dir) = &args.data_dir {
             self.config.data_dir.clone_from(dir);
         }
+        self.config.compact_at_start |= args.compact;
         if let Some(format) = args.log_format {
             self.config.log_format = format;
         }
@@ -251,5 +253,5 @@ fn nearby(name: &str) -> String {
 
 /// The line, counted from 1, that holds the octet at `offset`.
 fn line(text: &str, offset: usize) -> usize {
-    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count().saturating_add(1)
 }

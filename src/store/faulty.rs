@@ -4,6 +4,7 @@
 //! injected failure nothing reaches the inner engine any more, as after a crash; a new `FaultyEngine` around the same
 //! inner engine is the restart. Deliberately absent: failures of single reads; torn writes (the engines have no state
 //! in which one would show).
+#![allow(clippy::arithmetic_side_effects)] // it counts the calls of tests
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,6 +10,7 @@ mod channels;
 mod client;
 mod confirm;
 mod consume;
+#[allow(dead_code)] // another target uses the rest of it
 #[path = "../fuzz/conversation.rs"]
 mod conversation; // shared with the fuzz targets
 mod exchanges;

@@ -3,17 +3,24 @@
 //! Touches the files of its directory and nothing else. Write transactions live only within `open`, `recover`,
 //! `commit` and `sweep`, on the calling thread; read transactions only within `recover` and `read`, which copy out and
 //! close (a reader left open makes the file grow). Invariants: every transaction is synced before it counts (`NO_SYNC`,
-//! `NO_META_SYNC` and `WRITE_MAP` are never set but by [`LmdbOptions::sync`], in tests and for the spill); one process a
-//! directory; after an outcome that is not known, nothing is committed any more; the map is replaced by a larger one
-//! only while no transaction is open. What finds no room is tried once more without the bulk of its deletions and
-//! without the ballast. Deliberately absent: threads, compaction.
+//! `NO_META_SYNC` and `WRITE_MAP` are never set but by [`LmdbOptions::sync`], in tests and for the spill); one broker a
+//! directory; after an outcome that is not known, nothing is committed any more; LMDB maps no file whose tree of pages was
+//! not judged before; the map is replaced by a larger one only while no transaction is open. What finds no room is tried
+//! once more without the bulk of its deletions and without the ballast. What other processes may do with a store (look,
+//! copy, exchange it) is in `access`. Deliberately absent: threads.
 
+mod access;
 mod ballast;
 mod blocks;
+mod check;
 mod commit;
 mod counts;
 mod index;
 mod lock;
+mod meta;
+mod pages;
+#[doc(hidden)]
+pub mod probe;
 mod read;
 mod recover;
 mod schema;
@@ -34,11 +41,16 @@ use heed::{Env, EnvFlags, EnvOpenOptions, MdbError, WithoutTls};
 
 use super::{Batch, Commit, Define, Engine, Page, QueueId, Recovered, Seq, Space, StoreError, Stretch};
 use crate::sync::{Rank, RwLock};
+pub use access::{Place, compact, copy, examine, forget_clean_end};
 use ballast::Ballast;
+pub use check::{Holding, Report};
 use tables::Tables;
 
-/// LMDB's name of its file.
+/// LMDB's file: everything that is kept.
 const DATA_FILE: &str = "data.mdb";
+
+/// LMDB's table of readers.
+const LOCK_TABLE: &str = "lock.mdb";
 
 /// Size of the map that is tried first: address space only, far above any disk this broker is meant for.
 const LARGEST_MAP: u64 = 1 << 40;
@@ -99,10 +111,12 @@ impl LmdbEngine {
     /// Opens the store in `dir`, creating both (mode 0700) where missing.
     ///
     /// Fails with [`StoreError::Locked`] while another engine, of this or another process, has the directory open, and
-    /// with [`StoreError::Schema`], changing nothing, if the store has another layout.
+    /// with [`StoreError::Schema`], changing nothing, if the store has another layout, and with
+    /// [`StoreError::Damaged`] if LMDB could not use the file without harm.
     pub fn open(dir: &Path, options: LmdbOptions) -> Result<Self, StoreError> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         let lock = lock::take(dir)?;
+        access::prepare(dir, options)?;
         let env = open_env(dir, options)?;
         check_flags(&env, options)?;
         env.clear_stale_readers()?;
@@ -287,12 +301,22 @@ impl From<heed::Error> for StoreError {
 
 /// Opens the environment with the asked-for map, or the largest the system grants.
 fn open_env(dir: &Path, options: LmdbOptions) -> Result<Env<WithoutTls>, StoreError> {
+    let flags = if options.sync { EnvFlags::empty() } else { EnvFlags::NO_SYNC };
     if options.map_size > 0 {
-        return Ok(open_env_sized(dir, options.map_size, options.sync)?);
+        return Ok(open_env_sized(dir, options.map_size, flags)?);
     }
+    open_largest(dir, flags)
+}
+
+/// Opens the environment of a store that another process may be writing to, for reading.
+fn open_reader(dir: &Path) -> Result<Env<WithoutTls>, StoreError> {
+    open_largest(dir, EnvFlags::READ_ONLY)
+}
+
+fn open_largest(dir: &Path, flags: EnvFlags) -> Result<Env<WithoutTls>, StoreError> {
     let mut size = LARGEST_MAP;
     loop {
-        match open_env_sized(dir, size, options.sync) {
+        match open_env_sized(dir, size, flags) {
             Err(heed::Error::Io(error)) if error.kind() == ErrorKind::OutOfMemory && size / 2 >= SMALLEST_MAP => {
                 size /= 2;
             }
@@ -306,7 +330,7 @@ fn rounded(size: u64) -> usize {
 }
 
 #[allow(unsafe_code)] // the only file: opening a memory map is a promise about a file that no compiler can check
-fn open_env_sized(dir: &Path, size: u64, sync: bool) -> heed::Result<Env<WithoutTls>> {
+fn open_env_sized(dir: &Path, size: u64, flags: EnvFlags) -> heed::Result<Env<WithoutTls>> {
     let size = rounded(size);
     let mut options = EnvOpenOptions::new().read_txn_without_tls();
     options.map_size(size).max_readers(READERS).max_dbs(schema::DATABASES);
@@ -315,13 +339,18 @@ fn open_env_sized(dir: &Path, size: u64, sync: bool) -> heed::Result<Env<Without
     // 1. Nobody else writes the file: the caller holds the exclusive lock of the directory for as long as the `Env`
     //    lives, the directory belongs to this user alone (mode 0700), and heed refuses a second `Env` on the same path
     //    in this process. A user who truncates `data.mdb` under a running broker is beyond what can be guarded.
-    // 2. The only flag that is ever set is `NO_SYNC`, in tests and for the spill; it gives up durability, not memory safety. `WRITE_MAP`,
-    //    with which a stray write or a full disk (SIGBUS) would hit the map, and `NO_LOCK` are never set.
-    // 3. The map is resized by `resize` alone, see there.
+    // 2. A reader (`READ_ONLY`: the map is not writable, no transaction writes) may open it without that lock, beside
+    //    one writer in another process. That is what LMDB is made for: the writer finds the reader's transaction in
+    //    `lock.mdb`, which both share, and writes no page that it can reach; pages never leave the file while it is
+    //    open. Nobody exchanges the file meanwhile: a reader holds a shared lock on it (see `access`).
+    // 3. The only other flag that is ever set is `NO_SYNC`, in tests and for the spill; it gives up durability, not memory
+    //    safety. `WRITE_MAP`, with which a stray write or a full disk (SIGBUS) would hit the map, and `NO_LOCK` are never
+    //    set.
+    // 4. The map is resized by `resize` alone, see there.
+    // 5. What LMDB believes of the file without looking (page size, page numbers, sizes of nodes) was judged by the
+    //    caller first (`meta`, `pages`), so that it does not read outside of the map.
     unsafe {
-        if !sync {
-            options.flags(EnvFlags::NO_SYNC);
-        }
+        options.flags(flags);
         options.open(dir)
     }
 }

@@ -126,7 +126,7 @@ fn count(queue: &mut RecoveredQueue, key: Key, row: &IndexRow) {
     let last = key.seq(live.next_back().unwrap_or(first));
     match queue.lanes.last_mut() {
         Some(lane) if lane.lane == key.lane => {
-            lane.count += u64::from(row.live());
+            lane.count = lane.count.saturating_add(row.live().into());
             lane.bytes = lane.bytes.saturating_add(row.octets());
             lane.last = last;
         }

@@ -71,7 +71,7 @@ fn another_schema_is_refused_and_left_alone() {
 
 /// Copies a store as version 1 would have written it: another number, and no database of counts.
 fn as_first_schema(from: &LmdbEngine, dir: &Path) {
-    let env = super::open_env_sized(dir, 1 << 30, false).unwrap();
+    let env = super::open_env_sized(dir, 1 << 30, EnvFlags::NO_SYNC).unwrap();
     let (reading, mut txn) = (from.env.read_txn().unwrap(), env.write_txn().unwrap());
     let tables = from.tables;
     for (name, table) in [
