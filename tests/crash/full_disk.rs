@@ -33,6 +33,9 @@ const LARGEST: u64 = 12_000;
 /// How long a test takes at most on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// Who has had no confirm for so long stands still.
+const STILL: Duration = Duration::from_secs(2);
+
 /// How long anything that is waited for takes at most.
 const SOON: Duration = Duration::from_secs(120);
 
@@ -100,9 +103,19 @@ impl Work {
         Self { tasks, connections }
     }
 
-    /// Returns once every publisher was told that it is blocked.
-    async fn blocked(&self) {
-        until("publishers blocked", || self.connections.iter().all(ConnectionStatus::blocked)).await;
+    /// Returns once no publisher gets on: each was told that it is blocked, or waits for confirms.
+    async fn blocked(&self, book: &Book) {
+        let (mut confirmed, mut since) = (0, Instant::now());
+        until("publishers stand still", || {
+            let now = book.counts().1;
+            if now != confirmed {
+                (confirmed, since) = (now, Instant::now());
+            }
+            since.elapsed() > STILL
+        })
+        .await;
+        let told = self.connections.iter().filter(|connection| connection.blocked()).count();
+        println!("publishers stand still, {told} of {PUBLISHERS} were told so");
     }
 
     async fn end(self, book: &Book) {
@@ -171,7 +184,7 @@ fn fill_by_publishing(settings: &'static [(&'static str, &'static str)]) {
         let book = Arc::new(Book::default());
         let begun = Instant::now();
         let work = Work::start(broker.address(), &book).await;
-        work.blocked().await;
+        work.blocked(&book).await;
         let first = book.counts();
         println!("full after {:?}: {first:?} sent and confirmed, {} octets free", begun.elapsed(), volume.free());
         // Others go on: declarations, acknowledgements.
@@ -180,7 +193,7 @@ fn fill_by_publishing(settings: &'static [(&'static str, &'static str)]) {
 
         drop(filler);
         until("publishers go on", || book.counts().1 > first.0 + 200).await;
-        work.blocked().await;
+        work.blocked(&book).await;
         let second = book.counts();
         println!("full again: {second:?} sent and confirmed, {} octets free", volume.free());
 
@@ -196,7 +209,7 @@ fn fill_by_publishing(settings: &'static [(&'static str, &'static str)]) {
         consumer.abort();
         let _ = consumer.await;
         let work = Work::start(broker.address(), &book).await;
-        work.blocked().await;
+        work.blocked(&book).await;
         broker.kill().await;
         drop(work);
         let begun = Instant::now();
@@ -246,7 +259,7 @@ fn a_disk_filled_from_outside_stops_publishers_only() {
         until("a backlog", || book.counts().1 > enough).await;
         let flood = volume.fill();
         println!("filled from outside with {} octets, {} left", flood.octets(), volume.free());
-        work.blocked().await;
+        work.blocked(&book).await;
         let blocked = book.counts();
         println!("blocked: {blocked:?} sent and confirmed");
         // No room comes from outside: whatever goes on now does so by itself.
