@@ -14,8 +14,8 @@ use crate::story::{Branch, Event, Story};
 /// How the broker came to be looked at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Circumstances {
-    /// It had been stopped in order.
-    pub(crate) clean: bool,
+    /// It had no time to note what it had delivered, so that everything is marked as redelivered.
+    pub(crate) marked: bool,
     /// How often it has crashed since it was looked at last.
     pub(crate) crashes: u32,
 }
@@ -28,6 +28,8 @@ struct Case<'a> {
     story: &'a Story,
     found: &'a [(usize, bool)],
     life: u32,
+    /// Dead letters keep their marks.
+    letters: bool,
     how: Circumstances,
 }
 
@@ -51,9 +53,9 @@ fn i2_what_was_acked_stays_away(case: &Case<'_>) -> Verdict {
 
 /// What comes a second time says so; after a crash everything says so, since nobody knows.
 fn i3_repeats_are_marked(case: &Case<'_>) -> Verdict {
-    let recovered = |at: usize| !case.how.clean && at == 0 && case.story.due.is_none();
+    let recovered = |at: usize| case.how.marked && at == 0 && case.story.due.is_none();
     let unmarked = case.found.iter().filter(|(_, mark)| !mark);
-    let wrong = unmarked.filter(|(at, _)| case.branch.seen > 0 || recovered(*at)).count();
+    let wrong = unmarked.filter(|(at, _)| case.branch.must_be_marked(*at, case.letters) || recovered(*at)).count();
     (wrong > 0).then(|| "is not marked as redelivered".to_owned())
 }
 
@@ -163,7 +165,8 @@ pub(crate) fn judge(ledger: &Ledger, sights: &Sights, how: Circumstances) -> Vec
             say("I6", i6_transactions_are_whole(stamp, story, &found));
             for (at, branch) in story.branches.iter().enumerate() {
                 let found = found.get(&(stamp, at)).map_or(&[][..], Vec::as_slice);
-                let case = Case { stamp, at, branch, story, found, life: ledger.life, how };
+                let letters = ledger.compatibility.letters_keep_marks();
+                let case = Case { stamp, at, branch, story, found, life: ledger.life, letters, how };
                 say("I1", i1_nothing_confirmed_is_lost(&case));
                 say("I2", i2_what_was_acked_stays_away(&case));
                 say("I3", i3_repeats_are_marked(&case));

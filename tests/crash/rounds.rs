@@ -3,7 +3,6 @@
 //! new directory is begun.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use crate::in_time;
 use crate::invariants::{Circumstances, i12_no_errors, judge, take_over};
 use crate::ledger::{Book, Ledger, Violation};
 use crate::mutations::mutate;
-use crate::plan::{LINES, Style, declare, spots};
+use crate::plan::{Compatibility, LINES, Style, declare, spots};
 use crate::process::{Process, command};
 use crate::produce::produce;
 use crate::proof::Prover;
@@ -52,24 +51,35 @@ pub(crate) struct Run {
     pub(crate) slowest: Duration,
 }
 
-/// The broker of a data directory, with little memory for messages, so that backlogs are paged out.
-pub(crate) fn broker(directory: &Path) -> Command {
-    command(directory)
-}
 
 impl Run {
     pub(crate) async fn new(seed: u64) -> (Self, Process) {
         let directory = tempfile::tempdir().unwrap();
         let book = Arc::new(Mutex::new(Ledger::new()));
         let random = Random::new(seed);
-        let run =
+        let mut run =
             Self { directory, book, register: Register::default(), random, doubled: 0, slowest: Duration::ZERO };
         let process = run.prepare().await;
         (run, process)
     }
 
-    async fn prepare(&self) -> Process {
-        let process = Process::run(broker(self.directory.path())).await;
+    /// The broker on the present directory.
+    fn broker(&self) -> Command {
+        let mut command = command(self.directory.path());
+        command.env("LEVERET_COMPATIBILITY", self.book.lock().compatibility.setting());
+        // Little memory for messages, so that backlogs are paged out.
+        command.env("LEVERET_STORE__RESIDENT_BYTES", "1MiB").env("LEVERET_STORE__JOURNAL_BYTES", "4MiB");
+        command
+    }
+
+    /// Chooses what to be compatible with, and declares everything.
+    async fn prepare(&mut self) -> Process {
+        self.book.lock().compatibility = match self.random.below(4) {
+            0 => Compatibility::V3,
+            1 => Compatibility::V4,
+            _ => Compatibility::Lenient,
+        };
+        let process = Process::run(self.broker()).await;
         let client = process.client().await;
         Prover::declare(&client).await;
         declare(&client).await;
@@ -129,12 +139,12 @@ impl Run {
     pub(crate) async fn restart(&mut self, mut ended: Ended) -> (Process, Ended) {
         while self.random.percent(20) {
             let after = Duration::from_millis(self.random.below(80));
-            let log = Process::start_and_kill(broker(self.directory.path()), after).await;
+            let log = Process::start_and_kill(self.broker(), after).await;
             ended.wrong.extend(i12_no_errors(&log));
-            ended.how = Circumstances { clean: false, crashes: ended.how.crashes + 1 };
+            ended.how = Circumstances { crashes: ended.how.crashes + 1, ..ended.how };
             self.book.lock().life += 1;
         }
-        let process = Process::run(broker(self.directory.path())).await;
+        let process = Process::run(self.broker()).await;
         self.slowest = self.slowest.max(process.start_time);
         (process, ended)
     }
@@ -163,8 +173,8 @@ impl Run {
         crate::audit::empty(&client, &self.book).await;
         let mut wrong = i12_no_errors(&process.kill().await);
         self.book.lock().life += 1;
-        let process = Process::run(broker(self.directory.path())).await;
-        let how = Circumstances { clean: false, crashes: 1 };
+        let process = Process::run(self.broker()).await;
+        let how = Circumstances { marked: true, crashes: 1 };
         wrong.extend(self.audit(&process, Ended { how, wrong: Vec::new(), what: String::new() }).await);
         process.kill().await;
         self.directory = tempfile::tempdir().unwrap();

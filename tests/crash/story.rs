@@ -53,8 +53,23 @@ pub(crate) struct Branch {
     pub(crate) from: usize,
     /// Deliveries known of.
     pub(crate) seen: usize,
+    /// Bit of each position in the chain from which it was delivered, as far as it cannot come there anew: a dead letter
+    /// is a new message to its queue, and a crash may have it carried twice.
+    pub(crate) seen_at: u8,
     /// Returns to the first queue that are proven to be committed.
     pub(crate) returns: i64,
+}
+
+impl Branch {
+    fn see(&mut self, at: usize) {
+        self.seen += 1;
+        self.seen_at |= 1 << at;
+    }
+
+    /// Whether a delivery from there must be marked. `letters` tells that dead letters keep their mark.
+    pub(crate) fn must_be_marked(&self, at: usize, letters: bool) -> bool {
+        if letters { self.seen > 0 } else { self.seen_at & (1 << at) != 0 }
+    }
 }
 
 /// A message.
@@ -76,7 +91,7 @@ impl Story {
     pub(crate) fn new(stamp: Stamp, life: u32) -> Self {
         let content = stamp.content();
         let branch =
-            Branch { copies: 1, owed: false, settled: false, gone: false, from: 0, seen: 0, returns: 0 };
+            Branch { copies: 1, owed: false, settled: false, gone: false, from: 0, seen: 0, seen_at: 0, returns: 0 };
         Self {
             branches: vec![branch; stamp.line().branches.len()],
             confirmed: false,
@@ -100,7 +115,7 @@ impl Story {
                 }
             }
             Event::Refused => self.branches.iter_mut().for_each(|branch| branch.gone = true),
-            Event::Delivered(spot, _) => self.branches[spot.branch].seen += 1,
+            Event::Delivered(spot, _) => self.branches[spot.branch].see(spot.at),
             Event::Settled(spot) => {
                 let branch = &mut self.branches[spot.branch];
                 (branch.owed, branch.settled) = (false, true);
@@ -127,7 +142,10 @@ impl Story {
         }
         if !found.is_empty() {
             (branch.owed, branch.settled, branch.copies) = (promised, false, found.len());
-            branch.seen += found.len();
+            for (at, _) in found {
+                branch.seen_at &= (2 << at) - 1;
+            }
+            found.iter().for_each(|(at, _)| branch.see(*at));
         }
     }
 
