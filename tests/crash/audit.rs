@@ -78,10 +78,16 @@ fn overdue(sights: &Sights, book: &Book) -> usize {
     let (book, now) = (book.lock(), Instant::now());
     let mut overdue = 0;
     for line in (0..LINES.len()).filter(|line| LINES[*line].delay > 0) {
-        let seen: BTreeSet<u32> =
-            sights.queues.iter().filter(|(spot, _)| spot.line == line).flat_map(|(_, found)| found).map(|f| f.0.seq).collect();
+        let seen: BTreeSet<u32> = sights
+            .queues
+            .iter()
+            .filter(|(spot, _)| spot.line == line)
+            .flat_map(|(_, found)| found)
+            .map(|f| f.0.seq)
+            .collect();
         let stories = &book.lines[line].stories;
-        let owed = |story: &Story| story.branches.iter().any(|branch| branch.owed) && story.due.is_none_or(|due| due < now);
+        let owed =
+            |story: &Story| story.branches.iter().any(|branch| branch.owed) && story.due.is_none_or(|due| due < now);
         overdue += stories.iter().filter(|(seq, story)| owed(story) && !seen.contains(seq)).count();
     }
     overdue
@@ -137,7 +143,11 @@ pub(crate) async fn look(broker: &Process, book: &Book) -> Sights {
 
 /// Whether something may still wait for its time.
 fn is_delayed(book: &Book) -> bool {
-    book.lock().lines.iter().flat_map(|messages| messages.stories.values()).any(|story| story.is_waiting() && !story.is_over())
+    book.lock()
+        .lines
+        .iter()
+        .flat_map(|messages| messages.stories.values())
+        .any(|story| story.is_waiting() && !story.is_over())
 }
 
 /// Takes everything out for good, and proves it.
@@ -150,6 +160,7 @@ pub(crate) async fn empty(client: &Client, book: &Book) {
     let (mut markers, mut settled, mut quiet) = (mark(client).await, Vec::new(), 0);
     // Delays end by themselves, so there is something to wait for.
     while quiet < 2 || markers > 0 || is_delayed(book) {
+        prover.letter().await.unwrap();
         prover.everything(&client.channel, 0).await.unwrap();
         for (stamp, spot) in settled.drain(..) {
             book.lock().note(stamp, Event::SettledForGood(spot));

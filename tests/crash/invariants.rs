@@ -16,8 +16,6 @@ use crate::story::{Branch, Event, Story};
 pub(crate) struct Circumstances {
     /// It had no time to note what it had delivered, so that everything is marked as redelivered.
     pub(crate) marked: bool,
-    /// How often it has crashed since it was looked at last.
-    pub(crate) crashes: u32,
 }
 
 /// One message in one branch, and where it was found there: positions in the chain, and marks.
@@ -68,7 +66,11 @@ fn i6_routes_are_complete(case: &Case<'_>) -> Verdict {
 }
 
 /// Routed in a transaction that nobody has answered: all or nothing. Over all branches of a message.
-fn i6_transactions_are_whole(stamp: Stamp, story: &Story, found: &BTreeMap<(Stamp, usize), Vec<(usize, bool)>>) -> Verdict {
+fn i6_transactions_are_whole(
+    stamp: Stamp,
+    story: &Story,
+    found: &BTreeMap<(Stamp, usize), Vec<(usize, bool)>>,
+) -> Verdict {
     if stamp.line().style != Style::Transactions || story.confirmed {
         return None;
     }
@@ -80,8 +82,8 @@ fn i6_transactions_are_whole(stamp: Stamp, story: &Story, found: &BTreeMap<(Stam
     (some && missing).then(|| "is half of a transaction".to_owned())
 }
 
-/// In one place only: neither refused and there, nor twice, nor back where it had left; and what is not persistent is
-/// not there after a restart.
+/// In one place only: neither refused and there, nor twice (a dead letter leaves its queue in the commit that brings it to
+/// the next), nor back where it had left; and what is not persistent is not there after a restart.
 fn i9_each_is_in_one_place(case: &Case<'_>) -> Verdict {
     let Case { branch, found, story, .. } = case;
     if branch.gone && !found.is_empty() && i2_what_was_acked_stays_away(case).is_none() {
@@ -90,9 +92,7 @@ fn i9_each_is_in_one_place(case: &Case<'_>) -> Verdict {
     if !story.persistent && story.life < case.life && !found.is_empty() {
         return Some("is not persistent, and has come back".to_owned());
     }
-    // What was being carried at a crash is both where it was and where it went.
-    let growth = if case.stamp.line().is_carried() { case.how.crashes.min(8) } else { 0 };
-    if found.len() > branch.copies << growth {
+    if found.len() > branch.copies {
         return Some(format!("is there {} times", found.len()));
     }
     if found.iter().any(|(at, _)| *at < branch.from) {
@@ -179,15 +179,14 @@ pub(crate) fn judge(ledger: &Ledger, sights: &Sights, how: Circumstances) -> Vec
 }
 
 /// From now on what was found is what there is.
-pub(crate) fn take_over(ledger: &mut Ledger, sights: &Sights) -> usize {
+pub(crate) fn take_over(ledger: &mut Ledger, sights: &Sights) {
     let found = sights.by_stamp();
-    let mut doubled = 0;
     for line in 0..ledger.lines.len() {
-        let stories: Vec<u32> = ledger.lines[line].stories.iter().filter(|(_, s)| !s.is_over()).map(|(n, _)| *n).collect();
-        for stamp in stories.into_iter().map(|seq| Stamp { line, seq }) {
+        let stories = ledger.lines[line].stories.iter().filter(|(_, story)| !story.is_over());
+        let stamps: Vec<Stamp> = stories.map(|(seq, _)| Stamp { line, seq: *seq }).collect();
+        for stamp in stamps {
             for branch in 0..stamp.line().branches.len() {
                 let found = found.get(&(stamp, branch)).map_or(&[][..], Vec::as_slice);
-                doubled += found.len().saturating_sub(1);
                 let Some(story) = ledger.lines[line].stories.get_mut(&stamp.seq) else { continue };
                 let waiting = story.is_waiting();
                 story.found(stamp, branch, found, waiting);
@@ -200,5 +199,4 @@ pub(crate) fn take_over(ledger: &mut Ledger, sights: &Sights) -> usize {
             }
         }
     }
-    doubled
 }

@@ -103,7 +103,8 @@ impl Ledger {
                     wrong.push(("I4", "is not what was sent"));
                 }
                 if branch.gone {
-                    let acked = story.has(|event| matches!(event, Event::SettledForGood(at) if at.branch == spot.branch));
+                    let acked =
+                        story.has(|event| matches!(event, Event::SettledForGood(at) if at.branch == spot.branch));
                     wrong.push((if acked { "I2" } else { "I9" }, "came again after it was gone"));
                 }
                 if branch.must_be_marked(spot.at, self.compatibility.letters_keep_marks()) && !redelivered {

@@ -138,9 +138,11 @@ impl Spot {
 /// Every queue of every line.
 pub(crate) fn spots() -> impl Iterator<Item = Spot> {
     LINES.iter().enumerate().flat_map(|(line, known)| {
-        known.branches.iter().enumerate().flat_map(move |(branch, places)| {
-            (0..places.len()).map(move |at| Spot { line, branch, at })
-        })
+        known
+            .branches
+            .iter()
+            .enumerate()
+            .flat_map(move |(branch, places)| (0..places.len()).map(move |at| Spot { line, branch, at }))
     })
 }
 

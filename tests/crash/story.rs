@@ -41,7 +41,7 @@ pub(crate) enum Event {
 /// One branch of a message's way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Branch {
-    /// How many of it there may be: one, and more after a crash in which it was being carried.
+    /// How many of it there may be.
     pub(crate) copies: usize,
     /// It must be there.
     pub(crate) owed: bool,
@@ -53,8 +53,7 @@ pub(crate) struct Branch {
     pub(crate) from: usize,
     /// Deliveries known of.
     pub(crate) seen: usize,
-    /// Bit of each position in the chain from which it was delivered, as far as it cannot come there anew: a dead letter
-    /// is a new message to its queue, and a crash may have it carried twice.
+    /// A bit for each position in the chain from which it was delivered: a dead letter is a new message to its queue.
     pub(crate) seen_at: u8,
     /// Returns to the first queue that are proven to be committed.
     pub(crate) returns: i64,
@@ -142,9 +141,6 @@ impl Story {
         }
         if !found.is_empty() {
             (branch.owed, branch.settled, branch.copies) = (promised, false, found.len());
-            for (at, _) in found {
-                branch.seen_at &= (2 << at) - 1;
-            }
             found.iter().for_each(|(at, _)| branch.see(*at));
         }
     }

@@ -30,9 +30,10 @@ pub(crate) struct Process {
     log: JoinHandle<Vec<String>>,
 }
 
-/// The command with its defaults, whatever the environment of the tests says.
+/// The command with its defaults, whatever the environment of the tests says; only `LEVERET_BIN` may name another one.
 pub(crate) fn command(directory: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
+    let binary = std::env::var_os("LEVERET_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_leveret").into());
+    let mut command = Command::new(binary);
     for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("LEVERET_")) {
         command.env_remove(key);
     }
@@ -66,8 +67,16 @@ impl Process {
         collect(stderr, Vec::new()).await
     }
 
-    /// Starts the broker by a command made of [`command`].
-    pub(crate) async fn run(mut command: Command) -> Self {
+    /// Runs a command made by [`command`].
+    pub(crate) async fn run(command: Command) -> Self {
+        match Self::try_run(command).await {
+            Ok(process) => process,
+            Err((_, log)) => panic!("the broker does not start: {}", log.join("\n")),
+        }
+    }
+
+    /// The same; a broker that ends instead of getting ready leaves its exit status and its log.
+    pub(crate) async fn try_run(mut command: Command) -> Result<Self, (ExitStatus, Vec<String>)> {
         let started = Instant::now();
         let mut child = command.spawn().expect("the command runs");
         let mut stderr = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
@@ -75,7 +84,7 @@ impl Process {
         let mut seen = Vec::new();
         let address = loop {
             let Some(line) = stderr.next_line().await.expect("the log is text") else {
-                panic!("the broker does not start: {}", seen.join("\n"));
+                return Err((child.wait().await.expect("the process ends"), seen));
             };
             let address = line.split_once(LISTENING).map(|(_, address)| address.trim().to_owned());
             seen.push(line);
@@ -84,19 +93,28 @@ impl Process {
             }
         };
         loop {
-            let line = stdout.next_line().await.expect("the output is text");
-            if line.expect("the broker goes on").contains(READY) {
+            let Some(line) = stdout.next_line().await.expect("the output is text") else {
+                let seen = collect(stderr, seen).await;
+                return Err((child.wait().await.expect("the process ends"), seen));
+            };
+            if line.contains(READY) {
                 break;
             }
         }
         tokio::net::TcpStream::connect(address).await.expect("the port accepts");
         let start_time = started.elapsed();
-        Self { child, address, start_time, _stdout: stdout, log: tokio::spawn(collect(stderr, seen)) }
+        Ok(Self { child, address, start_time, _stdout: stdout, log: tokio::spawn(collect(stderr, seen)) })
     }
 
     /// A new connection.
     pub(crate) async fn client(&self) -> Client {
         Client::connect(self.address).await
+    }
+
+    /// The number the system knows it by.
+    #[allow(dead_code, reason = "of use to the floods")]
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("the process runs")
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
