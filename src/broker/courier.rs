@@ -258,8 +258,12 @@ fn bury(broker: &Broker, queue: &Queue, letter: &DeadLetter) -> Way {
         queue: &definition.name,
         reason: letter.reason.as_str(),
         time: broker.clock.now() / 1000,
-        redelivered: options.profile.redelivered_survives_death
-            && (letter.entry.redelivered || letter.reason == Reason::Rejected),
+        // A crash may have undone a death whose letter was delivered; that a message comes again must not be hidden,
+        // however many queues it passes through.
+        redelivered: letter.recovered
+            || letter.entry.message.facts().redelivered
+            || options.profile.redelivered_survives_death
+                && (letter.entry.redelivered || letter.reason == Reason::Rejected),
         discards_foreign: options.profile.discards_foreign_deaths,
         removes_cc: options.profile.removes_cc_at_death,
         to_exchange: exchange,

@@ -20,7 +20,6 @@ pub(crate) struct Circumstances {
 
 /// One message in one branch, and where it was found there: positions in the chain, and marks.
 struct Case<'a> {
-    stamp: Stamp,
     at: usize,
     branch: &'a Branch,
     story: &'a Story,
@@ -166,7 +165,7 @@ pub(crate) fn judge(ledger: &Ledger, sights: &Sights, how: Circumstances) -> Vec
             for (at, branch) in story.branches.iter().enumerate() {
                 let found = found.get(&(stamp, at)).map_or(&[][..], Vec::as_slice);
                 let letters = ledger.compatibility.letters_keep_marks();
-                let case = Case { stamp, at, branch, story, found, life: ledger.life, letters, how };
+                let case = Case { at, branch, story, found, life: ledger.life, letters, how };
                 say("I1", i1_nothing_confirmed_is_lost(&case));
                 say("I2", i2_what_was_acked_stays_away(&case));
                 say("I3", i3_repeats_are_marked(&case));
