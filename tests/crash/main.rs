@@ -12,6 +12,7 @@ mod process;
 
 mod audit;
 mod consumer;
+mod cuts;
 mod define;
 mod delayed;
 mod disk;
@@ -26,6 +27,7 @@ mod plan;
 mod power;
 mod produce;
 mod proof;
+mod raw;
 mod rounds;
 mod script;
 mod settings;
