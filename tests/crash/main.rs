@@ -10,6 +10,8 @@ mod client;
 #[path = "../support/process.rs"]
 mod process;
 
+mod backup;
+mod damage;
 mod delayed;
 mod disk;
 mod faults;

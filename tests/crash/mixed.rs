@@ -29,7 +29,8 @@ const ANSWERS: (u64, u64) = (200, 12_000);
 /// Longer than a round takes on a busy machine.
 const ROUND_LIMIT: Duration = Duration::from_secs(60);
 
-fn setting(name: &str) -> Option<u64> {
+/// A number from the environment.
+pub(crate) fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
 }
 
