@@ -118,7 +118,9 @@ impl Loader {
                 let digits = i128::from_str_radix(number.as_str(), number.radix());
                 digits.map_or(Err("the number is too large".to_owned()), |n| set(&mut self.config, &n.to_string()))
             }
-            (Set::Text(set), DeValue::Boolean(choice)) => set(&mut self.config, &choice.to_string()),
+            (Set::Text(set), DeValue::Boolean(choice)) if matches!(key.default, "true" | "false") => {
+                set(&mut self.config, &choice.to_string())
+            }
             (Set::List(set), DeValue::Array(list)) => {
                 let texts: Option<Vec<String>> = list
                     .iter()

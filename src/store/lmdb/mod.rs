@@ -24,6 +24,8 @@ mod sweep;
 mod tables;
 
 #[cfg(test)]
+mod access_tests;
+#[cfg(test)]
 mod tests;
 
 use std::fs::{DirBuilder, File};
