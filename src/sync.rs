@@ -12,10 +12,12 @@
 //! | 4 | [`Rank::Leaf`]: outboxes, channel credit, the store's intake, inboxes of background tasks |
 
 mod bell;
+mod line;
 
 use std::ops::{Deref, DerefMut};
 
 pub use bell::Bell;
+pub use line::{InLine, Line};
 
 /// Position of a lock in the order in which locks may be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

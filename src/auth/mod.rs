@@ -1,13 +1,23 @@
 //! Who may log in.
 //!
-//! [`Users`] is the registry of users, [`sasl`] reads what a client sends in start-ok, `password` hashes and compares.
+//! [`Users`] is the registry of users, [`sasl`] reads what a client sends in start-ok, `password` hashes and compares,
+//! `throttle` slows down who guesses.
 //! May touch its own tables and nothing else: no sockets, no clock, no store (the broker persists [`User`] values).
 //! Invariants: every refusal takes the same work, whatever its reason, and a reason never reaches the client; an empty
 //! password is refused. Deliberately absent: permissions per virtual host, and tokens.
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used
+)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing))]
 
 mod base64;
 mod password;
 pub mod sasl;
+mod throttle;
 
 use crate::config::UserEntry;
 use dashmap::DashMap;
@@ -17,6 +27,7 @@ use std::sync::Arc;
 
 pub use crate::config::Secret;
 pub use password::{PasswordHash, RandomError};
+pub use throttle::{Admission, Throttle};
 
 /// Someone who may log in, as kept in the definitions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,6 +11,14 @@
 //! | 7 | virtual host id, operator policy name | [`PolicyRecord`] |
 //!
 //! Names reach 255 octets each and LMDB's keys 511, so a binding cannot be its own key.
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used
+)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing))]
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -138,7 +146,7 @@ pub struct DamagedDefinition {
 }
 
 fn key(kind: u8, vhost: u32, rest: &[u8]) -> DefinitionKey {
-    let mut key = Vec::with_capacity(5 + rest.len());
+    let mut key = Vec::with_capacity(rest.len().saturating_add(5));
     key.push(kind);
     key.extend_from_slice(&vhost.to_be_bytes());
     key.extend_from_slice(rest);
@@ -267,7 +275,8 @@ pub(super) fn binding_key(vhost: u32, identity: &Identity) -> DefinitionKey {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    key(BINDING, vhost, &hash.finalize()[..16])
+    let hash: [u8; 32] = hash.finalize().into();
+    key(BINDING, vhost, hash.first_chunk::<16>().map_or(&hash, |half| half))
 }
 
 /// Reads a definition back.
@@ -307,4 +316,27 @@ fn own_key(record: &Record) -> Option<DefinitionKey> {
         Record::Policy(vhost, kind, record) => policy_key(*vhost, *kind, &record.name),
         Record::Binding(..) => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_put(define: Define, change: impl Fn(&mut DefinitionKey)) -> Result<Record, DamagedDefinition> {
+        let Define::Put { mut key, value } = define else { panic!("a definition") };
+        change(&mut key);
+        parse(&key, &value)
+    }
+
+    #[test]
+    fn a_definition_under_the_key_of_another_is_refused() {
+        let vhost = || put_vhost(1, "/", &VhostSettings::default());
+        assert!(parse_put(vhost(), |_| ()).is_ok());
+        let refused = parse_put(vhost(), |key| key[4] ^= 1).unwrap_err();
+        assert!(refused.to_string().contains("belongs under"), "{refused}");
+        let record = QueueRecord { id: 7, name: "q".to_owned(), auto_delete: false, arguments: Table::default() };
+        let queue = || put(queue_key(1, QueueId(7)), &record);
+        assert!(matches!(parse_put(queue(), |_| ()), Ok(Record::Queue(1, _))));
+        assert!(parse_put(queue(), |key| key[12] ^= 1).is_err());
+    }
 }

@@ -1,14 +1,15 @@
 //! The broker: virtual hosts and what keeps them going.
 //!
 //! It owns the topology, the registry of connections, and the background workers: the group-commit writer, the
-//! loader, the pager, the courier of dead letters and the janitor of deadlines. It knows nothing of sockets and
-//! frames: sessions call its verbs and get back epochs to wait for, or refusals.
+//! loader, the pager, the courier of dead letters, the janitor of deadlines and the watch over memory and disk. It
+//! knows nothing of sockets and frames: sessions call its verbs and get back epochs to wait for, or refusals.
 //!
 //! [`Broker::finish`] is where every queue operation ends: it does what the operation left as effects, with no lock
 //! held.
 
 mod administration;
 mod admission;
+mod alarm;
 mod binding;
 mod check;
 mod connection;
@@ -21,6 +22,8 @@ mod loader;
 mod pager;
 mod policies;
 mod policy;
+#[doc(hidden)]
+pub mod probe;
 mod queues;
 mod recover;
 mod replies;
@@ -39,6 +42,7 @@ use dashmap::DashMap;
 
 pub use administration::AdminError;
 pub use admission::{Admitted, NODE, Place};
+pub use alarm::Alarms;
 pub use binding::{Binding, Destination};
 pub use check::check;
 pub use connection::{Connection, ConnectionId, Connections, Listed};
@@ -55,11 +59,12 @@ pub use transaction::{PublishRefused, Transaction};
 pub use vhost::{VirtualHost, print_exchange, print_queue};
 pub use vhosts::{VhostLimits, VhostSettings};
 
-use crate::auth::Users;
+use crate::auth::{Throttle, Users};
 use crate::clock::{Clock, NEVER};
 use crate::config::Config;
-use crate::queue::{Effects, Intake, Lease, Queue, Watermark};
+use crate::queue::{Effects, Intake, Lease, Pool, Queue, Watermark};
 use crate::store::{Engine, StoreError};
+use crate::sync::Line;
 
 /// A running broker, shared by all sessions and workers.
 pub struct Broker {
@@ -69,14 +74,22 @@ pub struct Broker {
     pub clock: Clock,
     /// Who may log in.
     pub users: Users,
+    /// Who has to wait with a login.
+    pub logins: Throttle,
     /// Announced durable work.
     pub intake: Arc<Intake>,
     /// How far the store has got.
     pub watermark: Watermark,
+    /// Whether memory or disk run out.
+    pub alarms: Alarms,
     /// Direct reply-to consumers.
     pub replies: Replies,
     /// Client connections.
     pub connections: Arc<Connections>,
+    /// What all outboxes together may hold.
+    pub deliveries: Arc<Pool>,
+    /// Where sessions wait that have more to do than fits a turn.
+    pub line: Arc<Line>,
     vhosts: DashMap<Arc<str>, Arc<VirtualHost>>,
     engine: Arc<dyn Engine>,
     loader: loader::Loader,
@@ -253,6 +266,7 @@ pub struct Running {
     pager: std::thread::JoinHandle<()>,
     janitor: tokio::task::JoinHandle<()>,
     courier: tokio::task::JoinHandle<()>,
+    watch: tokio::task::JoinHandle<()>,
 }
 
 impl Running {
@@ -263,12 +277,16 @@ impl Running {
         let (pager, surplus) = pager::Pager::new(start.config.resident_bytes, start.spill);
         let broker = Arc::new(Broker {
             users: Users::seeded(&start.config.users).map_err(StartError::Random)?,
+            logins: Throttle::new(start.config.login_failures),
+            deliveries: Pool::new(start.config.delivery_bytes),
             clock: start.clock,
             intake: Arc::new(Intake::default()),
             watermark: Watermark::default(),
+            alarms: Alarms::new(&start.config),
             replies: Replies::default(),
             vhosts: DashMap::new(),
             connections: Arc::default(),
+            line: Line::new(tokio::runtime::Handle::current().metrics().num_workers()),
             engine: start.engine,
             loader,
             pager,
@@ -288,15 +306,17 @@ impl Running {
         recover::recover(&broker, &recovered)?;
         let janitor = tokio::spawn(janitor::run(broker.clone()));
         let courier = tokio::spawn(courier::run(broker.clone()));
+        let watch = tokio::spawn(alarm::run(broker.clone()));
         let writer = writer::spawn(broker.clone())?;
         let loader = loader::spawn(broker.clone(), requests)?;
         let pager = pager::spawn(broker.clone(), surplus)?;
-        Ok(Self { broker, writer, loader, pager, janitor, courier })
+        Ok(Self { broker, writer, loader, pager, janitor, courier, watch })
     }
 
     /// Ends the workers and makes everything durable. Sessions must have ended.
     pub async fn stop(mut self) -> Result<(), StoreError> {
         self.broker.stopping.store(true, Ordering::Release);
+        self.watch.abort();
         self.janitor.abort();
         // Cancelled, which is no news; afterwards it holds nothing any more.
         let _ = self.janitor.await;

@@ -8,7 +8,7 @@
 use super::tables;
 use super::units::{self, DURATION, SIZE};
 use super::users::Wrong;
-use super::{Compatibility, Config, LogFormat, UserEntry};
+use super::{Compatibility, Config, DiskFreeLimit, LogFormat, MemoryWatermark, UserEntry};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 use toml::de::DeArray;
@@ -19,7 +19,6 @@ pub(super) struct Key {
     /// Dotted name: section and key as in the file.
     pub name: &'static str,
     /// The default, as TOML.
-    #[cfg_attr(not(test), expect(dead_code, reason = "read by the test that holds the file to this table"))]
     pub default: &'static str,
     /// One sentence for people: the comment above the key in `config/leveret.toml`.
     #[cfg_attr(not(test), expect(dead_code, reason = "read by the test that holds the file to this table"))]
@@ -35,6 +34,8 @@ pub(super) struct Key {
 pub(super) enum Set {
     /// A string or integer.
     Text(fn(&mut Config, &str) -> Result<(), String>),
+    /// A string, integer or fraction.
+    Number(fn(&mut Config, &str) -> Result<(), String>),
     /// A list of strings; in the environment and on the command line, separated by commas.
     List(fn(&mut Config, &[String]) -> Result<(), String>),
     /// A list of tables that may be empty.
@@ -180,6 +181,26 @@ pub(super) const KEYS: &[Key] = &[
         }),
     },
     Key {
+        name: "limits.handshake_bytes",
+        default: r#""16KiB""#,
+        doc: "Octets a client may send before its connection is open.",
+        accepts: "a size from 16KiB to 1MiB",
+        set: Set::Text(|config, text| {
+            config.handshake_bytes = bytes(text, 16 * KIB..=MIB)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "limits.login_failures",
+        default: "100",
+        doc: "Refused logins of one address within ten seconds after which its further logins are slowed down.",
+        accepts: LIMIT,
+        set: Set::Text(|config, text| {
+            config.login_failures = limit(text)?;
+            Ok(())
+        }),
+    },
+    Key {
         name: "limits.heartbeat",
         default: r#""60s""#,
         doc: "Heartbeat interval suggested to clients; 0s suggests none.",
@@ -257,6 +278,20 @@ pub(super) const KEYS: &[Key] = &[
         }),
     },
     Key {
+        name: "limits.unacked_max_per_channel",
+        default: "1000000",
+        doc: "Unacknowledged deliveries of one channel at which its consumers pause.",
+        accepts: "a number from 1 to 4294967295, or infinity",
+        set: Set::Text(|config, text| {
+            let given = limit(text)?;
+            if given.is_some_and(|max| max == 0 || u32::try_from(max).is_err()) {
+                return Err(format!("{text:?} is out of range"));
+            }
+            config.unacked_max_per_channel = given;
+            Ok(())
+        }),
+    },
+    Key {
         name: "limits.vhost_max",
         default: r#""infinity""#,
         doc: "Virtual hosts.",
@@ -287,12 +322,32 @@ pub(super) const KEYS: &[Key] = &[
         }),
     },
     Key {
+        name: "limits.binding_max_per_vhost",
+        default: r#""infinity""#,
+        doc: "Bindings of one virtual host.",
+        accepts: LIMIT,
+        set: Set::Text(|config, text| {
+            config.binding_max_per_vhost = limit(text)?;
+            Ok(())
+        }),
+    },
+    Key {
         name: "limits.outbox_bytes",
         default: r#""1MiB""#,
         doc: "Deliveries that may wait for one connection before its consumers are passed over.",
         accepts: "a size from 64KiB to 1GiB",
         set: Set::Text(|config, text| {
             config.outbox_bytes = bytes(text, 64 * KIB..=GIB)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "limits.delivery_bytes",
+        default: r#""256MiB""#,
+        doc: "Deliveries that may wait for all connections together; above that, 16KiB may wait for each.",
+        accepts: "a size from 1MiB to 1TiB",
+        set: Set::Text(|config, text| {
+            config.delivery_bytes = bytes(text, MIB..=TIB)?;
             Ok(())
         }),
     },
@@ -313,6 +368,27 @@ pub(super) const KEYS: &[Key] = &[
         accepts: "a size from 64KiB to 16GiB",
         set: Set::Text(|config, text| {
             config.transaction_bytes = bytes(text, 64 * KIB..=16 * GIB)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "limits.vm_memory_high_watermark",
+        default: "0.6",
+        doc: "Memory in use above which publishers are blocked: a share of the machine's or cgroup's, or a size.",
+        accepts: "a fraction from 0 to 1, or a size",
+        set: Set::Number(|config, text| {
+            let watermark = MemoryWatermark::parse(text);
+            config.memory_watermark = watermark.ok_or_else(|| format!("{text:?} is neither"))?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "limits.disk_free_limit",
+        default: r#""auto""#,
+        doc: "Room for messages below which publishers are blocked; auto is 5 % of the file system, at most 1GiB.",
+        accepts: "auto, or a size",
+        set: Set::Text(|config, text| {
+            config.disk_free_limit = DiskFreeLimit::parse(text).ok_or_else(|| format!("{text:?} is neither"))?;
             Ok(())
         }),
     },

@@ -6,6 +6,14 @@
 //! start, and knows no other room. Invariants: a [`Config`] returned by [`load`] has a data directory, at least one
 //! address and at least one user, and every number in it lies within the range its key documents. Deliberately absent:
 //! reloading while running, includes, interpolation of variables.
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used
+)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing))]
 
 mod args;
 pub mod compatibility;
@@ -14,6 +22,7 @@ mod load;
 mod problem;
 mod secret;
 mod tables;
+mod thresholds;
 mod units;
 mod users;
 
@@ -29,6 +38,7 @@ pub use compatibility::{Compatibility, Profile};
 pub use load::{Environment, load, load_from};
 pub use problem::{Origin, Problem};
 pub use secret::Secret;
+pub use thresholds::{DiskFreeLimit, MemoryWatermark, Parts};
 
 /// The port IANA assigned to AMQP without TLS.
 pub const AMQP_PORT: u16 = 5672;
@@ -73,6 +83,14 @@ pub struct Config {
     pub connection_max: Option<u64>,
     /// Open channels of all connections together.
     pub channel_max_per_node: Option<u64>,
+    /// Octets a client may send before its connection is open.
+    pub handshake_bytes: usize,
+    /// Refused logins of one address within ten seconds after which its further logins are slowed down.
+    pub login_failures: Option<u64>,
+    /// Unacknowledged deliveries of one channel; its consumers pause at that.
+    pub unacked_max_per_channel: Option<u64>,
+    /// Bindings of one virtual host.
+    pub binding_max_per_vhost: Option<u64>,
     /// Consumers of one channel.
     pub consumer_max_per_channel: Option<u64>,
     /// Virtual hosts.
@@ -83,10 +101,16 @@ pub struct Config {
     pub cluster_exchange_limit: Option<u64>,
     /// Octets of deliveries that may wait for one connection before its consumers are passed over.
     pub outbox_bytes: usize,
+    /// Octets of deliveries that may wait for all connections together; above that, each has a small share.
+    pub delivery_bytes: usize,
     /// Octets of replies a client may leave unread before its connection is closed with `RESOURCE_ERROR`.
     pub control_bytes: usize,
     /// Octets of messages that the uncommitted transactions of one connection may hold. One message always fits.
     pub transaction_bytes: usize,
+    /// How much memory the process may hold before publishers are blocked.
+    pub memory_watermark: MemoryWatermark,
+    /// How much room the store must have for publishers not to be blocked.
+    pub disk_free_limit: DiskFreeLimit,
     /// How long a delivery may stay unacknowledged, where the compatibility has a default for that; zero is no limit.
     pub consumer_timeout: Duration,
     /// Upper bound of the store's file, in octets; 0 lets the store choose.
@@ -186,13 +210,20 @@ impl Default for Config {
             max_message_size: 0,
             connection_max: None,
             channel_max_per_node: None,
+            handshake_bytes: 16_384,
+            login_failures: Some(100),
+            unacked_max_per_channel: Some(1_000_000),
+            binding_max_per_vhost: None,
             consumer_max_per_channel: None,
             vhost_max: None,
             cluster_queue_limit: None,
             cluster_exchange_limit: None,
             outbox_bytes: MIB,
+            delivery_bytes: 256 * MIB,
             control_bytes: 16 * MIB,
             transaction_bytes: 256 * MIB,
+            memory_watermark: MemoryWatermark::default(),
+            disk_free_limit: DiskFreeLimit::Automatic,
             consumer_timeout: Duration::from_secs(1_800),
             map_size: 0,
             compact_at_start: false,

@@ -13,9 +13,9 @@ use crate::disk::{Disk, Luck};
 use crate::in_time;
 use crate::process::{Process, command, plain};
 use crate::script::{Book, Notes, work};
+use crate::settings::Random;
 use crate::shim::{now, read_log, scratch, watched};
 use crate::store::{findings, reopen};
-use crate::worker::Random;
 
 async fn run(arguments: &[&str], data_dir: &Path) -> (Option<i32>, String) {
     said(&plain().args(arguments).arg("--data-dir").arg(data_dir).output().await.unwrap())
@@ -168,7 +168,8 @@ fn compacting_gives_space_back_and_changes_nothing_else() {
 async fn interrupt(origin: &Path, arguments: &[&str], is_whole: impl Fn(&Path) -> Result<(), String>) {
     let fresh = || {
         let directory = scratch();
-        for entry in std::fs::read_dir(origin).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
+        // The ballast and the spill are made anew by whoever needs them.
+        for entry in std::fs::read_dir(origin).unwrap().map(Result::unwrap).filter(|e| e.file_name() == "data.mdb") {
             std::fs::copy(entry.path(), directory.path().join(entry.file_name())).unwrap();
         }
         directory

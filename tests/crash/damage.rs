@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use crate::disk::index;
 use crate::in_time;
-use crate::mixed::setting;
 use crate::power::served;
 use crate::process::{Process, command, plain};
 use crate::script::{Book, Found, Id, Notes, work};
+use crate::settings::{Random, setting};
 use crate::shim::scratch;
-use crate::worker::Random;
 
 /// Files unless `LEVERET_DAMAGE_ROUNDS` says otherwise.
 const ROUNDS: u64 = 24;

@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::settings::Random;
 use crate::shim::{Act, Event};
-use crate::worker::Random;
 
 /// What a power cut can leave of a sector: one of two contents.
 const SECTOR: usize = 512;

@@ -13,12 +13,11 @@ use lapin::options::QueueDeclareOptions;
 use crate::client::none;
 use crate::disk::{Disk, Luck, index};
 use crate::in_time;
-use crate::mixed::setting;
 use crate::process::Process;
 use crate::script::{Book, Found, Notes, recognise, work};
+use crate::settings::{Random, setting};
 use crate::shim::{Act, Event, read_log, scratch, shimmed};
 use crate::store::{findings, reopen};
-use crate::worker::Random;
 
 /// Images unless `LEVERET_POWER_IMAGES` says otherwise.
 const IMAGES: usize = 50;

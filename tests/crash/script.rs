@@ -15,8 +15,8 @@ use parking_lot::Mutex;
 use crate::client::{Client, int, none, persistent, table};
 use crate::disk::index;
 use crate::process::Process;
+use crate::settings::Random;
 use crate::shim::now;
-use crate::worker::Random;
 
 /// Number of a message, and first word of its body.
 pub(crate) type Id = u64;

@@ -30,7 +30,7 @@ pub(crate) struct Process {
     log: JoinHandle<Vec<String>>,
 }
 
-/// The command with its defaults, whatever the environment of the tests says.
+/// The command with its defaults, whatever the environment of the tests says; only `LEVERET_BIN` may name another one.
 pub(crate) fn command(directory: &Path) -> Command {
     let mut command = plain();
     command.arg("--data-dir").arg(directory).args(["--listen", "127.0.0.1:0"]);
@@ -39,7 +39,8 @@ pub(crate) fn command(directory: &Path) -> Command {
 
 /// The command without arguments.
 pub(crate) fn plain() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
+    let binary = std::env::var_os("LEVERET_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_leveret").into());
+    let mut command = Command::new(binary);
     for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("LEVERET_")) {
         command.env_remove(key);
     }
@@ -61,6 +62,15 @@ impl Process {
         limited.arg(plain.as_std().get_program()).args(plain.as_std().get_args());
         limited.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         Self::run(limited).await
+    }
+
+    /// Starts the broker and kills it after that time, ready or not; returns its log.
+    pub(crate) async fn start_and_kill(mut command: Command, after: Duration) -> Vec<String> {
+        let mut child = command.spawn().expect("the command runs");
+        let stderr = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
+        tokio::time::sleep(after).await;
+        child.kill().await.expect("the process can be killed");
+        collect(stderr, Vec::new()).await
     }
 
     /// Runs a command made by [`command`].
@@ -110,19 +120,40 @@ impl Process {
         Client::connect(self.address).await
     }
 
+    /// The number the system knows it by.
+    #[allow(dead_code, reason = "of use to the floods")]
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("the process runs")
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Ends the process at once, as a crash would.
-    pub(crate) async fn kill(mut self) {
+    /// Ends the process at once, as a crash would; returns its log.
+    pub(crate) async fn kill(mut self) -> Vec<String> {
         self.child.kill().await.expect("the process can be killed");
+        self.log.await.expect("the log is read")
     }
 
     /// Asks the process to stop.
     pub(crate) fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Stops the process in the middle of whatever it does, until it is resumed.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets a paused process go on.
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
         let id = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        kill_process(id.expect("the process runs"), Signal::TERM).expect("the process can be told");
+        kill_process(id.expect("the process runs"), signal).expect("the process can be told");
     }
 
     /// Waits for the end of the process; returns its log too.
