@@ -86,13 +86,17 @@ async fn judge(directory: &Path, notes: &Notes, owed: &BTreeSet<Id>, unnoticed: 
         }
     }
     // What is served is recognised by its body, or this panics.
-    let found = served(directory, notes).await;
+    let (found, log) = served(directory, notes).await;
     let found = ids(&found);
+    let told = log.iter().any(|line| line.contains("ERROR") && (line.contains("damaged") || line.contains("store:")));
     let lost: Vec<&Id> = owed.difference(&found).collect();
     match (lost.as_slice(), clean) {
         ([], true) => Ok("harmless"),
         ([], false) => Ok("found and served"),
-        (_, false) => Ok("set aside"),
+        (_, false) if told => Ok("set aside"),
+        (lost, false) => {
+            Err(format!("the log does not tell that {lost:?} are lost; check said {said}\n{}", log.join("\n")))
+        }
         (_, true) if unnoticed => Ok("not to be noticed"),
         (lost, true) => Err(format!("check finds nothing, but {lost:?} are lost")),
     }

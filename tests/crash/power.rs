@@ -46,8 +46,8 @@ async fn record(seed: u64) -> (Vec<Event>, Notes) {
     (read_log(&log), notes)
 }
 
-/// Everything the real command serves from a directory.
-pub(crate) async fn served(directory: &Path, notes: &Notes) -> Found {
+/// Everything the real command serves from a directory, and its log.
+pub(crate) async fn served(directory: &Path, notes: &Notes) -> (Found, Vec<String>) {
     let broker = Process::start(directory).await;
     let client = broker.client().await;
     let mut found = Found::new();
@@ -62,8 +62,8 @@ pub(crate) async fn served(directory: &Path, notes: &Notes) -> Found {
             *queue.entry(recognise(&delivery.data).unwrap()).or_default() += 1;
         }
     }
-    broker.kill().await;
-    found
+    broker.terminate();
+    (found, broker.ended().await.1)
 }
 
 /// Looks at an image of the moment `cut`.
@@ -104,7 +104,7 @@ fn a_power_cut_at_any_moment_leaves_everything_that_was_promised() {
             let cut = events[at].start;
             let verdict = if number % BY_COMMAND == 0 {
                 by_command += 1;
-                let found = served(image.path(), &notes).await;
+                let (found, _) = served(image.path(), &notes).await;
                 notes.audit(cut, &found).and_then(|()| findings(image.path()))
             } else {
                 judge(image.path(), cut, &notes)

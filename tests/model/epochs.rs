@@ -221,7 +221,7 @@ async fn audit(memory: &MemoryEngine, ledger: &Ledger, when: &str) {
     assert!(ids.is_sorted_by(|a, b| a < b), "{when}: order, and each once: {ids:?}");
     let owed: Vec<&u64> = ledger.confirmed.iter().filter(|id| !ledger.acked.contains(id)).collect();
     assert!(owed.iter().all(|id| ids.contains(id)), "{when}: owed {owed:?}, found {ids:?}");
-    node.stop().await.unwrap();
+    node.stop().await.expect("nothing fails any more");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -237,13 +237,21 @@ async fn a_crash_of_the_stop_or_of_the_recovery_after_a_crash_loses_nothing_conf
             } else {
                 // The commit that marks the end, or one of those before it.
                 let next = node.faults.calls().commits + 1;
-                if applied { node.faults.fail_after(next) } else { node.faults.fail_before(next) }
+                if applied {
+                    node.faults.fail_after(next);
+                } else {
+                    node.faults.fail_before(next);
+                }
                 assert!(node.stop().await.is_err(), "the stop does not end well");
             }
             // The first commits of the next run fail as well, again and again.
             for n in 1..=3 {
                 let faults = Faults::new();
-                if applied { faults.fail_after(n) } else { faults.fail_before(n) }
+                if applied {
+                    faults.fail_after(n);
+                } else {
+                    faults.fail_before(n);
+                }
                 let node = Node::start_with(&memory, faults, Config::default());
                 if let Some(queue) = node.queue("q") {
                     let more: Vec<u64> = (1_000 * n..1_000 * n + 3).collect();

@@ -172,7 +172,8 @@ fn a_file_that_lmdb_could_not_bear_is_refused() {
     let [newest, _] = super::meta::read(&fs::File::open(&path).unwrap()).unwrap();
     let refused = |file: &[u8]| {
         fs::write(&path, file).unwrap();
-        let opened = LmdbEngine::open(dir.path(), LmdbOptions { map_size: 1 << 30, sync: false });
+        let opened =
+            LmdbEngine::open(dir.path(), LmdbOptions { map_size: 1 << 30, sync: false, ..LmdbOptions::default() });
         assert!(matches!(opened, Err(StoreError::Damaged(_))), "{:?}", opened.map(|_| ()));
         match examine(dir.path()) {
             Ok(report) => assert!(!report.findings.is_empty()),
