@@ -11,8 +11,10 @@ mod client;
 mod process;
 
 mod audit;
+mod backup;
 mod consumer;
 mod cuts;
+mod damage;
 mod define;
 mod delayed;
 mod disk;
