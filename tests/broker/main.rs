@@ -10,6 +10,7 @@ mod client;
 mod server;
 
 mod acknowledge;
+mod alarms;
 mod backlog;
 mod cancel;
 mod consume;

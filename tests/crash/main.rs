@@ -21,6 +21,7 @@ mod disk;
 mod failures;
 mod faults;
 mod files;
+mod full_disk;
 mod invariants;
 mod kill;
 mod ledger;
@@ -41,6 +42,7 @@ mod stop;
 mod store;
 mod story;
 mod transactions;
+mod volume;
 
 use std::time::Duration;
 
