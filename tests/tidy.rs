@@ -7,9 +7,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Floor of each room: a room may use rooms on lower floors only. `telemetry` and `lib` see and are seen by all.
-const FLOORS: [(&str, u8); 14] = [
+const FLOORS: [(&str, u8); 15] = [
     ("main", 8),
     ("server", 7),
+    ("tools", 7),
     ("session", 6),
     ("admin", 6),
     ("broker", 5),
@@ -226,6 +227,36 @@ fn unsafe_stands_in_one_file() {
                 findings.push(format!("src/{}:{number}: unsafe belongs into src/{UNSAFE} only", source.path));
             }
         }
+    }
+    report(&findings);
+}
+
+/// Where octets of clients and of the disk are decoded: a room by its `mod.rs`, or one file of another room.
+const DECODING: [&str; 7] = [
+    "auth/mod.rs",
+    "broker/definitions.rs",
+    "broker/recover.rs",
+    "config/mod.rs",
+    "message/mod.rs",
+    "store/mod.rs",
+    "wire/mod.rs",
+];
+
+/// What may not be done to such octets.
+const DENIED: [&str; 5] =
+    ["arithmetic_side_effects", "cast_possible_truncation", "expect_used", "indexing_slicing", "unwrap_used"];
+
+#[test]
+fn whoever_decodes_denies_what_could_panic() {
+    let mut findings = Vec::new();
+    let sources = sources();
+    for path in DECODING {
+        let source = sources.iter().find(|source| source.path == path).expect("a file of this name");
+        let code = source.code();
+        let (_, denied) = code.split_once("#![deny(").unwrap_or_default();
+        let (denied, _) = denied.split_once(")]").unwrap_or_default();
+        let missing = DENIED.iter().filter(|lint| !denied.contains(&format!("clippy::{lint}")));
+        findings.extend(missing.map(|lint| format!("src/{path}: does not deny clippy::{lint}")));
     }
     report(&findings);
 }

@@ -7,12 +7,12 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 
 /// Text of `bytes`.
 pub(super) fn encode(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    let mut text = String::with_capacity(bytes.len().div_ceil(3).saturating_mul(4));
     for chunk in bytes.chunks(3) {
         let group = chunk.iter().zip([16, 8, 0]).fold(0_u32, |group, (byte, shift)| group | u32::from(*byte) << shift);
         for (place, shift) in [18, 12, 6, 0].into_iter().enumerate() {
-            let symbol = ALPHABET[(group >> shift) as usize & 63];
-            text.push(if place <= chunk.len() { char::from(symbol) } else { '=' });
+            let symbol = ALPHABET.get((group >> shift) as usize & 63).filter(|_| place <= chunk.len());
+            text.push(symbol.map_or('=', |symbol| char::from(*symbol)));
         }
     }
     text
@@ -20,16 +20,16 @@ pub(super) fn encode(bytes: &[u8]) -> String {
 
 /// Octets of `text`, or `None` unless it is exactly what [`encode`] writes.
 pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    let mut bytes = Vec::with_capacity(text.len());
     let (groups, rest) = text.as_bytes().as_chunks::<4>();
     for group in groups {
         let padding = group.iter().rev().take_while(|symbol| **symbol == b'=').count();
         let mut bits = 0_u32;
-        for symbol in &group[..4_usize.checked_sub(padding)?] {
+        for symbol in group.iter().take(4_usize.checked_sub(padding)?) {
             let value = ALPHABET.iter().position(|known| known == symbol)?;
             bits = bits << 6 | u32::try_from(value).ok()?;
         }
-        bits <<= 6 * padding;
+        bits = bits.checked_shl(u32::try_from(padding).ok()?.saturating_mul(6))?;
         let [_, octets @ ..] = bits.to_be_bytes();
         bytes.extend_from_slice(octets.get(..3_usize.checked_sub(padding)?)?);
     }

@@ -5,6 +5,14 @@
 //! May touch its own tables and nothing else: no sockets, no clock, no store (the broker persists [`User`] values).
 //! Invariants: every refusal takes the same work, whatever its reason, and a reason never reaches the client; an empty
 //! password is refused. Deliberately absent: permissions per virtual host, and tokens.
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used
+)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing))]
 
 mod base64;
 mod password;

@@ -71,7 +71,7 @@ fn party(peer: IpAddr) -> IpAddr {
             let network = address.segments();
             IpAddr::V6(Ipv6Addr::new(network[0], network[1], network[2], network[3], 0, 0, 0, 0))
         }
-        v4 => v4,
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -91,10 +91,10 @@ impl Throttle {
             return Admission::Now;
         }
         let at = measure.next.max(now);
-        if at - now > PATIENCE {
+        if at.saturating_sub(now) > PATIENCE {
             return Admission::Never;
         }
-        measure.next = at + PACE;
+        measure.next = at.saturating_add(PACE);
         if at == now { Admission::Now } else { Admission::At(at) }
     }
 

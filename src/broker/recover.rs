@@ -1,4 +1,12 @@
 //! The start: definitions become topology, kept messages become backlogs that are read when wanted.
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used
+)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing))]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -55,22 +63,29 @@ pub(super) fn recover(broker: &Broker, kept: &Recovered) -> Result<(), StartErro
     let mut users = Vec::new();
     let mut bindings: Vec<(Arc<VirtualHost>, BindingRecord)> = Vec::new();
     let mut orphans: BTreeSet<QueueId> = kept.queues.keys().copied().collect();
+    let mut ids = BTreeSet::new();
     for (key, value) in &kept.definitions {
         // Keys sort by kind: virtual hosts come before what is in them, bindings after both their ends.
         match definitions::parse(key, value)? {
             Record::Vhost(record) => {
+                if vhosts.iter().any(|known| known.id == record.id || *known.name == *record.name) {
+                    return Err(damaged(key, "there is such a virtual host already").into());
+                }
+                if record.id == u32::MAX {
+                    return Err(damaged(key, "no virtual host can have this number").into());
+                }
                 let name = record.name.into();
                 vhosts.push(Arc::new(VirtualHost::new(record.id, name, record.settings, broker.config.profile())));
             }
             Record::User(user) => users.push(user),
             Record::Exchange(vhost, record) => {
                 if let Some(holder) = record.holder {
-                    orphans.remove(&QueueId(holder));
+                    orphans.remove(&take(&mut ids, key, holder)?);
                 }
                 exchange(broker, find(&vhosts, vhost, key)?, record, kept)?;
             }
             Record::Queue(vhost, record) => {
-                orphans.remove(&QueueId(record.id));
+                orphans.remove(&take(&mut ids, key, record.id)?);
                 queue(broker, find(&vhosts, vhost, key)?, record, kept)?;
             }
             Record::Binding(vhost, record) => {
@@ -100,8 +115,10 @@ pub(super) fn recover(broker: &Broker, kept: &Recovered) -> Result<(), StartErro
             broker.users.insert(user);
         }
     }
-    let next = vhosts.iter().map(|vhost| vhost.id).max().unwrap_or(0) + 1;
+    let next = vhosts.iter().map(|vhost| vhost.id).max().unwrap_or(0).saturating_add(1);
     broker.next_vhost_id.store(next, Ordering::Relaxed);
+    let next = ids.last().map_or(1, |highest| highest.0.saturating_add(1));
+    broker.next_queue_id.fetch_max(next, Ordering::Relaxed);
     for vhost in vhosts {
         vhost.count(&vhost.topology());
         broker.vhosts.insert(vhost.name.clone(), vhost);
@@ -112,6 +129,22 @@ pub(super) fn recover(broker: &Broker, kept: &Recovered) -> Result<(), StartErro
     configured(broker)?;
     start_deadlines(broker);
     Ok(())
+}
+
+fn damaged(key: &[u8], problem: impl Into<String>) -> DamagedDefinition {
+    DamagedDefinition { key: key.to_vec(), problem: problem.into() }
+}
+
+/// The identity of a queue, which nobody else may have: their messages would be mixed for ever.
+fn take(ids: &mut BTreeSet<QueueId>, key: &[u8], id: u64) -> Result<QueueId, DamagedDefinition> {
+    let id = QueueId(id);
+    if id.0 > QueueId::HIGHEST.0 {
+        return Err(damaged(key, format!("no queue can have the number {}", id.0)));
+    }
+    if !ids.insert(id) {
+        return Err(damaged(key, format!("another queue has the number {}", id.0)));
+    }
+    Ok(id)
 }
 
 /// Creates and changes what the configuration names. What it does not name stays as it is.
@@ -160,10 +193,7 @@ fn policy(vhost: &VirtualHost, kind: PolicyKind, record: PolicyRecord) {
 }
 
 fn find<'a>(vhosts: &'a [Arc<VirtualHost>], id: u32, key: &[u8]) -> Result<&'a Arc<VirtualHost>, DamagedDefinition> {
-    vhosts
-        .iter()
-        .find(|v| v.id == id)
-        .ok_or_else(|| DamagedDefinition { key: key.to_vec(), problem: format!("there is no virtual host {id}") })
+    vhosts.iter().find(|v| v.id == id).ok_or_else(|| damaged(key, format!("there is no virtual host {id}")))
 }
 
 fn exchange(broker: &Broker, vhost: &VirtualHost, record: ExchangeRecord, kept: &Recovered) -> Result<(), StoreError> {
@@ -220,7 +250,7 @@ fn queue(broker: &Broker, vhost: &VirtualHost, record: QueueRecord, kept: &Recov
 /// Reads a backlog through for what may not come again: before the first publish, or a duplicate would slip in.
 fn recall(broker: &Broker, queue: &Queue, backlog: &RecoveredQueue) -> Result<(), StoreError> {
     for lane in &backlog.lanes {
-        let (mut from, until) = (Some(lane.first), lane.last + 1);
+        let (mut from, until) = (Some(lane.first), lane.last.saturating_add(1));
         while let Some(first) = from.filter(|from| *from < until) {
             let page = broker.engine().read(queue.id(), lane.lane, first, until, RECALL_BUDGET)?;
             queue.recall(page.messages.iter().filter_map(|m| Some((duplicate::of_message(&m.message)?, m.seq))));
@@ -241,7 +271,8 @@ fn binding(vhost: &VirtualHost, record: &BindingRecord) {
         };
     if ends {
         let identity = Identity::new(&record.source, destination, &record.routing_key, &record.arguments);
-        topology.bind_as(record.order, identity, record.arguments.clone());
+        // A number that leaves none for the next binding can only be damage.
+        topology.bind_as(record.order.min(QueueId::HIGHEST.0), identity, record.arguments.clone());
     } else {
         tracing::warn!(source = record.source, "a binding without both of its ends was left out");
     }

@@ -60,7 +60,7 @@ impl Dead {
     /// death since then was automatic.
     pub fn cycles_to(&self, queue: &str) -> bool {
         match self.deaths.iter().position(|(name, _)| **name == *queue.as_bytes()) {
-            Some(at) => self.deaths.iter().take(at + 1).all(|(_, rejected)| !rejected),
+            Some(at) => self.deaths.iter().take(at.saturating_add(1)).all(|(_, rejected)| !rejected),
             None => false,
         }
     }

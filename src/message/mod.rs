@@ -10,6 +10,14 @@
 //!
 //! Invariants: a record never changes once built; a clone is a reference count. Deliberately absent: queues, time,
 //! anything about where the message is.
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used
+)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing))]
 
 pub mod death;
 pub mod delay;
@@ -69,10 +77,11 @@ impl Message {
     pub fn from_record(record: Bytes, address_len: usize, properties_len: usize, facts: Facts) -> Option<Self> {
         let body_at = address_len.checked_add(properties_len)?;
         let address = record.get(..address_len)?;
-        let mut rest = after_short(after_short(address)?)?;
-        let blind_at = u16::try_from(address_len - rest.len()).ok()?;
+        let (_, rest) = split_short(address)?;
+        let (_, mut rest) = split_short(rest)?;
+        let blind_at = u16::try_from(address_len.saturating_sub(rest.len())).ok()?;
         while !rest.is_empty() {
-            rest = after_short(rest)?;
+            (_, rest) = split_short(rest)?;
         }
         if body_at > record.len() {
             return None;
@@ -88,44 +97,49 @@ impl Message {
         &self.0.record
     }
 
+    /// A part of the record; never empty for want of octets, since `from_record` has seen to it that all parts are there.
+    #[inline]
+    fn part(&self, part: impl std::slice::SliceIndex<[u8], Output = [u8]>) -> &[u8] {
+        self.0.record.get(part).unwrap_or_default()
+    }
+
     /// Exchange name and routing key as two short strings, length octets included.
     #[inline]
     pub fn address(&self) -> &[u8] {
-        &self.0.record[..usize::from(self.0.blind_at)]
+        self.part(..usize::from(self.0.blind_at))
     }
 
     /// The address followed by the keys of BCC: everything before the properties.
     pub fn envelope(&self) -> &[u8] {
-        &self.0.record[..usize::from(self.0.properties_at)]
+        self.part(..usize::from(self.0.properties_at))
     }
 
     /// The keys of the header BCC it was published with, as short strings.
     fn blind(&self) -> &[u8] {
-        &self.0.record[usize::from(self.0.blind_at)..usize::from(self.0.properties_at)]
+        self.part(usize::from(self.0.blind_at)..usize::from(self.0.properties_at))
     }
 
     /// The exchange the message was published to.
     pub fn exchange(&self) -> &[u8] {
-        let address = self.address();
-        &address[1..=usize::from(address[0])]
+        split_short(self.address()).map_or(&[], |(exchange, _)| exchange)
     }
 
     /// The routing key the message was published with.
     pub fn routing_key(&self) -> &[u8] {
-        let address = self.address();
-        &address[usize::from(address[0]) + 2..]
+        let key = split_short(self.address()).and_then(|(_, rest)| split_short(rest));
+        key.map_or(&[], |(key, _)| key)
     }
 
     /// Property flags and values as received.
     #[inline]
     pub fn properties(&self) -> &[u8] {
-        &self.0.record[usize::from(self.0.properties_at)..self.0.body_at as usize]
+        self.part(usize::from(self.0.properties_at)..self.0.body_at as usize)
     }
 
     /// The payload.
     #[inline]
     pub fn body(&self) -> &[u8] {
-        &self.0.record[self.0.body_at as usize..]
+        self.part(self.0.body_at as usize..)
     }
 
     /// The payload, sharing the record's memory.
@@ -158,8 +172,8 @@ impl Message {
     pub fn routing_keys<'a>(&'a self, headers: Option<RawTable<'a>>) -> Vec<&'a [u8]> {
         let mut keys = self.visible_keys(headers);
         let mut rest = self.blind();
-        while let Some(after) = after_short(rest) {
-            keys.push(&rest[1..rest.len() - after.len()]);
+        while let Some((key, after)) = split_short(rest) {
+            keys.push(key);
             rest = after;
         }
         keys
@@ -187,9 +201,11 @@ impl Message {
     }
 }
 
-/// What follows the short string at the front.
-fn after_short(octets: &[u8]) -> Option<&[u8]> {
-    octets.get(usize::from(*octets.first()?) + 1..)
+/// The short string at the front, and what follows it.
+#[inline]
+fn split_short(octets: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = octets.split_first()?;
+    rest.split_at_checked(usize::from(*len))
 }
 
 /// Most octets kept of the keys of `BCC`, so that they fit a record's envelope beside exchange and routing key.
@@ -199,7 +215,7 @@ const MAX_BLIND: usize = 32 * 1024;
 /// message is still published to it, but will not find it again after its death.
 pub fn add_blind_key(envelope: &mut Vec<u8>, key: &[u8]) {
     if let Ok(len) = u8::try_from(key.len())
-        && envelope.len() + key.len() < MAX_BLIND
+        && envelope.len().saturating_add(key.len()) < MAX_BLIND
     {
         envelope.push(len);
         envelope.extend_from_slice(key);
@@ -208,7 +224,7 @@ pub fn add_blind_key(envelope: &mut Vec<u8>, key: &[u8]) {
 
 /// Two short strings, exchange and routing key, as they stand in a record; `None` if one exceeds 255 octets.
 pub fn address(exchange: &[u8], routing_key: &[u8]) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(exchange.len() + routing_key.len() + 2);
+    let mut out = Vec::with_capacity(exchange.len().saturating_add(routing_key.len()).saturating_add(2));
     out.push(u8::try_from(exchange.len()).ok()?);
     out.extend_from_slice(exchange);
     out.push(u8::try_from(routing_key.len()).ok()?);
@@ -234,7 +250,7 @@ impl Draft {
     /// of `BCC` (see [`add_blind_key`]).
     pub fn new(address: &[u8], properties: &[u8], body_size: u64, facts: Facts) -> Self {
         let trusted = usize::try_from(body_size.min(TRUSTED_BODY)).unwrap_or(0);
-        let mut record = Vec::with_capacity(address.len() + properties.len() + trusted);
+        let mut record = Vec::with_capacity(address.len().saturating_add(properties.len()).saturating_add(trusted));
         record.extend_from_slice(address);
         record.extend_from_slice(properties);
         Self { record, address_len: address.len(), properties_len: properties.len(), remaining: body_size, facts }

@@ -26,6 +26,7 @@ const FRAME_WITHIN: u32 = 40;
 
 /// Signs of life since the last tick.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // independent facts about one tick
 pub(super) struct Beats {
     heard: bool,
     said: bool,

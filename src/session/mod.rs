@@ -11,6 +11,7 @@
 
 mod assembly;
 mod basic;
+mod blocking;
 mod channel;
 mod close;
 mod context;
@@ -130,6 +131,8 @@ pub struct Session<S> {
     awaiting: u64,
     /// No input is read until this epoch is committed: the disk is behind.
     throttled: u64,
+    /// Published while an alarm is up: no input is read until it is over.
+    blocked: bool,
     /// Octets of output counted for this session.
     owed: usize,
     released: bool,
@@ -168,6 +171,7 @@ impl<S: Transport> Session<S> {
             watch: timeouts::Watch::default(),
             awaiting: 0,
             throttled: 0,
+            blocked: false,
             owed: 0,
             released: false,
             _listed: listed,
@@ -324,8 +328,13 @@ impl<S> Session<S> {
 
     /// Whether nothing but the turns of others keeps this session from its input.
     fn may_go_on(&self) -> bool {
-        let held_back = self.parked() || self.login_waits() || self.throttled > self.broker.watermark.get();
+        let held_back = self.halted() || self.login_waits() || self.throttled > self.broker.watermark.get();
         !held_back && !matches!(self.stage, Stage::Ended)
+    }
+
+    /// Whether frames have to wait.
+    fn halted(&self) -> bool {
+        self.parked() || (self.blocked && self.is_open())
     }
 
     /// At the end of a turn: waits behind others if there is more to do, and makes room for them if not.
@@ -347,7 +356,7 @@ impl<S> Session<S> {
     fn take_input(&mut self, input: &[u8]) -> usize {
         let mut at = 0;
         self.behind = false;
-        while at < input.len() && !self.parked() {
+        while at < input.len() && !self.halted() {
             if self.turn_is_over() {
                 self.behind = true;
                 break;
@@ -380,16 +389,22 @@ impl<S> Session<S> {
 
     fn on_frame(&mut self, frame: frame::Frame<'_>) -> Flow {
         match self.stage {
-            Stage::Open => match self.dispatch(frame) {
-                Ok(flow) => {
-                    self.finish_cancels();
-                    flow
+            Stage::Open => {
+                let content = matches!(frame.kind, frame::FrameKind::Header | frame::FrameKind::Body);
+                match self.dispatch(frame) {
+                    Ok(flow) => {
+                        self.finish_cancels();
+                        if content {
+                            self.note_publish();
+                        }
+                        flow
+                    }
+                    Err(refusal) => {
+                        self.refuse(&refusal);
+                        Flow::Done
+                    }
                 }
-                Err(refusal) => {
-                    self.refuse(&refusal);
-                    Flow::Done
-                }
-            },
+            }
             Stage::Closing => {
                 self.on_closing_frame(frame);
                 Flow::Done
@@ -400,6 +415,7 @@ impl<S> Session<S> {
 
     fn on_bell(&mut self) {
         self.deliverable = true;
+        self.look_for_end_of_alarm();
         if let Some(refusal) = self.connection.kicked() {
             self.refuse(&refusal);
             // A connection that is over already has no reason to wait for its client.

@@ -30,39 +30,63 @@ pub(crate) fn converse(input: &[u8]) {
     let buffer = 1 + usize::from(choices.octet()) * 16;
     let said = sayings(&mut choices);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    let heard = runtime.block_on(async {
+    runtime.block_on(async {
         let engine = Arc::new(MemoryEngine::new());
         let start = Start { config: Arc::new(Config::default()), clock: Clock::system(), engine, spill: None };
         let running = Running::start(start).expect("a broker in memory starts");
-        let (client, server) = tokio::io::duplex(buffer);
-        let here = SocketAddr::from(([127, 0, 0, 1], 5672));
-        let session = Session::new(server, running.broker.clone(), here, here).run();
-        let (ears, mut mouth) = tokio::io::split(client);
-        let say = async move {
-            // The session may end before it has heard everything.
-            let _ = mouth.write_all(&said).await;
-            for _ in 0..8 {
-                tokio::task::yield_now().await;
-            }
-            let _ = mouth.shutdown().await;
-        };
-        let listen = async move {
-            let mut heard = Vec::new();
-            ears.take(MOST + 1).read_to_end(&mut heard).await.expect("a pipe in memory");
-            heard
-        };
-        let all = async { tokio::join!(session, say, listen).2 };
-        let heard = tokio::time::timeout(PATIENCE, all).await.expect("the session ends");
-        assert!(running.broker.connections.is_empty(), "a session that has ended is forgotten");
+        hear(&running, said, buffer).await;
         running.stop().await.expect("the broker stops in order");
-        heard
     });
+}
+
+/// What a client hears that says this and then no more, over a pipe of `buffer` octets. Panics as [`converse`] does.
+pub(crate) async fn hear(running: &Running, said: Vec<u8>, buffer: usize) -> Vec<u8> {
+    let (client, server) = tokio::io::duplex(buffer);
+    let here = SocketAddr::from(([127, 0, 0, 1], 5672));
+    let session = Session::new(server, running.broker.clone(), here, here).run();
+    let (ears, mut mouth) = tokio::io::split(client);
+    let say = async move {
+        // The session may end before it has heard everything.
+        let _ = mouth.write_all(&said).await;
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
+        let _ = mouth.shutdown().await;
+    };
+    let listen = async move {
+        let mut heard = Vec::new();
+        ears.take(MOST + 1).read_to_end(&mut heard).await.expect("a pipe in memory");
+        heard
+    };
+    let all = async { tokio::join!(session, say, listen).2 };
+    let heard = tokio::time::timeout(PATIENCE, all).await.expect("the session ends");
+    assert!(running.broker.connections.is_empty(), "a session that has ended is forgotten");
     assert!(heard.len() as u64 <= MOST, "{} octets of output", heard.len());
     let mut rest = heard.strip_prefix(b"AMQP\x00\x00\x09\x01").unwrap_or(&heard);
     // The last frame may have been cut off by the end.
     while let Some((_, used)) = frame::decode(rest, 0).expect("what is said are frames") {
         rest = &rest[used..];
     }
+    heard
+}
+
+/// A client that logs in, publishes, consumes, gets, acknowledges and purges on queues `q` and `r`.
+pub(crate) fn errand() -> Vec<u8> {
+    let ticket = &[0, 0][..];
+    let mut said = beginning()[..6].concat();
+    for queue in [b"q", b"r"] {
+        let name = short(queue);
+        said.extend(method(1, 60, 40, &[ticket, &short(b""), &name, &[0]]));
+        said.extend(frame_of(2, 1, &[&[0, 60, 0, 0][..], &2_u64.to_be_bytes(), &[0x10, 0, 2]].concat()));
+        said.extend(frame_of(3, 1, b"hi"));
+        said.extend(method(1, 60, 70, &[ticket, &name, &[1]]));
+        said.extend(method(1, 60, 70, &[ticket, &name, &[0]]));
+        said.extend(method(1, 60, 20, &[ticket, &name, &short(queue), &[0], &[0; 4]]));
+        said.extend(method(1, 60, 30, &[&short(queue), &[0]]));
+        said.extend(method(1, 60, 120, &[&0_u64.to_be_bytes(), &[3]]));
+        said.extend(method(1, 50, 30, &[ticket, &name, &[0]]));
+    }
+    said
 }
 
 /// The input, octet by octet; zeros when it is used up.
@@ -137,10 +161,10 @@ fn method(channel: u16, class: u8, id: u8, arguments: &[&[u8]]) -> Vec<u8> {
     frame_of(1, channel, &[&[0, class, 0, id], &arguments.concat()[..]].concat())
 }
 
-/// Everything the client says.
-fn sayings(choices: &mut Choices<'_>) -> Vec<u8> {
+/// A good beginning, step by step.
+fn beginning() -> [Vec<u8>; 7] {
     let login = b"\0\0\0\0\x05PLAIN\0\0\0\x0c\0guest\0guest\x05en_US";
-    let beginning = [
+    [
         b"AMQP\x00\x00\x09\x01".to_vec(),
         method(0, 10, 11, &[login]),
         method(0, 10, 31, &[&2047_u16.to_be_bytes(), &8192_u32.to_be_bytes(), &[0, 0]]),
@@ -153,7 +177,12 @@ fn sayings(choices: &mut Choices<'_>) -> Vec<u8> {
             method(2, 60, 20, &[&[0, 0], &short(b"q"), &short(b"x"), &[0], &[0; 4]]),
         ]
         .concat(),
-    ];
+    ]
+}
+
+/// Everything the client says.
+fn sayings(choices: &mut Choices<'_>) -> Vec<u8> {
+    let beginning = beginning();
     let choice = choices.octet();
     let mut said = beginning[..usize::from(choice & 7)].concat();
     if choice & 8 != 0 {

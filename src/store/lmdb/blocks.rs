@@ -2,7 +2,6 @@
 //!
 //! Pure functions over octets. Invariants: a block is written once and never changed; nothing is read from a block
 //! whose checksum has not been verified. Deliberately absent: which messages are alive (the index row knows).
-#![deny(clippy::indexing_slicing, clippy::cast_possible_truncation, clippy::arithmetic_side_effects)]
 
 use std::io::{self, Seek, SeekFrom, Write};
 
@@ -136,13 +135,20 @@ impl Record<'_> {
 /// The records of a block whose checksum was found right.
 pub(super) struct Records<'a> {
     left: u16,
+    /// The lowest offset the next record may have.
+    least: u32,
     rest: Octets<'a>,
 }
 
 impl<'a> Records<'a> {
     pub(super) fn open(key: Key, value: &'a [u8]) -> Result<Self, Damage> {
         let (left, rest) = open_row(&key.encode(), value)?;
-        Ok(Self { left, rest })
+        Ok(Self { left, least: 0, rest })
+    }
+
+    /// Whether every record was read and nothing follows the last.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.left == 0 && self.rest.0.is_empty()
     }
 
     fn record(&mut self) -> Option<Record<'a>> {
@@ -167,15 +173,20 @@ impl<'a> Records<'a> {
 impl<'a> Iterator for Records<'a> {
     type Item = Record<'a>;
 
-    /// The next record; ends early where octets are missing, so that a caller misses messages it knows of.
+    /// The next record; ends early where octets are missing or positions do not ascend, so that a caller misses messages
+    /// it knows of.
     fn next(&mut self) -> Option<Record<'a>> {
         self.left = self.left.checked_sub(1)?;
-        self.record()
+        let record = self.record().filter(|record| u32::from(record.offset) >= self.least);
+        match &record {
+            Some(record) => self.least = u32::from(record.offset).saturating_add(1),
+            None => self.left = 0,
+        }
+        record
     }
 }
 
 #[cfg(test)]
-#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 mod tests {
     use std::io::Cursor;
 

@@ -18,7 +18,7 @@ const SPAN: u64 = 64;
 
 /// The key of the row that covers a position.
 fn row_key(queue: QueueId, lane: u8, seq: Seq) -> Key {
-    Key { queue, lane, first: seq - seq % SPAN }
+    Key { queue, lane, first: seq.saturating_sub(seq % SPAN) }
 }
 
 fn encode(key: Key, counts: &[Count]) -> Vec<u8> {

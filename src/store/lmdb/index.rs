@@ -3,7 +3,6 @@
 //! Pure functions over octets. Invariants: a row that [`IndexRow::decode`] accepts has a span of 1 to [`MAX_SPAN`], at
 //! least one live message, no bit beyond its span, and a count equal to its bits. Deliberately absent: messages,
 //! transactions.
-#![deny(clippy::indexing_slicing, clippy::cast_possible_truncation, clippy::arithmetic_side_effects)]
 
 use super::super::Seq;
 use super::schema::{Damage, Key, ROW_VERSION, open_row, seal_row};
@@ -131,7 +130,6 @@ impl IndexRow {
 }
 
 #[cfg(test)]
-#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 mod tests {
     use super::super::super::QueueId;
     use super::*;

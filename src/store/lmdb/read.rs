@@ -53,21 +53,23 @@ pub(super) fn page(
         }
         let block = tables.blocks.get(txn, &key.encode())?;
         let records = block.and_then(|value| Records::open(key, value).ok()).into_iter().flatten();
-        let mut missing = wanted.len() as u64;
+        let mut found = 0u64;
         for record in records.filter(|record| wanted.binary_search(&record.offset).is_ok()) {
             let seq = key.seq(record.offset);
             let fits = octets.saturating_add(record.octets.len()) <= budget;
             if !fits && !page.messages.is_empty() {
+                let passed = wanted.partition_point(|offset| *offset < record.offset) as u64;
+                page.damaged = page.damaged.saturating_add(passed.saturating_sub(found));
                 page.next = Some(seq);
                 return Ok(page);
             }
             if let Some(message) = record.message() {
                 octets = octets.saturating_add(record.octets.len());
-                missing = missing.saturating_sub(1);
+                found = found.saturating_add(1);
                 page.messages.push(Stored { seq, expires_at: record.expires_at, message });
             }
         }
-        page.damaged += missing;
+        page.damaged = page.damaged.saturating_add((wanted.len() as u64).saturating_sub(found));
     }
     Ok(page)
 }

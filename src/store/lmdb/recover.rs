@@ -42,7 +42,7 @@ pub(super) fn recover(tables: &Tables, txn: &RoTxn<'_>) -> Result<Recovered, Sto
 }
 
 /// Makes a crash from here on visible to the next recovery. Writes nothing if it already would be.
-pub(super) fn begin_run(tables: &Tables, mut txn: RwTxn<'_>, found: &mut Recovered) -> Result<(), StoreError> {
+pub(super) fn begin_run(tables: &Tables, mut txn: RwTxn<'_>, found: &mut Recovered) -> heed::Result<()> {
     let was_clean = tables.meta.get(&txn, schema::META_CLEAN)? == Some(&[1]);
     if was_clean || !tables.marks.is_empty(&txn)? {
         tables.marks.clear(&mut txn)?;
@@ -126,7 +126,7 @@ fn count(queue: &mut RecoveredQueue, key: Key, row: &IndexRow) {
     let last = key.seq(live.next_back().unwrap_or(first));
     match queue.lanes.last_mut() {
         Some(lane) if lane.lane == key.lane => {
-            lane.count += u64::from(row.live());
+            lane.count = lane.count.saturating_add(row.live().into());
             lane.bytes = lane.bytes.saturating_add(row.octets());
             lane.last = last;
         }

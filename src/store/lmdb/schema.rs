@@ -2,7 +2,6 @@
 //!
 //! Pure functions over octets. Invariants: no octets read from disk can make these functions panic; what they cannot
 //! have written themselves is [`Damage`]. Deliberately absent: transactions, index rows and blocks.
-#![deny(clippy::indexing_slicing, clippy::cast_possible_truncation, clippy::arithmetic_side_effects)]
 
 use super::super::{QueueId, Seq};
 
@@ -78,6 +77,9 @@ impl<'a> Octets<'a> {
     }
 }
 
+/// Highest queue id and position that are believed, for the same reason.
+pub(super) const HIGHEST: u64 = QueueId::HIGHEST.0;
+
 /// Length of a [`Key`] in octets.
 pub(super) const KEY_LEN: usize = 17;
 
@@ -98,12 +100,14 @@ impl Key {
         out
     }
 
+    /// `None` also for what exceeds [`HIGHEST`].
     pub(super) fn decode(octets: &[u8]) -> Option<Self> {
         if octets.len() != KEY_LEN {
             return None;
         }
         let mut rest = Octets(octets);
-        Some(Self { queue: QueueId(rest.u64()?), lane: rest.u8()?, first: rest.u64()? })
+        let key = Self { queue: QueueId(rest.u64()?), lane: rest.u8()?, first: rest.u64()? };
+        (key.queue.0 <= HIGHEST && key.first <= HIGHEST).then_some(key)
     }
 
     /// Distance of `seq` from the first position, if a row of this key could cover it.
@@ -162,8 +166,13 @@ pub(super) fn decode_marks(key: &[u8], value: &[u8]) -> Result<(QueueId, Vec<Seq
     if !odd.is_empty() {
         return Err(Damage::Length);
     }
-    let queue = <[u8; 8]>::try_from(key).map_err(|_| Damage::Length)?;
-    Ok((QueueId(u64::from_be_bytes(queue)), positions.iter().map(|seq| u64::from_be_bytes(*seq)).collect()))
+    Ok((decode_queue(key)?, positions.iter().map(|seq| u64::from_be_bytes(*seq)).collect()))
+}
+
+/// The key of a row that is a queue's only one in its database.
+fn decode_queue(key: &[u8]) -> Result<QueueId, Damage> {
+    let queue = <[u8; 8]>::try_from(key).map(u64::from_be_bytes).map_err(|_| Damage::Length)?;
+    if queue <= HIGHEST { Ok(QueueId(queue)) } else { Err(Damage::Inconsistent) }
 }
 
 /// A removal that is still to be done.
@@ -181,7 +190,7 @@ pub(super) const QUEUE_HOLE: &[u8] = &[ROW_VERSION];
 /// Value of the hole of a range.
 pub(super) fn encode_until(until: Seq) -> [u8; 9] {
     let mut out = [ROW_VERSION; 9];
-    out[1..].copy_from_slice(&until.to_be_bytes());
+    out[1..].copy_from_slice(&until.min(HIGHEST).to_be_bytes());
     out
 }
 
@@ -192,15 +201,15 @@ pub(super) fn decode_hole(key: &[u8], value: &[u8]) -> Result<Hole, Damage> {
         ROW_VERSION => {}
         version => return Err(Damage::Version(version)),
     }
-    if let Ok(queue) = <[u8; 8]>::try_from(key) {
-        return Ok(Hole::Queue(QueueId(u64::from_be_bytes(queue))));
+    if key.len() == size_of::<u64>() {
+        return decode_queue(key).map(Hole::Queue);
     }
     let key = Key::decode(key).ok_or(Damage::Length)?;
-    Ok(Hole::Range { key, until: rest.u64().ok_or(Damage::Length)? })
+    let until = rest.u64().ok_or(Damage::Length)?;
+    if until <= HIGHEST { Ok(Hole::Range { key, until }) } else { Err(Damage::Inconsistent) }
 }
 
 #[cfg(test)]
-#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;
 
@@ -216,6 +225,9 @@ mod tests {
         }
         assert_eq!(Key::decode(&[0; 16]), None);
         assert_eq!(Key::decode(&[0; 18]), None);
+        assert!(Key::decode(&key(HIGHEST, 0, HIGHEST).encode()).is_some());
+        assert_eq!(Key::decode(&key(HIGHEST + 1, 0, 1).encode()), None);
+        assert_eq!(Key::decode(&key(1, 0, HIGHEST + 1).encode()), None);
     }
 
     #[test]
@@ -241,5 +253,10 @@ mod tests {
         assert_eq!(decode_hole(&key.encode(), QUEUE_HOLE), Err(Damage::Length));
         assert_eq!(decode_hole(&[1, 2], &encode_until(99)), Err(Damage::Length));
         assert_eq!(decode_hole(&key.encode(), &[2; 9]), Err(Damage::Version(2)));
+        assert_eq!(decode_hole(&key.encode(), &[1; 9]), Ok(Hole::Range { key, until: 0x0101_0101_0101_0101 }));
+        let beyond = [&[ROW_VERSION][..], &u64::MAX.to_be_bytes()].concat();
+        assert_eq!(decode_hole(&key.encode(), &beyond), Err(Damage::Inconsistent));
+        assert_eq!(decode_hole(&[0xFF; 8], QUEUE_HOLE), Err(Damage::Inconsistent));
+        assert_eq!(decode_hole(&key.encode(), &encode_until(u64::MAX)), Ok(Hole::Range { key, until: HIGHEST }));
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn drop_range(
     let start = Key { queue, lane: range.lane, first: range.from };
     let positions = range.from..range.until;
     trim(tables, txn, queue, range.lane, range.from, &positions)?;
-    trim(tables, txn, queue, range.lane, range.until - 1, &positions)?;
+    trim(tables, txn, queue, range.lane, range.until.saturating_sub(1), &positions)?;
     if let Some(left) = remove_range(tables, txn, start, range.until, removals)? {
         put_hole(tables, txn, left, range.until)?;
     }
@@ -117,7 +117,7 @@ fn remove_queue(tables: &Tables, txn: &mut RwTxn<'_>, queue: QueueId, removals: 
         }
         doomed.push(key.to_vec());
     }
-    *removals -= doomed.len();
+    *removals = removals.saturating_sub(doomed.len());
     for key in doomed {
         tables.delete_row(txn, &key)?;
     }
@@ -149,7 +149,7 @@ fn remove_range(
         }
         doomed.push(key);
     }
-    *removals -= doomed.len();
+    *removals = removals.saturating_sub(doomed.len());
     for key in doomed {
         tables.delete_row(txn, &key.encode())?;
     }
@@ -180,7 +180,7 @@ fn trim(
         }
     }
     // What is missing in a damaged block has lost its length with it: an equal share for each message.
-    let share = u32::try_from(row.octets() / u64::from(row.live()).max(1)).unwrap_or(u32::MAX);
+    let share = row.octets().checked_div(row.live().into()).and_then(|share| share.try_into().ok()).unwrap_or(u32::MAX);
     for offset in gone {
         row.remove(offset, share);
     }
