@@ -249,7 +249,7 @@ fn bury(broker: &Broker, queue: &Queue, letter: &DeadLetter, trip: Trip) -> Trip
     let circumstances = death::Circumstances {
         queue: &definition.name,
         reason: letter.reason.as_str(),
-        time: broker.clock.now() / 1000,
+        time: broker.clock.wall() / 1000,
         redelivered: options.profile.redelivered_survives_death
             && (letter.entry.redelivered || letter.reason == Reason::Rejected),
         discards_foreign: options.profile.discards_foreign_deaths,

@@ -1,4 +1,5 @@
 //! Class basic, but for publishing and delivering: qos, consume, cancel, get, ack, nack, reject, recover.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use amq_protocol::protocol::{AMQPClass, basic};
 

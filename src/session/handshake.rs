@@ -2,6 +2,7 @@
 //!
 //! Until the client is known it may send small frames and nothing else, and has the handshake timeout for all of it. Failures before tune are silent, as with RabbitMQ, except a refused login told to a client that asked to be
 //! told. Source: classes connection and SASL PLAIN/AMQPLAIN; RabbitMQ's order of checks.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use std::sync::Arc;
 use std::time::Duration;

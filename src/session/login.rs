@@ -3,6 +3,7 @@
 //! A login that has to wait stays in the input, unread, with everything behind it; the session costs a timer and
 //! nothing else. The handshake's deadline holds all the same. Deliberately absent: passwords, see
 //! [`crate::auth`].
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use std::time::Duration;
 

@@ -1,4 +1,6 @@
 //! The properties of a publish: what the broker must know of them, and what RabbitMQ refuses them for.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+#![cfg_attr(test, allow(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 use super::assembly::PUBLISH;
 use super::context::Context;

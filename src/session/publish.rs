@@ -1,4 +1,5 @@
 //! Publishing: content is assembled, checked, routed, and gathered per queue until the end of the turn.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use std::sync::Arc;
 

@@ -7,6 +7,8 @@
 //! Invariants: no input makes this room panic, recurse without bound or allocate by a declared number.
 //! Deliberately absent: sockets, clocks, broker types, async.
 #![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
