@@ -84,9 +84,8 @@ impl<S> Session<S> {
     pub(super) fn on_header(&mut self, input: &[u8]) -> usize {
         let Some(header) = input.get(..8) else {
             // A wrong beginning is not waited for: it may be a client of another protocol that waits for us.
-            if !HEADERS.iter().any(|known| known.starts_with(input))
-                && !b"AMQP".starts_with(&input[..input.len().min(4)])
-            {
+            let begins_well = HEADERS.iter().any(|known| known.starts_with(input));
+            if !begins_well && !input.iter().zip(b"AMQP").all(|(octet, expected)| octet == expected) {
                 self.wrong_header(input);
             }
             return 0;

@@ -97,6 +97,7 @@ enum Stage {
 }
 
 /// A client connection.
+#[allow(clippy::struct_excessive_bools)] // independent facts
 pub struct Session<S> {
     stream: S,
     broker: Arc<Broker>,

@@ -65,7 +65,7 @@ pub(super) fn check(context: &Context, reply: Option<&str>, raw: &[u8]) -> Resul
                 // Other elements than strings are ignored, as RabbitMQ does.
                 let before = copies.len();
                 copies.extend(keys.iter().filter_map(|key| key.as_bytes().map(<[u8]>::to_vec)));
-                blind = copies.len() - before;
+                blind = copies.len().saturating_sub(before);
             } else {
                 let kind = value.to_value().map_or("unknown", |value| value.type_name());
                 refuse(format!("invalid message: {{unacceptable_type_in_header,\"{key}\",{kind}}}"));

@@ -1,10 +1,12 @@
 //! Time to live of messages and of queues.
 
 use futures_lite::StreamExt;
+use lapin::ExchangeKind;
 use lapin::options::{BasicCancelOptions, BasicNackOptions};
+use leveret::server::Builder;
 
-use crate::client::{body, delivered, int, next, none, plain, table};
-use crate::server::scenario;
+use crate::client::{body, delivered, int, next, none, persistent, plain, table, text};
+use crate::server::{Broker, in_time, scenario};
 
 #[test]
 fn a_queues_messages_expire_at_the_head() {
