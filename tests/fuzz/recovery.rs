@@ -92,7 +92,8 @@ impl Base {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let engine =
-            LmdbEngine::open(dir.path(), LmdbOptions { map_size: 64 << 20, sync: false }).expect("a new store");
+            LmdbEngine::open(dir.path(), LmdbOptions { map_size: 64 << 20, sync: false, ..LmdbOptions::default() })
+                .expect("a new store");
         engine.recover().expect("a new store");
         for batch in history() {
             assert!(matches!(engine.commit(&batch), Commit::Done));
@@ -319,7 +320,8 @@ fn recover_again(engine: &LmdbEngine, harm: &Harm) -> Option<Recovered> {
 fn serve(engine: &Arc<LmdbEngine>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async {
-        let start = Start { config: Arc::new(Config::default()), clock: Clock::system(), engine: engine.clone() };
+        let start =
+            Start { config: Arc::new(Config::default()), clock: Clock::system(), engine: engine.clone(), spill: None };
         let running = match Running::start(start) {
             Ok(running) => running,
             Err(problem) => return assert!(!problem.to_string().is_empty()),
