@@ -97,7 +97,7 @@ enum Stage {
 }
 
 /// A client connection.
-#[allow(clippy::struct_excessive_bools)] // independent facts
+#[allow(clippy::struct_excessive_bools)] // independent facts, each with a word of its own
 pub struct Session<S> {
     stream: S,
     broker: Arc<Broker>,
