@@ -261,6 +261,7 @@ impl<S> Session<S> {
             notes: super::notes::Notes::new(self.given_name.as_deref().unwrap_or_default()),
             now: self.broker.clock.now(),
             pressing: 0,
+            pushed: false,
             shortest_timeout: crate::clock::NEVER,
             transacted: 0,
             turn: super::turn::Turn::default(),

@@ -237,6 +237,7 @@ impl Context {
             let push = run.queue.push(run.messages.drain(..), confirm, self.now, &mut refused, &mut self.fx);
             let epoch = if let Push::Taken(epoch) = push { epoch } else { 0 };
             self.pressing = self.pressing.max(epoch);
+            self.pushed = true;
             self.publisher.pushed(run, epoch, refused.drain(..));
             self.broker.finish(&run.queue, &mut self.fx);
         }
