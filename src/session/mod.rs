@@ -345,10 +345,13 @@ impl<S> Session<S> {
     fn get_in_line(&mut self) {
         if !(self.behind && self.may_go_on()) {
             self.in_line = None;
-        } else if let Some(place) = &self.in_line {
-            place.again();
-        } else {
-            self.in_line = Some(self.broker.line.enter(self.outbox.bell()));
+            return;
+        }
+        match &self.in_line {
+            Some(place) if self.turn_is_over() => place.again(),
+            // It has not had its turn yet, though it may have been called this moment.
+            Some(_) => {}
+            None => self.in_line = Some(self.broker.line.enter(self.outbox.bell())),
         }
     }
 
