@@ -67,7 +67,7 @@ impl Charge {
 impl Drop for Charge {
     #[inline]
     fn drop(&mut self) {
-        add(-self.0);
+        add(self.0.saturating_neg());
     }
 }
 
