@@ -11,4 +11,5 @@ pub mod session;
 pub mod store;
 pub mod sync;
 pub mod telemetry;
+pub mod tools;
 pub mod wire;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use leveret::config::{self, Args};
 use leveret::server::{Builder, ServerError};
-use leveret::telemetry;
+use leveret::{telemetry, tools};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Messages are allocated by the publisher's thread and freed by the consumer's; this allocator takes them back without
@@ -29,6 +29,9 @@ fn main() -> ExitCode {
             return ExitCode::from(BAD_SETTINGS);
         }
     };
+    if let Some(command) = &args.command {
+        return ExitCode::from(tools::run(command, &config, &mut std::io::stdout(), &mut std::io::stderr()));
+    }
     if let Err(error) = telemetry::start(config.log_format, &config.log_level) {
         eprintln!("{error}");
         return ExitCode::from(BAD_SETTINGS);

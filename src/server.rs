@@ -15,7 +15,7 @@ use crate::broker::{Broker, Running, Spill, Start, StartError};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::session::Session;
-use crate::store::lmdb::{LmdbEngine, LmdbOptions};
+use crate::store::lmdb::{self, LmdbEngine, LmdbOptions};
 use crate::store::memory::MemoryEngine;
 use crate::store::{Engine, StoreError};
 
@@ -131,6 +131,9 @@ impl Builder {
             Keep::Memory => (Arc::new(MemoryEngine::new()), None),
             Keep::Engine(engine) => (engine, Some(Arc::new(|| Ok(Arc::new(MemoryEngine::new()))))),
             Keep::Directory(dir) => {
+                if self.config.compact_at_start {
+                    compact(&dir)?;
+                }
                 let options = LmdbOptions { map_size: self.config.map_size, ..LmdbOptions::default() };
                 (Arc::new(LmdbEngine::open(&dir, options)?), Some(spill(&dir)?))
             }
@@ -145,6 +148,16 @@ impl Builder {
         }
         Ok(Server { running, addresses, accepting })
     }
+}
+
+/// Compacts the store that is there, if there is one.
+fn compact(dir: &Path) -> Result<(), StoreError> {
+    match lmdb::compact(dir) {
+        Ok((before, after)) => tracing::info!("the store is compacted: {before} octets before, {after} after"),
+        Err(StoreError::Missing(_)) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(())
 }
 
 /// Where messages that are not kept go when memory is short: a folder of the data directory, wiped at start, since

@@ -7,9 +7,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Floor of each room: a room may use rooms on lower floors only. `telemetry` and `lib` see and are seen by all.
-const FLOORS: [(&str, u8); 14] = [
+const FLOORS: [(&str, u8); 15] = [
     ("main", 8),
     ("server", 7),
+    ("tools", 7),
     ("session", 6),
     ("admin", 6),
     ("broker", 5),

@@ -159,17 +159,23 @@ fn put(key: DefinitionKey, record: &impl Serialize) -> Define {
     Define::Put { key, value }
 }
 
+/// Key of a virtual host.
+pub(super) fn vhost_key(id: u32) -> DefinitionKey {
+    key(VHOST, id, &[])
+}
+
 /// Stores a virtual host.
 pub(super) fn put_vhost(id: u32, name: &str, settings: &VhostSettings) -> Define {
-    put(key(VHOST, id, &[]), &VhostRecord { id, name: name.to_owned(), settings: settings.clone() })
+    put(vhost_key(id), &VhostRecord { id, name: name.to_owned(), settings: settings.clone() })
 }
 
 /// Removes a virtual host; what is in it is removed by itself.
 pub(super) fn delete_vhost(id: u32) -> Define {
-    Define::Delete { key: key(VHOST, id, &[]) }
+    Define::Delete { key: vhost_key(id) }
 }
 
-fn policy_key(vhost: u32, kind: PolicyKind, name: &str) -> DefinitionKey {
+/// Key of a policy.
+pub(super) fn policy_key(vhost: u32, kind: PolicyKind, name: &str) -> DefinitionKey {
     let kind = match kind {
         PolicyKind::User => POLICY,
         PolicyKind::Operator => OPERATOR_POLICY,
@@ -188,11 +194,21 @@ pub(super) fn delete_policy(vhost: u32, kind: PolicyKind, name: &str) -> Define 
     Define::Delete { key: policy_key(vhost, kind, name) }
 }
 
+/// Key of a user.
+pub(super) fn user_key(name: &str) -> DefinitionKey {
+    let mut key = vec![USER];
+    key.extend_from_slice(name.as_bytes());
+    key
+}
+
 /// Stores a user.
 pub(super) fn put_user(user: &crate::auth::User) -> Define {
-    let mut key = vec![USER];
-    key.extend_from_slice(user.name.as_bytes());
-    put(key, user)
+    put(user_key(&user.name), user)
+}
+
+/// Key of an exchange.
+pub(super) fn exchange_key(vhost: u32, name: &str) -> DefinitionKey {
+    key(EXCHANGE, vhost, name.as_bytes())
 }
 
 /// Stores an exchange.
@@ -205,12 +221,17 @@ pub(super) fn put_exchange(vhost: u32, exchange: &Exchange) -> Define {
         arguments: exchange.arguments.clone(),
         holder: exchange.holder.as_ref().map(|holder| holder.id().0),
     };
-    put(key(EXCHANGE, vhost, exchange.name.as_bytes()), &record)
+    put(exchange_key(vhost, &exchange.name), &record)
 }
 
 /// Removes an exchange.
 pub(super) fn delete_exchange(vhost: u32, name: &str) -> Define {
-    Define::Delete { key: key(EXCHANGE, vhost, name.as_bytes()) }
+    Define::Delete { key: exchange_key(vhost, name) }
+}
+
+/// Key of a queue.
+pub(super) fn queue_key(vhost: u32, id: QueueId) -> DefinitionKey {
+    key(QUEUE, vhost, &id.0.to_be_bytes())
 }
 
 /// Stores a queue.
@@ -221,12 +242,12 @@ pub(super) fn put_queue(vhost: u32, queue: &queue::Definition) -> Define {
         auto_delete: queue.auto_delete,
         arguments: queue.arguments.clone(),
     };
-    put(key(QUEUE, vhost, &queue.id.0.to_be_bytes()), &record)
+    put(queue_key(vhost, queue.id), &record)
 }
 
 /// Removes a queue and everything in it.
 pub(super) fn delete_queue(vhost: u32, id: QueueId) -> [Define; 2] {
-    [Define::Delete { key: key(QUEUE, vhost, &id.0.to_be_bytes()) }, Define::DropQueue { queue: id }]
+    [Define::Delete { key: queue_key(vhost, id) }, Define::DropQueue { queue: id }]
 }
 
 /// Stores a binding.
@@ -247,7 +268,8 @@ pub(super) fn delete_binding(vhost: u32, binding: &Binding) -> Define {
     Define::Delete { key: binding_key(vhost, &binding.identity()) }
 }
 
-fn binding_key(vhost: u32, identity: &Identity) -> DefinitionKey {
+/// Key of a binding.
+pub(super) fn binding_key(vhost: u32, identity: &Identity) -> DefinitionKey {
     let mut hash = Sha256::new();
     let kind = match identity.destination {
         Destination::Queue(_) => b"q",

@@ -1,15 +1,17 @@
 //! The broker: virtual hosts and what keeps them going.
 //!
 //! It owns the topology, the registry of connections, and the background workers: the group-commit writer, the
-//! loader, the pager, the courier of dead letters and the janitor of deadlines. It knows nothing of sockets and
-//! frames: sessions call its verbs and get back epochs to wait for, or refusals.
+//! loader, the pager, the courier of dead letters, the janitor of deadlines and the watch over memory and disk. It
+//! knows nothing of sockets and frames: sessions call its verbs and get back epochs to wait for, or refusals.
 //!
 //! [`Broker::finish`] is where every queue operation ends: it does what the operation left as effects, with no lock
 //! held.
 
 mod administration;
 mod admission;
+mod alarm;
 mod binding;
+mod check;
 mod connection;
 mod courier;
 mod definitions;
@@ -40,7 +42,9 @@ use dashmap::DashMap;
 
 pub use administration::AdminError;
 pub use admission::{Admitted, NODE, Place};
+pub use alarm::Alarms;
 pub use binding::{Binding, Destination};
+pub use check::check;
 pub use connection::{Connection, ConnectionId, Connections, Listed};
 pub use definitions::DamagedDefinition;
 pub use exchanges::ExchangeDeclare;
@@ -73,6 +77,8 @@ pub struct Broker {
     pub intake: Arc<Intake>,
     /// How far the store has got.
     pub watermark: Watermark,
+    /// Whether memory or disk run out.
+    pub alarms: Alarms,
     /// Direct reply-to consumers.
     pub replies: Replies,
     /// Client connections.
@@ -253,6 +259,7 @@ pub struct Running {
     pager: std::thread::JoinHandle<()>,
     janitor: tokio::task::JoinHandle<()>,
     courier: tokio::task::JoinHandle<()>,
+    watch: tokio::task::JoinHandle<()>,
 }
 
 impl Running {
@@ -266,6 +273,7 @@ impl Running {
             clock: start.clock,
             intake: Arc::new(Intake::default()),
             watermark: Watermark::default(),
+            alarms: Alarms::new(&start.config),
             replies: Replies::default(),
             vhosts: DashMap::new(),
             connections: Arc::default(),
@@ -288,15 +296,17 @@ impl Running {
         recover::recover(&broker, &recovered)?;
         let janitor = tokio::spawn(janitor::run(broker.clone()));
         let courier = tokio::spawn(courier::run(broker.clone()));
+        let watch = tokio::spawn(alarm::run(broker.clone()));
         let writer = writer::spawn(broker.clone())?;
         let loader = loader::spawn(broker.clone(), requests)?;
         let pager = pager::spawn(broker.clone(), surplus)?;
-        Ok(Self { broker, writer, loader, pager, janitor, courier })
+        Ok(Self { broker, writer, loader, pager, janitor, courier, watch })
     }
 
     /// Ends the workers and makes everything durable. Sessions must have ended.
     pub async fn stop(mut self) -> Result<(), StoreError> {
         self.broker.stopping.store(true, Ordering::Release);
+        self.watch.abort();
         self.janitor.abort();
         // Cancelled, which is no news; afterwards it holds nothing any more.
         let _ = self.janitor.await;

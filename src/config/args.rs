@@ -18,10 +18,10 @@ in the environment do the same as the options, and every other key of the file h
 [limits] heartbeat is LEVERET_LIMITS__HEARTBEAT. Options win over the environment, the environment over the file.")]
 pub struct Args {
     /// Read settings from this TOML file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
     /// Keep queues and messages in this directory, which is created if missing
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", global = true)]
     pub data_dir: Option<PathBuf>,
     /// Accept clients on this address; may be given several times
     #[arg(long, value_name = "ADDR:PORT")]
@@ -29,4 +29,38 @@ pub struct Args {
     /// Write log lines for people or for log collectors
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
+    /// Give unused space of the store back to the file system before clients get in
+    #[arg(long)]
+    pub compact: bool,
+    /// Work on a data directory instead of starting a broker
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What can be done with a data directory.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Subcommand)]
+pub enum Command {
+    /// Verify every checksum and rule of the data directory; a broker may be running on it
+    #[command(after_help = "Exit status: 0 nothing is wrong, 1 something is, 66 the store cannot be read.")]
+    Check,
+    /// Copy all definitions and messages, as they are at one moment, into a new directory; a broker may be running
+    #[command(
+        after_help = "Exit status: 0 done and verified, 1 not done, or what was copied is damaged (it says which)."
+    )]
+    Backup {
+        /// Directory to create; it may exist if it is empty
+        dir: PathBuf,
+    },
+    /// Put a backup into the data directory, on which no broker may be running
+    #[command(after_help = "Exit status: 0 done, 1 not done: then the data directory is as it was.")]
+    Restore {
+        /// Directory that `leveret backup` wrote
+        dir: PathBuf,
+        /// Set aside the store that is there; otherwise the data directory must hold none
+        #[arg(long)]
+        force: bool,
+    },
+    /// Give unused space of the store back to the file system; no broker may be running
+    #[command(after_help = "Exit status: 0 done, 1 not done: then the data directory is as it was.")]
+    Compact,
 }

@@ -8,7 +8,7 @@
 use super::tables;
 use super::units::{self, DURATION, SIZE};
 use super::users::Wrong;
-use super::{Compatibility, Config, LogFormat, UserEntry};
+use super::{Compatibility, Config, DiskFreeLimit, LogFormat, MemoryWatermark, UserEntry};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 use toml::de::DeArray;
@@ -35,6 +35,8 @@ pub(super) struct Key {
 pub(super) enum Set {
     /// A string or integer.
     Text(fn(&mut Config, &str) -> Result<(), String>),
+    /// A string, integer or fraction.
+    Number(fn(&mut Config, &str) -> Result<(), String>),
     /// A list of strings; in the environment and on the command line, separated by commas.
     List(fn(&mut Config, &[String]) -> Result<(), String>),
     /// A list of tables that may be empty.
@@ -317,6 +319,27 @@ pub(super) const KEYS: &[Key] = &[
         }),
     },
     Key {
+        name: "limits.vm_memory_high_watermark",
+        default: "0.6",
+        doc: "Memory in use above which publishers are blocked: a share of the machine's or cgroup's, or a size.",
+        accepts: "a fraction from 0 to 1, or a size",
+        set: Set::Number(|config, text| {
+            let watermark = MemoryWatermark::parse(text);
+            config.memory_watermark = watermark.ok_or_else(|| format!("{text:?} is neither"))?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "limits.disk_free_limit",
+        default: r#""auto""#,
+        doc: "Room for messages below which publishers are blocked; auto is 5 % of the file system, at most 1GiB.",
+        accepts: "auto, or a size",
+        set: Set::Text(|config, text| {
+            config.disk_free_limit = DiskFreeLimit::parse(text).ok_or_else(|| format!("{text:?} is neither"))?;
+            Ok(())
+        }),
+    },
+    Key {
         name: "limits.consumer_timeout",
         default: r#""30m""#,
         doc: "Time a client has to acknowledge a delivery, where the compatibility has such a limit; 0s is none.",
@@ -338,6 +361,16 @@ pub(super) const KEYS: &[Key] = &[
                 size if size >= 16 * MIB && size % (64 * KIB) == 0 => size,
                 _ => return Err(format!("{text:?} is too small or not a multiple of 64KiB")),
             };
+            Ok(())
+        }),
+    },
+    Key {
+        name: "store.compact_at_start",
+        default: "false",
+        doc: "Whether unused space of the store is given back to the file system at each start, before clients get in.",
+        accepts: "true or false",
+        set: Set::Text(|config, text| {
+            config.compact_at_start = text.parse().map_err(|_| format!("{text:?} is neither"))?;
             Ok(())
         }),
     },

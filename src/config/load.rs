@@ -113,11 +113,13 @@ impl Loader {
     /// Hands a TOML value to its setter.
     fn value(&mut self, key: &Key, value: &DeValue<'_>, span: &std::ops::Range<usize>, at: &dyn Fn(usize) -> Origin) {
         let result = match (key.set, value) {
-            (Set::Text(set), DeValue::String(text)) => set(&mut self.config, text),
-            (Set::Text(set), DeValue::Integer(number)) => {
+            (Set::Text(set) | Set::Number(set), DeValue::String(text)) => set(&mut self.config, text),
+            (Set::Text(set) | Set::Number(set), DeValue::Integer(number)) => {
                 let digits = i128::from_str_radix(number.as_str(), number.radix());
                 digits.map_or(Err("the number is too large".to_owned()), |n| set(&mut self.config, &n.to_string()))
             }
+            (Set::Text(set), DeValue::Boolean(choice)) => set(&mut self.config, &choice.to_string()),
+            (Set::Number(set), DeValue::Float(number)) => set(&mut self.config, number.as_str()),
             (Set::List(set), DeValue::Array(list)) => {
                 let texts: Option<Vec<String>> = list
                     .iter()
@@ -177,7 +179,7 @@ impl Loader {
 
     fn variable(&mut self, key: &Key, text: &str, origin: Origin) {
         let result = match key.set {
-            Set::Text(set) => set(&mut self.config, text.trim()),
+            Set::Text(set) | Set::Number(set) => set(&mut self.config, text.trim()),
             Set::List(set) => set(&mut self.config, &text.split(',').map(str::to_owned).collect::<Vec<_>>()),
             Set::Users(_) | Set::Tables(_) => match DeValue::parse(text) {
                 Ok(value) => return self.value(key, value.get_ref(), &value.span(), &|_| origin.clone()),
@@ -193,6 +195,7 @@ impl Loader {
         if let Some(dir) = &args.data_dir {
             self.config.data_dir.clone_from(dir);
         }
+        self.config.compact_at_start |= args.compact;
         if let Some(format) = args.log_format {
             self.config.log_format = format;
         }

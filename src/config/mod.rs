@@ -22,6 +22,7 @@ mod load;
 mod problem;
 mod secret;
 mod tables;
+mod thresholds;
 mod units;
 mod users;
 
@@ -32,11 +33,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use args::Args;
+pub use args::{Args, Command};
 pub use compatibility::{Compatibility, Profile};
 pub use load::{Environment, load, load_from};
 pub use problem::{Origin, Problem};
 pub use secret::Secret;
+pub use thresholds::{DiskFreeLimit, MemoryWatermark, Parts};
 
 /// The port IANA assigned to AMQP without TLS.
 pub const AMQP_PORT: u16 = 5672;
@@ -95,10 +97,16 @@ pub struct Config {
     pub control_bytes: usize,
     /// Octets of messages that the uncommitted transactions of one connection may hold. One message always fits.
     pub transaction_bytes: usize,
+    /// How much memory the process may hold before publishers are blocked.
+    pub memory_watermark: MemoryWatermark,
+    /// How much room the store must have for publishers not to be blocked.
+    pub disk_free_limit: DiskFreeLimit,
     /// How long a delivery may stay unacknowledged, where the compatibility has a default for that; zero is no limit.
     pub consumer_timeout: Duration,
     /// Upper bound of the store's file, in octets; 0 lets the store choose.
     pub map_size: u64,
+    /// Whether the store is compacted at the start.
+    pub compact_at_start: bool,
     /// Octets of messages in memory above which those that need not be there are given up to the disk.
     pub resident_bytes: usize,
     /// Octets of messages waiting to be committed above which publishers are made to wait.
@@ -199,8 +207,11 @@ impl Default for Config {
             outbox_bytes: MIB,
             control_bytes: 16 * MIB,
             transaction_bytes: 256 * MIB,
+            memory_watermark: MemoryWatermark::default(),
+            disk_free_limit: DiskFreeLimit::Automatic,
             consumer_timeout: Duration::from_secs(1_800),
             map_size: 0,
+            compact_at_start: false,
             resident_bytes: 64 * MIB,
             journal_bytes: 64 * MIB,
             ack_flush: Duration::from_millis(50),

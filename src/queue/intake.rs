@@ -23,6 +23,8 @@ use crate::sync::{Bell, Mutex, Rank, ReadGuard, RwLock};
 pub struct Intake {
     open: Mutex<Open>,
     hold: RwLock<()>,
+    /// The open epoch was held: it has a transaction in it.
+    atomic: AtomicBool,
     /// Octets of journals, from the append to the end of the commit.
     bytes: AtomicIsize,
     writer: OnceLock<Thread>,
@@ -50,6 +52,8 @@ pub struct Closed {
     pub bytes: usize,
     /// Topology changes, in order.
     pub definitions: Vec<Define>,
+    /// There is a transaction in it, which must not be torn: the work of its queues is for one commit.
+    pub atomic: bool,
 }
 
 /// What the intake has for the writer.
@@ -69,6 +73,7 @@ impl Default for Intake {
         Self {
             open: Mutex::new(Rank::Leaf, open),
             hold: RwLock::new(Rank::Epoch, ()),
+            atomic: AtomicBool::new(false),
             bytes: AtomicIsize::new(0),
             writer: OnceLock::new(),
             strays: Strays::default(),
@@ -157,7 +162,10 @@ impl Intake {
     /// Keeps the open epoch open: all durable work appended while this is held belongs to it. Not to be held across a
     /// wait, since the group commit stands still meanwhile.
     pub fn hold(&self) -> ReadGuard<'_, ()> {
-        self.hold.read()
+        let hold = self.hold.read();
+        // Read and reset under the exclusive side.
+        self.atomic.store(true, Ordering::Relaxed);
+        hold
     }
 
     /// Closes the open epoch, opens the next, and takes the journals of the queues that were dirty in it; waits until
@@ -171,11 +179,12 @@ impl Intake {
             open.urgent = false;
             (epoch, std::mem::take(&mut open.dirty), std::mem::take(&mut open.definitions))
         };
+        let atomic = self.atomic.swap(false, Ordering::Relaxed);
         let taken: Vec<_> = dirty.iter().map(|queue| (queue.id(), queue.take_journal())).collect();
         drop(exclusive);
         let bytes = taken.iter().map(|(_, taken)| taken.bytes).sum();
         let queues = taken.into_iter().filter_map(|(id, taken)| taken.into_batch(id)).collect();
-        Closed { epoch, queues, bytes, definitions }
+        Closed { epoch, queues, bytes, definitions, atomic }
     }
 
     fn wake(&self) {

@@ -7,9 +7,6 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::store::{Count, DropRange, Epoch, Put, QueueBatch, QueueId, Seq, Settle};
 
-/// Bookkeeping octets counted for a put beside its record.
-const PUT_OVERHEAD: usize = 64;
-
 /// Pending durable work of one queue.
 #[derive(Debug, Default)]
 pub struct Journal {
@@ -30,7 +27,7 @@ pub struct Journal {
 
 /// What a put weighs on the gauge, in octets.
 fn charge(put: &Put) -> isize {
-    isize::try_from(put.message.record().len() + PUT_OVERHEAD).unwrap_or(isize::MAX)
+    isize::try_from(put.weight()).unwrap_or(isize::MAX)
 }
 
 /// The writer's share of a journal.

@@ -24,6 +24,9 @@ impl<S> Session<S> {
             return;
         }
         self.outbox.close();
+        if self.blocked {
+            self.broker.alarms.forget(self.connection.id);
+        }
         let Some(context) = &mut self.context else { return };
         context.park = None;
         context.flush();

@@ -27,6 +27,7 @@ use crate::wire::encode;
 pub(super) struct Capabilities {
     pub(super) consumer_cancel_notify: bool,
     pub(super) authentication_failure_close: bool,
+    pub(super) connection_blocked: bool,
 }
 
 /// What a frame leads to.

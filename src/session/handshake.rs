@@ -154,6 +154,7 @@ impl<S> Session<S> {
         let capabilities = Capabilities {
             consumer_cancel_notify: capable("consumer_cancel_notify"),
             authentication_failure_close: capable("authentication_failure_close"),
+            connection_blocked: capable("connection.blocked"),
         };
         let mechanism = ok.mechanism.as_str();
         let response = ok.response.as_bytes();

@@ -88,7 +88,7 @@ impl<S> Session<S> {
             return;
         }
         // While this session does not read, silence is its own doing.
-        let listening = context.park.is_none() && self.throttled <= self.broker.watermark.get();
+        let listening = context.park.is_none() && !self.blocked && self.throttled <= self.broker.watermark.get();
         if listening && self.beats.quiet >= DEAD_AFTER {
             tracing::warn!(connection = self.name(), "missed heartbeats from client");
             self.end();

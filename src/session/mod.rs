@@ -11,6 +11,7 @@
 
 mod assembly;
 mod basic;
+mod blocking;
 mod channel;
 mod close;
 mod context;
@@ -120,6 +121,8 @@ pub struct Session<S> {
     awaiting: u64,
     /// No input is read until this epoch is committed: the disk is behind.
     throttled: u64,
+    /// Published while an alarm is up: no input is read until it is over.
+    blocked: bool,
     released: bool,
     /// Last: it tells that everything above has been let go of.
     _listed: Listed,
@@ -152,6 +155,7 @@ impl<S: Transport> Session<S> {
             watch: timeouts::Watch::default(),
             awaiting: 0,
             throttled: 0,
+            blocked: false,
             released: false,
             _listed: listed,
             broker,
@@ -290,7 +294,12 @@ impl<S> Session<S> {
     }
 
     fn wants_input(&self) -> bool {
-        !self.parked() && self.throttled <= self.broker.watermark.get() && !matches!(self.stage, Stage::Ended)
+        !self.halted() && self.throttled <= self.broker.watermark.get() && !matches!(self.stage, Stage::Ended)
+    }
+
+    /// Whether frames have to wait.
+    fn halted(&self) -> bool {
+        self.parked() || (self.blocked && self.is_open())
     }
 
     fn parked(&self) -> bool {
@@ -300,7 +309,7 @@ impl<S> Session<S> {
     /// Deals with as much input as can be dealt with now; returns how many octets.
     fn take_input(&mut self, input: &[u8]) -> usize {
         let mut at = 0;
-        while at < input.len() && !self.parked() {
+        while at < input.len() && !self.halted() {
             let pending = &input[at..];
             match self.stage {
                 Stage::Silent | Stage::Leaving { .. } | Stage::Ended => return input.len(),
@@ -326,16 +335,22 @@ impl<S> Session<S> {
 
     fn on_frame(&mut self, frame: frame::Frame<'_>) -> Flow {
         match self.stage {
-            Stage::Open => match self.dispatch(frame) {
-                Ok(flow) => {
-                    self.finish_cancels();
-                    flow
+            Stage::Open => {
+                let content = matches!(frame.kind, frame::FrameKind::Header | frame::FrameKind::Body);
+                match self.dispatch(frame) {
+                    Ok(flow) => {
+                        self.finish_cancels();
+                        if content {
+                            self.note_publish();
+                        }
+                        flow
+                    }
+                    Err(refusal) => {
+                        self.refuse(&refusal);
+                        Flow::Done
+                    }
                 }
-                Err(refusal) => {
-                    self.refuse(&refusal);
-                    Flow::Done
-                }
-            },
+            }
             Stage::Closing => {
                 self.on_closing_frame(frame);
                 Flow::Done
@@ -353,6 +368,7 @@ impl<S> Session<S> {
 
     fn on_bell(&mut self) {
         self.deliverable = true;
+        self.look_for_end_of_alarm();
         if let Some(refusal) = self.connection.kicked() {
             self.refuse(&refusal);
             // A connection that is over already has no reason to wait for its client.

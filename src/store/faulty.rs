@@ -12,7 +12,7 @@ use std::time::Duration;
 // Not the ranked lock: it has no condition variables, and nothing is locked under this one but in the inner engine.
 use parking_lot::{Condvar, Mutex};
 
-use super::{Batch, Commit, Engine, Page, QueueId, Recovered, Seq, StoreError, Stretch};
+use super::{Batch, Commit, Engine, Page, QueueId, Recovered, Seq, Space, StoreError, Stretch};
 
 /// Longest that [`Faults::wait_entered`] waits: a test that would hang fails instead.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -48,6 +48,10 @@ struct Plan {
     fail_after: Option<u64>,
     fenced_from: Option<u64>,
     full: u64,
+    /// Batches of more octets of messages than this find no room.
+    room: Option<usize>,
+    /// What is said of the room there is.
+    space: Option<Space>,
     /// First commit that has to wait.
     held_from: Option<u64>,
     /// The commit at which a failure was injected.
@@ -95,6 +99,17 @@ impl Faults {
         self.0.plan.lock().full = k;
     }
 
+    /// Commits with more than `octets` of new messages, by [`Put::weight`](super::Put::weight), answer
+    /// [`Commit::Full`]; `None` lets all go on.
+    pub fn limit_puts(&self, octets: Option<usize>) {
+        self.0.plan.lock().room = octets;
+    }
+
+    /// What the engine says of its room; `None` lets the inner engine speak.
+    pub fn pretend_space(&self, space: Option<Space>) {
+        self.0.plan.lock().space = space;
+    }
+
     /// Commit `n` and all later ones wait, after they were counted and before they are applied.
     pub fn hold_from(&self, n: u64) {
         self.0.plan.lock().held_from = Some(n);
@@ -130,7 +145,7 @@ impl Faults {
     }
 
     /// Counts a commit, waits while it is held, and decides its fate: `Err` is its answer.
-    fn enter(&self) -> Result<u64, Commit> {
+    fn enter(&self, batch: &Batch) -> Result<u64, Commit> {
         let mut plan = self.0.plan.lock();
         plan.calls.commits += 1;
         let n = plan.calls.commits;
@@ -147,6 +162,10 @@ impl Faults {
         }
         if plan.full > 0 {
             plan.full -= 1;
+            return Err(Commit::Full(StoreError::Injected(n)));
+        }
+        let weight: usize = batch.queues.iter().flat_map(|queue| &queue.puts).map(super::Put::weight).sum();
+        if plan.room.is_some_and(|room| weight > room) {
             return Err(Commit::Full(StoreError::Injected(n)));
         }
         plan.calls.applied += 1;
@@ -172,7 +191,7 @@ impl<E: Engine> Engine for FaultyEngine<E> {
     }
 
     fn commit(&self, batch: &Batch) -> Commit {
-        match self.faults.enter() {
+        match self.faults.enter(batch) {
             Ok(n) => self.faults.leave(n, self.inner.commit(batch)),
             Err(answer) => answer,
         }
@@ -193,5 +212,18 @@ impl<E: Engine> Engine for FaultyEngine<E> {
         self.faults.0.plan.lock().calls.sweeps += 1;
         self.faults.crashed()?;
         self.inner.sweep()
+    }
+
+    fn space(&self) -> Option<Space> {
+        let limit = self.faults.0.plan.lock().space;
+        limit.or_else(|| self.inner.space())
+    }
+
+    fn give_up_ballast(&self) -> bool {
+        self.inner.give_up_ballast()
+    }
+
+    fn restore_ballast(&self, spare: u64) {
+        self.inner.restore_ballast(spare);
     }
 }

@@ -74,5 +74,5 @@ pub(super) fn positions(engine: &dyn Engine, queue: u64) -> Vec<Seq> {
 
 /// Opens a store that does not wait for the disk.
 pub(super) fn open(dir: &std::path::Path) -> LmdbEngine {
-    LmdbEngine::open(dir, LmdbOptions { map_size: 1 << 30, sync: false }).unwrap()
+    LmdbEngine::open(dir, LmdbOptions { map_size: 1 << 30, sync: false, ..LmdbOptions::default() }).unwrap()
 }

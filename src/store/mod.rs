@@ -19,13 +19,19 @@
 pub mod faulty;
 pub mod lmdb;
 pub mod memory;
+mod relief;
 
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
 mod fixture;
 
+pub use relief::{Allowance, Held};
+
 use crate::message::Message;
+
+/// Bookkeeping octets counted for a put beside its record.
+const PUT_OVERHEAD: usize = 64;
 
 /// Identity of a queue in the store; never reused, also not after the queue's deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,6 +60,13 @@ pub struct Put {
     pub expires_at: u64,
     /// The message itself.
     pub message: Message,
+}
+
+impl Put {
+    /// What it counts for while it is on its way to the disk, in octets: its record and some bookkeeping.
+    pub fn weight(&self) -> usize {
+        self.message.record().len() + PUT_OVERHEAD
+    }
 }
 
 /// A kept message that is no longer needed.
@@ -184,6 +197,19 @@ pub enum Commit {
     Unknown(StoreError),
 }
 
+/// How much an engine can still take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Octets that can still be written: what is free on the file system and, already, within the store's file, but not
+    /// beyond the upper bound of that file.
+    pub room: u64,
+    /// Octets that the file system or the file may hold in all, whichever is less.
+    pub total: u64,
+    /// Octets of the room that new messages must leave to acknowledgements and deletions, which need some in order to
+    /// make some.
+    pub reserve: u64,
+}
+
 /// A kept message, as read back.
 #[derive(Clone, Debug)]
 pub struct Stored {
@@ -277,6 +303,9 @@ pub enum StoreError {
     /// The directory is in use by another process.
     #[error("data directory {0} is in use by another leveret process")]
     Locked(String),
+    /// There is no store in the directory.
+    #[error("there is no store in {}", .0.display())]
+    Missing(std::path::PathBuf),
     /// The store was written by a version with another layout.
     #[error("the store has schema version {found}, this leveret reads version {expected}")]
     Schema {
@@ -315,4 +344,17 @@ pub trait Engine: Send + Sync + 'static {
     /// Does a bounded piece of deferred work (removing dropped queues and ranges); `true` if some is left.
     /// Called by the committing thread when it has nothing to commit.
     fn sweep(&self) -> Result<bool, StoreError>;
+
+    /// How much room there is; `None` if nothing but memory limits it. Cheap enough to be asked before a commit.
+    fn space(&self) -> Option<Space> {
+        None
+    }
+
+    /// Gives up what was reserved for the time when nothing else is left; `true` if there was something.
+    fn give_up_ballast(&self) -> bool {
+        false
+    }
+
+    /// Reserves it again, if it is not there and more than `spare` octets of the disk stay free.
+    fn restore_ballast(&self, _spare: u64) {}
 }

@@ -10,6 +10,7 @@ mod client;
 mod server;
 
 mod acknowledge;
+mod backlog;
 mod cancel;
 mod consume;
 mod content;

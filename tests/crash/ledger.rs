@@ -1,110 +1,151 @@
-//! What clients know of their messages, and the audit of a restarted broker against it.
+//! All that the clients of the mixed load know together.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// How long an acknowledgement may take to become durable: the documented 50 ms, and 950 ms for a busy machine.
-const ACK_WINDOW: Duration = Duration::from_secs(1);
+use crate::plan::{LINES, Spot, Style};
+use crate::stamp::Stamp;
+use crate::story::{Event, Story};
 
-/// Number of a message; ascending in the order of publishing, never used again.
-pub(crate) type Id = u64;
+/// Lives of the broker after which a message that is over is forgotten.
+const MEMORY: u32 = 30;
 
-/// What has become of a message, as far as its clients know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// Sent, not confirmed: it may be there or not.
-    Unsure,
-    /// Confirmed or found: it must be there.
-    Kept,
-    /// Acknowledged at that time: it must stay away, unless that was just before the end.
-    Acked(Instant),
-    /// Rejected: it must be a dead letter, or in its queue still.
-    Rejected,
-    /// Found dead: it must stay so.
-    Dead,
-    /// Not there any more.
-    Gone,
+/// Shared by the clients: a client library may never answer again once its broker is gone.
+pub(crate) type Book = Arc<Mutex<Ledger>>;
+
+/// A broken promise.
+#[derive(Clone, Debug)]
+pub(crate) struct Violation {
+    pub(crate) invariant: &'static str,
+    pub(crate) what: String,
 }
 
-/// The messages of one queue.
-#[derive(Debug, Default)]
+impl Violation {
+    pub(crate) fn new(invariant: &'static str, what: impl Into<String>) -> Self {
+        Self { invariant, what: what.into() }
+    }
+}
+
+impl std::fmt::Display for Violation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.invariant, self.what)
+    }
+}
+
+/// The messages of one line.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Messages {
+    pub(crate) stories: BTreeMap<u32, Story>,
+    /// Number of the next one.
+    pub(crate) next: u32,
+    /// Of each branch and priority, the highest number delivered for the first time.
+    firsts: HashMap<(usize, u8), u32>,
+}
+
+#[derive(Clone, Debug)]
 pub(crate) struct Ledger {
-    fates: BTreeMap<Id, Fate>,
-}
-
-/// What a publisher knows at the end of a round.
-#[derive(Debug, Default)]
-pub(crate) struct Published {
-    pub(crate) sent: BTreeSet<Id>,
-    pub(crate) confirmed: BTreeSet<Id>,
-}
-
-/// What a consumer knows at the end of a round; noted before the settlement was sent.
-#[derive(Debug, Default)]
-pub(crate) struct Settled {
-    pub(crate) acked: BTreeMap<Id, Instant>,
-    pub(crate) rejected: BTreeSet<Id>,
+    began: Instant,
+    /// Counts the broker's processes.
+    pub(crate) life: u32,
+    pub(crate) lines: Vec<Messages>,
+    /// What the clients found wrong while they worked.
+    pub(crate) wrong: Vec<Violation>,
+    /// Messages confirmed, and deliveries settled for good, in all.
+    pub(crate) confirmed: u64,
+    pub(crate) settled: u64,
 }
 
 impl Ledger {
-    /// Takes up what a round's clients know.
-    pub(crate) fn note(&mut self, published: &Published, settled: &Settled) {
-        for id in &published.sent {
-            let fate = if published.confirmed.contains(id) { Fate::Kept } else { Fate::Unsure };
-            self.fates.insert(*id, fate);
+    pub(crate) fn new() -> Self {
+        let lines = vec![Messages::default(); LINES.len()];
+        Self { began: Instant::now(), life: 0, lines, wrong: Vec::new(), confirmed: 0, settled: 0 }
+    }
+
+    /// The stamp of a message about to be sent.
+    pub(crate) fn send(&mut self, line: usize) -> Stamp {
+        let messages = &mut self.lines[line];
+        let stamp = Stamp { line, seq: messages.next };
+        messages.next += 1;
+        messages.stories.insert(stamp.seq, Story::new(stamp, self.life));
+        self.note(stamp, Event::Sent);
+        stamp
+    }
+
+    /// Notes an event of a message that was sent.
+    pub(crate) fn note(&mut self, stamp: Stamp, event: Event) {
+        let millis = u32::try_from(self.began.elapsed().as_millis()).unwrap_or(u32::MAX);
+        self.confirmed += u64::from(event == Event::Confirmed);
+        self.settled += u64::from(matches!(event, Event::SettledForGood(_)));
+        if event == Event::Returned {
+            self.wrong.push(Violation::new("I7", format!("{stamp} was returned: a queue or a binding is missing")));
         }
-        for id in &settled.rejected {
-            // One that was never confirmed may be lost together with its dead letter.
-            if self.fates[id] == Fate::Kept {
-                self.fates.insert(*id, Fate::Rejected);
-            }
-        }
-        for (id, at) in &settled.acked {
-            self.fates.insert(*id, Fate::Acked(*at));
+        if let Some(story) = self.lines[stamp.line].stories.get_mut(&stamp.seq) {
+            story.apply(stamp, event);
+            story.note(self.life, millis, event);
         }
     }
 
-    /// Compares with what a broker holds that started after the last one was killed; returns what is wrong.
-    pub(crate) fn audit(&mut self, killed: Instant, alive: &[(Id, bool)], dead: &BTreeSet<Id>) -> Vec<String> {
+    /// Notes a delivery and checks what can be checked at once. `returns` is what its header `x-delivery-count` says.
+    pub(crate) fn deliver(&mut self, stamp: Stamp, spot: Spot, redelivered: bool, intact: bool, returns: i64) {
         let mut wrong = Vec::new();
-        if !alive.is_sorted_by(|(a, _), (b, _)| a < b) {
-            wrong.push("out of order, or twice in the queue".to_owned());
-        }
-        let known = |id: &Id| self.fates.contains_key(id);
-        wrong.extend(
-            alive.iter().map(|(id, _)| id).chain(dead).filter(|id| !known(id)).map(|id| format!("{id}: never sent")),
-        );
-        let alive: BTreeMap<Id, bool> = alive.iter().copied().collect();
-        for (id, fate) in &mut self.fates {
-            let (is_alive, is_dead) = (alive.contains_key(id), dead.contains(id));
-            let allowed = match *fate {
-                Fate::Unsure => true,
-                Fate::Kept => is_alive && !is_dead,
-                Fate::Acked(at) => !is_alive || killed.duration_since(at) < ACK_WINDOW,
-                Fate::Rejected => is_alive || is_dead,
-                // A letter that was alive as well after a crash may have been acknowledged since, or died again.
-                Fate::Dead => is_dead,
-                Fate::Gone => !is_alive && !is_dead,
-            };
-            if !allowed {
-                wrong.push(format!("{id}: {fate:?}, but alive: {is_alive}, dead: {is_dead}"));
+        let messages = &mut self.lines[stamp.line];
+        match messages.stories.get(&stamp.seq) {
+            None if stamp.seq < messages.next => wrong.push(("I2", "came again long after it was gone")),
+            None => wrong.push(("I4", "was never sent")),
+            Some(story) => {
+                let branch = story.branches[spot.branch];
+                if !intact || stamp.line != spot.line {
+                    wrong.push(("I4", "is not what was sent"));
+                }
+                if branch.gone {
+                    let acked =
+                        story.has(|event| matches!(event, Event::SettledForGood(at) if at.branch == spot.branch));
+                    wrong.push((if acked { "I2" } else { "I9" }, "came again after it was gone"));
+                }
+                if branch.seen > 0 && !redelivered {
+                    wrong.push(("I3", "came again without a mark"));
+                }
+                if spot.at == 0 && returns < branch.returns {
+                    wrong.push(("I9", "is said to have returned fewer times than it has"));
+                }
+                // Two clients read at their own pace.
+                let alone = stamp.line().style != Style::Single;
+                if branch.seen == 0 && spot.at == 0 && stamp.line().ordered && alone {
+                    let last = messages.firsts.entry((spot.branch, story.priority)).or_insert(stamp.seq);
+                    if *last > stamp.seq {
+                        wrong.push(("I5", "came after a later one"));
+                    }
+                    *last = stamp.seq.max(*last);
+                }
             }
-            if alive.get(id) == Some(&false) && *fate != Fate::Unsure {
-                wrong.push(format!("{id}: not marked as redelivered"));
-            }
-            *fate = match (is_dead, is_alive) {
-                (true, _) => Fate::Dead,
-                (false, true) => Fate::Kept,
-                (false, false) => Fate::Gone,
-            };
         }
-        wrong
+        self.note(stamp, Event::Delivered(spot, redelivered));
+        for (invariant, what) in wrong {
+            let what = format!("{stamp} {what} from {} in life {}", spot.place().name, self.life);
+            self.wrong.push(Violation { invariant, what: format!("{what}{}", self.story_of(stamp)) });
+        }
     }
 
-    /// How many messages the clients are sure to find.
-    pub(crate) fn kept(&self) -> usize {
-        self.fates.values().filter(|fate| matches!(fate, Fate::Kept | Fate::Dead)).count()
+    pub(crate) fn story_of(&self, stamp: Stamp) -> String {
+        self.lines[stamp.line].stories.get(&stamp.seq).map_or_else(String::new, ToString::to_string)
+    }
+
+    /// Messages that may be in the line's queues.
+    pub(crate) fn waiting(&self, line: usize) -> usize {
+        self.lines[line].stories.values().filter(|story| !story.is_over()).count()
+    }
+
+    /// Forgets what was over long ago.
+    pub(crate) fn forget(&mut self) {
+        let until = self.life.saturating_sub(MEMORY);
+        for messages in &mut self.lines {
+            messages.stories.retain(|_, story| {
+                let last = story.events.last().map_or(0, |(life, _, _)| *life);
+                last >= until || !story.is_over()
+            });
+        }
     }
 }

@@ -10,15 +10,33 @@ mod client;
 #[path = "../support/process.rs"]
 mod process;
 
+mod audit;
+mod consumer;
+mod define;
 mod delayed;
+mod disk;
+mod failures;
+mod faults;
 mod files;
+mod invariants;
 mod kill;
 mod ledger;
-mod mixed;
+mod mutations;
+mod plan;
+mod power;
+mod produce;
+mod proof;
+mod rounds;
+mod script;
+mod settings;
+mod shim;
+mod single;
+mod stamp;
 mod start;
 mod stop;
+mod store;
+mod story;
 mod transactions;
-mod worker;
 
 use std::time::Duration;
 

@@ -12,15 +12,14 @@ use std::time::Duration;
 use futures_lite::{StreamExt, future};
 use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicNackOptions, BasicPublishOptions, BasicQosOptions};
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::client::{Client, consume, none, persistent};
+use crate::client::{Client, consume, next, none, persistent};
 use crate::in_time;
-use crate::ledger::{Id, Published};
-use crate::mixed::{look, rounds_and_seed};
 use crate::process::Process;
-use crate::worker::{Book, Random, id_of};
+use crate::settings::{Random, rounds_and_seed};
 
 /// Queues of the ring.
 const RING: usize = 4;
@@ -36,6 +35,25 @@ const COMMITS: (u64, u64) = (50, 1_500);
 
 /// Longer than a round takes on a busy machine.
 const ROUND_LIMIT: Duration = Duration::from_secs(60);
+
+/// Number of a message; ascending in the order of publishing, never used again.
+type Id = u64;
+
+/// What the publisher knows.
+#[derive(Debug, Default)]
+struct Published {
+    sent: BTreeSet<Id>,
+    confirmed: BTreeSet<Id>,
+}
+
+/// Shared, since a client library may never answer again once its broker is gone.
+type Book = Arc<Mutex<Published>>;
+
+/// The number in a message's body.
+fn id_of(body: &[u8]) -> Id {
+    let text = std::str::from_utf8(body).unwrap();
+    text.split(' ').next().unwrap().parse().unwrap()
+}
 
 fn ring(n: usize) -> String {
     format!("ring-{}", n % RING)
@@ -86,7 +104,7 @@ async fn produce(
     mut ids: std::ops::RangeFrom<Id>,
     mut random: Random,
     progress: Arc<Semaphore>,
-    book: Book<Published>,
+    book: Book,
 ) -> lapin::Result<()> {
     let client = Client::connect(address).await;
     let channel = client.channel().await;
@@ -117,7 +135,7 @@ async fn prepare(client: &Client) {
 async fn round(broker: Process, first: Id, random: &mut Random) -> Published {
     let address = broker.address();
     let commits = COMMITS.0 + random.below(COMMITS.1 - COMMITS.0);
-    let (progress, book) = (Arc::new(Semaphore::new(0)), Book::<Published>::default());
+    let (progress, book) = (Arc::new(Semaphore::new(0)), Book::default());
     let mut workers = JoinSet::new();
     for at in 0..RING {
         workers.spawn(hand_over(address, at, Random::new(random.below(u64::MAX)), progress.clone()));
@@ -133,8 +151,17 @@ async fn round(broker: Process, first: Id, random: &mut Random) -> Published {
     std::mem::take(&mut *book.lock())
 }
 
+/// Everything ready in a queue, in order. It returns to the queue when the client goes.
 async fn found(broker: &Process, queue: &str) -> Vec<Id> {
-    look(broker, queue).await.into_iter().map(|(id, _)| id).collect()
+    let client = broker.client().await;
+    let ready = client.ready(queue).await;
+    let mut consumer = client.consume(queue).await;
+    let mut found = Vec::new();
+    for _ in 0..ready {
+        found.push(id_of(&next(&mut consumer).await.data));
+    }
+    client.close().await;
+    found
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod messages;
 mod node;
 mod queue;
 mod rng;
+mod room;
 mod shelf;
 mod topology;
 mod transactions;

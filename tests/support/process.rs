@@ -57,7 +57,25 @@ impl Process {
         Self::run(limited).await
     }
 
-    async fn run(mut command: Command) -> Self {
+    /// Starts the broker and kills it after that time, ready or not; returns its log.
+    pub(crate) async fn start_and_kill(mut command: Command, after: Duration) -> Vec<String> {
+        let mut child = command.spawn().expect("the command runs");
+        let stderr = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
+        tokio::time::sleep(after).await;
+        child.kill().await.expect("the process can be killed");
+        collect(stderr, Vec::new()).await
+    }
+
+    /// Runs a command made by [`command`].
+    pub(crate) async fn run(command: Command) -> Self {
+        match Self::try_run(command).await {
+            Ok(process) => process,
+            Err((_, log)) => panic!("the broker does not start: {}", log.join("\n")),
+        }
+    }
+
+    /// The same; a broker that ends instead of getting ready leaves its exit status and its log.
+    pub(crate) async fn try_run(mut command: Command) -> Result<Self, (ExitStatus, Vec<String>)> {
         let started = Instant::now();
         let mut child = command.spawn().expect("the command runs");
         let mut stderr = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
@@ -65,7 +83,7 @@ impl Process {
         let mut seen = Vec::new();
         let address = loop {
             let Some(line) = stderr.next_line().await.expect("the log is text") else {
-                panic!("the broker does not start: {}", seen.join("\n"));
+                return Err((child.wait().await.expect("the process ends"), seen));
             };
             let address = line.split_once(LISTENING).map(|(_, address)| address.trim().to_owned());
             seen.push(line);
@@ -74,14 +92,17 @@ impl Process {
             }
         };
         loop {
-            let line = stdout.next_line().await.expect("the output is text");
-            if line.expect("the broker goes on").contains(READY) {
+            let Some(line) = stdout.next_line().await.expect("the output is text") else {
+                let seen = collect(stderr, seen).await;
+                return Err((child.wait().await.expect("the process ends"), seen));
+            };
+            if line.contains(READY) {
                 break;
             }
         }
         tokio::net::TcpStream::connect(address).await.expect("the port accepts");
         let start_time = started.elapsed();
-        Self { child, address, start_time, _stdout: stdout, log: tokio::spawn(collect(stderr, seen)) }
+        Ok(Self { child, address, start_time, _stdout: stdout, log: tokio::spawn(collect(stderr, seen)) })
     }
 
     /// A new connection.
@@ -93,15 +114,30 @@ impl Process {
         self.address
     }
 
-    /// Ends the process at once, as a crash would.
-    pub(crate) async fn kill(mut self) {
+    /// Ends the process at once, as a crash would; returns its log.
+    pub(crate) async fn kill(mut self) -> Vec<String> {
         self.child.kill().await.expect("the process can be killed");
+        self.log.await.expect("the log is read")
     }
 
     /// Asks the process to stop.
     pub(crate) fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Stops the process in the middle of whatever it does, until it is resumed.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets a paused process go on.
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
         let id = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        kill_process(id.expect("the process runs"), Signal::TERM).expect("the process can be told");
+        kill_process(id.expect("the process runs"), signal).expect("the process can be told");
     }
 
     /// Waits for the end of the process; returns its log too.

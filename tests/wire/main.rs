@@ -3,6 +3,7 @@
 //! Each test is a script of steps against a broker of its own in this process. The frames that clients and brokers
 //! exchange are built by `amq-protocol`, not by the broker's own encoders. Texts, codes and ids are RabbitMQ's.
 
+mod alarms;
 mod bad_input;
 mod bystander;
 mod channels;

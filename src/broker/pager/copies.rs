@@ -1,9 +1,9 @@
 //! What is in the spill: copies of messages that the store does not keep, by queue and lane, as ranges.
 //!
 //! A copy is of use while its message is folded, and in the way afterwards: a message that is read back may be spilled
-//! again, and two copies would be read as two messages. So before a queue's messages are spilled, every copy outside of its
-//! folded ranges is removed; and now and then those of all queues. Nothing is ever removed from within a folded range:
-//! the loader reads beside this.
+//! again (not before the whole range it was in has been read: blocks of one lane must not overlap), and two copies would be
+//! read as two messages. So before a queue's messages are spilled, every copy outside of its folded ranges is removed; and
+//! now and then those of all queues. Nothing is ever removed from within a folded range: the loader reads beside this.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;

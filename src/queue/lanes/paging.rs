@@ -84,19 +84,12 @@ impl Lane {
         if !self.tail.is_empty() {
             return found(Chunk::of(at, self.tail.iter().take_while(ready)));
         }
-        // Twice as much, so that what was just loaded is not given up again.
+        // Twice as much, so that what was just loaded is not given up again. Only what the store keeps: a copy of what had
+        // been spilled before would meet the rest of the block it was in.
         let kept = if self.head_octets / 2 > keep && !loading { self.kept(keep) } else { self.head.len() };
-        let from = self.head.len().saturating_sub(CHUNK).max(kept);
-        if self.head.len() <= from {
-            return Surplus::None;
-        }
-        let mut octets = 0;
-        let fits = |entry: &&Entry| {
-            octets += weight(entry);
-            octets <= CHUNK_OCTETS
-        };
-        let run = self.head.range(from..).rev().take_while(fits).count().max(1);
-        found(Chunk::of(at, self.head.range(self.head.len() - run..)))
+        let run =
+            self.head.range(kept.min(self.head.len())..).rev().take(CHUNK).take_while(|entry| entry.durable).count();
+        Chunk::of(at, self.head.range(self.head.len() - run..)).map_or(Surplus::None, Surplus::Some)
     }
 
     fn fold(&mut self, first: Seq, last: Seq) -> Vec<Entry> {

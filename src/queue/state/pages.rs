@@ -137,6 +137,11 @@ impl State {
         folded
     }
 
+    /// Ready messages that are on disk alone.
+    pub fn paged(&self) -> u64 {
+        self.lanes.middles().map(|(_, middle)| middle.count).sum()
+    }
+
     /// By lane, the first and the last position that may have a copy in the spill; of no lane that has none.
     pub fn spilled(&self) -> Vec<(u8, Seq, Seq)> {
         let ranges = self.lanes.middles().filter(|(_, middle)| middle.spilled > 0);

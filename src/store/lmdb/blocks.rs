@@ -146,6 +146,11 @@ impl<'a> Records<'a> {
         Ok(Self { left, least: 0, rest })
     }
 
+    /// Whether every record was read and nothing follows the last.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.left == 0 && self.rest.0.is_empty()
+    }
+
     fn record(&mut self) -> Option<Record<'a>> {
         let rest = &mut self.rest;
         let offset = rest.u16()?;

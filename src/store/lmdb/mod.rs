@@ -3,20 +3,28 @@
 //! Touches the files of its directory and nothing else. Write transactions live only within `open`, `recover`,
 //! `commit` and `sweep`, on the calling thread; read transactions only within `recover` and `read`, which copy out and
 //! close (a reader left open makes the file grow). Invariants: every transaction is synced before it counts (`NO_SYNC`,
-//! `NO_META_SYNC` and `WRITE_MAP` are never set but by [`LmdbOptions::sync`], in tests and for the spill); one process a directory; after
-//! an outcome that is not known, nothing is committed any more. Deliberately absent: threads, growing the map while
-//! running (it is made so large at the start that the disk fills first), compaction.
+//! `NO_META_SYNC` and `WRITE_MAP` are never set but by [`LmdbOptions::sync`], in tests and for the spill); one broker a
+//! directory; after an outcome that is not known, nothing is committed any more; LMDB maps no file whose tree of pages was
+//! not judged before; the map is replaced by a larger one only while no transaction is open. What finds no room is tried
+//! once more without the bulk of its deletions and without the ballast. What other processes may do with a store (look,
+//! copy, exchange it) is in `access`. Deliberately absent: threads.
 
+mod access;
+mod ballast;
 mod blocks;
+mod check;
 mod commit;
 mod counts;
 mod index;
 mod lock;
+mod meta;
+mod pages;
 #[doc(hidden)]
 pub mod probe;
 mod read;
 mod recover;
 mod schema;
+mod space;
 mod sweep;
 mod tables;
 
@@ -27,12 +35,22 @@ use std::fs::{DirBuilder, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use heed::{Env, EnvFlags, EnvOpenOptions, MdbError, WithoutTls};
 
-use super::{Batch, Commit, Engine, Page, QueueId, Recovered, Seq, StoreError, Stretch};
+use super::{Batch, Commit, Define, Engine, Page, QueueId, Recovered, Seq, Space, StoreError, Stretch};
+use crate::sync::{Rank, RwLock};
+pub use access::{Place, compact, copy, examine, forget_clean_end};
+use ballast::Ballast;
+pub use check::{Holding, Report};
 use tables::Tables;
+
+/// LMDB's file: everything that is kept.
+const DATA_FILE: &str = "data.mdb";
+
+/// LMDB's table of readers.
+const LOCK_TABLE: &str = "lock.mdb";
 
 /// Size of the map that is tried first: address space only, far above any disk this broker is meant for.
 const LARGEST_MAP: u64 = 1 << 40;
@@ -56,13 +74,15 @@ pub struct LmdbOptions {
     /// Address space for the map in octets, the upper bound of the store's size; rounded up to 64 KiB. 0 tries
     /// 1 TiB and halves it, down to 1 GiB, until the system grants it.
     pub map_size: u64,
+    /// What the map may grow to while it is in use, by doubling; 0 is `map_size`, or 1 TiB if that is 0 too.
+    pub grow_to: u64,
     /// Whether commits wait for the disk. `false` loses everything at a power cut: for what need not survive, and tests.
     pub sync: bool,
 }
 
 impl Default for LmdbOptions {
     fn default() -> Self {
-        Self { map_size: 0, sync: true }
+        Self { map_size: 0, grow_to: 0, sync: true }
     }
 }
 
@@ -73,6 +93,11 @@ pub struct LmdbEngine {
     env: Env<WithoutTls>,
     tables: Tables,
     dir: PathBuf,
+    /// Reading takes the shared side, replacing the map the exclusive one.
+    gate: RwLock<()>,
+    /// The map grows no larger than this, in octets.
+    bound: AtomicU64,
+    ballast: Ballast,
     /// There may be rows in `holes`.
     sweeping: AtomicBool,
     /// The outcome of an earlier commit is not known; see [`Commit::Unknown`].
@@ -86,18 +111,33 @@ impl LmdbEngine {
     /// Opens the store in `dir`, creating both (mode 0700) where missing.
     ///
     /// Fails with [`StoreError::Locked`] while another engine, of this or another process, has the directory open, and
-    /// with [`StoreError::Schema`], changing nothing, if the store has another layout.
+    /// with [`StoreError::Schema`], changing nothing, if the store has another layout, and with
+    /// [`StoreError::Damaged`] if LMDB could not use the file without harm.
     pub fn open(dir: &Path, options: LmdbOptions) -> Result<Self, StoreError> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         let lock = lock::take(dir)?;
+        access::prepare(dir, options)?;
         let env = open_env(dir, options)?;
         check_flags(&env, options)?;
         env.clear_stale_readers()?;
         let tables = Tables::open(&env)?;
         sync_names(dir)?;
-        let dir = dir.to_path_buf();
-        let (sweeping, failed) = (true.into(), false.into());
-        Ok(Self { env, tables, dir, sweeping, failed, removals: sweep::REMOVALS, _lock: lock })
+        let bound = match (options.grow_to, options.map_size) {
+            (0, 0) => LARGEST_MAP,
+            (0, size) | (size, _) => size,
+        };
+        Ok(Self {
+            env,
+            tables,
+            dir: dir.to_path_buf(),
+            gate: RwLock::new(Rank::Leaf, ()),
+            bound: AtomicU64::new(rounded(bound) as u64),
+            ballast: Ballast::new(dir),
+            sweeping: AtomicBool::new(true),
+            failed: AtomicBool::new(false),
+            removals: sweep::REMOVALS,
+            _lock: lock,
+        })
     }
 
     /// Makes few blocks enough to defer their removal.
@@ -125,6 +165,31 @@ impl LmdbEngine {
         rustix::fs::statvfs(&self.dir).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < NO_SPACE)
     }
 
+    /// Commits in one transaction that removes at most `removals` blocks for dropped ranges and queues.
+    fn apply(&self, batch: &Batch, removals: usize) -> heed::Result<()> {
+        let mut txn = self.env.write_txn()?;
+        let holes = commit::apply(&self.tables, &mut txn, batch, removals)?;
+        txn.commit()?;
+        self.sweeping.fetch_or(holes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn sweep_piece(&self, removals: usize) -> heed::Result<bool> {
+        let mut txn = self.env.write_txn()?;
+        let left = sweep::piece(&self.tables, &mut txn, removals)?;
+        txn.commit()?;
+        self.sweeping.store(left, Ordering::Relaxed);
+        Ok(left)
+    }
+
+    /// Whether something can be done so that a transaction which found no room may find some.
+    fn make_room(&self, error: &heed::Error) -> bool {
+        match error {
+            heed::Error::Mdb(MdbError::MapFull) => self.grow(),
+            _ => self.drop_ballast(),
+        }
+    }
+
     fn failed(&self) -> Option<StoreError> {
         let failed = self.failed.load(Ordering::Relaxed);
         failed.then(|| StoreError::Engine("an earlier commit failed; what is durable is not known".to_owned()))
@@ -133,41 +198,49 @@ impl LmdbEngine {
 
 impl Engine for LmdbEngine {
     fn recover(&self) -> Result<Recovered, StoreError> {
-        let txn = self.env.read_txn()?;
-        let mut recovered = recover::recover(&self.tables, &txn)?;
-        drop(txn);
-        recover::begin_run(&self.tables, self.env.write_txn()?, &mut recovered)?;
-        Ok(recovered)
+        loop {
+            let txn = self.env.read_txn()?;
+            let mut recovered = recover::recover(&self.tables, &txn)?;
+            drop(txn);
+            match recover::begin_run(&self.tables, self.env.write_txn()?, &mut recovered) {
+                Ok(()) => return Ok(recovered),
+                Err(error) if self.is_full(&error) && self.make_room(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     fn commit(&self, batch: &Batch) -> Commit {
         if let Some(error) = self.failed() {
             return Commit::Unknown(error);
         }
-        let applied = self.env.write_txn().and_then(|mut txn| {
-            let holes = commit::apply(&self.tables, &mut txn, batch, self.removals)?;
-            txn.commit()?;
-            Ok(holes)
-        });
-        match applied {
-            Ok(holes) => {
-                self.sweeping.fetch_or(holes, Ordering::Relaxed);
-                Commit::Done
-            }
-            Err(error) if self.is_full(&error) => Commit::Full(error.into()),
-            Err(error) => {
-                self.failed.store(true, Ordering::Relaxed);
-                Commit::Unknown(error.into())
+        self.grow_in_time();
+        let mut removals = if removes(batch) { self.removals } else { 0 };
+        loop {
+            match self.apply(batch, removals) {
+                Ok(()) => return Commit::Done,
+                Err(error) if self.is_full(&error) => {
+                    // Removing blocks takes room before it gives some: what is dropped may be removed later.
+                    if std::mem::take(&mut removals) == 0 && !self.make_room(&error) {
+                        return Commit::Full(error.into());
+                    }
+                }
+                Err(error) => {
+                    self.failed.store(true, Ordering::Relaxed);
+                    return Commit::Unknown(error.into());
+                }
             }
         }
     }
 
     fn read(&self, queue: QueueId, lane: u8, from: Seq, until: Seq, budget: usize) -> Result<Page, StoreError> {
+        let _shared = self.gate.read();
         let txn = self.env.read_txn()?;
         Ok(read::page(&self.tables, &txn, queue, lane, from..until, budget)?)
     }
 
     fn stretches(&self, queue: QueueId, lane: u8) -> Result<Vec<Stretch>, StoreError> {
+        let _shared = self.gate.read();
         let txn = self.env.read_txn()?;
         Ok(read::stretches(&self.tables, &txn, queue, lane)?)
     }
@@ -180,23 +253,41 @@ impl Engine for LmdbEngine {
         if let Some(error) = self.failed() {
             return Err(error);
         }
-        let swept = self.env.write_txn().and_then(|mut txn| {
-            let left = sweep::piece(&self.tables, &mut txn, self.removals)?;
-            txn.commit()?;
-            Ok(left)
-        });
-        match swept {
-            Ok(left) => {
-                self.sweeping.store(left, Ordering::Relaxed);
-                Ok(left)
-            }
-            Err(error) if self.is_full(&error) => Ok(false),
-            Err(error) => {
-                self.failed.store(true, Ordering::Relaxed);
-                Err(error.into())
+        let mut removals = self.removals;
+        loop {
+            match self.sweep_piece(removals) {
+                Ok(left) => return Ok(left),
+                Err(error) if self.is_full(&error) => {
+                    if removals <= 1 && !self.make_room(&error) {
+                        return Ok(false);
+                    }
+                    removals = (removals / 2).max(1);
+                }
+                Err(error) => {
+                    self.failed.store(true, Ordering::Relaxed);
+                    return Err(error.into());
+                }
             }
         }
     }
+
+    fn space(&self) -> Option<Space> {
+        self.measure()
+    }
+
+    fn give_up_ballast(&self) -> bool {
+        self.drop_ballast()
+    }
+
+    fn restore_ballast(&self, spare: u64) {
+        self.remake_ballast(spare);
+    }
+}
+
+/// Whether a batch drops queues or ranges.
+fn removes(batch: &Batch) -> bool {
+    batch.definitions.iter().any(|define| matches!(define, Define::DropQueue { .. }))
+        || batch.queues.iter().any(|queue| !queue.drops.is_empty())
 }
 
 impl From<heed::Error> for StoreError {
@@ -210,12 +301,22 @@ impl From<heed::Error> for StoreError {
 
 /// Opens the environment with the asked-for map, or the largest the system grants.
 fn open_env(dir: &Path, options: LmdbOptions) -> Result<Env<WithoutTls>, StoreError> {
+    let flags = if options.sync { EnvFlags::empty() } else { EnvFlags::NO_SYNC };
     if options.map_size > 0 {
-        return Ok(open_env_sized(dir, options.map_size, options.sync)?);
+        return Ok(open_env_sized(dir, options.map_size, flags)?);
     }
+    open_largest(dir, flags)
+}
+
+/// Opens the environment of a store that another process may be writing to, for reading.
+fn open_reader(dir: &Path) -> Result<Env<WithoutTls>, StoreError> {
+    open_largest(dir, EnvFlags::READ_ONLY)
+}
+
+fn open_largest(dir: &Path, flags: EnvFlags) -> Result<Env<WithoutTls>, StoreError> {
     let mut size = LARGEST_MAP;
     loop {
-        match open_env_sized(dir, size, options.sync) {
+        match open_env_sized(dir, size, flags) {
             Err(heed::Error::Io(error)) if error.kind() == ErrorKind::OutOfMemory && size / 2 >= SMALLEST_MAP => {
                 size /= 2;
             }
@@ -224,9 +325,13 @@ fn open_env(dir: &Path, options: LmdbOptions) -> Result<Env<WithoutTls>, StoreEr
     }
 }
 
-#[allow(unsafe_code)] // the only place: opening a memory map is a promise about a file that no compiler can check
-fn open_env_sized(dir: &Path, size: u64, sync: bool) -> heed::Result<Env<WithoutTls>> {
-    let size = usize::try_from(size).unwrap_or(usize::MAX / 2).next_multiple_of(LARGEST_PAGE);
+fn rounded(size: u64) -> usize {
+    usize::try_from(size).unwrap_or(usize::MAX / 2).next_multiple_of(LARGEST_PAGE)
+}
+
+#[allow(unsafe_code)] // the only file: opening a memory map is a promise about a file that no compiler can check
+fn open_env_sized(dir: &Path, size: u64, flags: EnvFlags) -> heed::Result<Env<WithoutTls>> {
+    let size = rounded(size);
     let mut options = EnvOpenOptions::new().read_txn_without_tls();
     options.map_size(size).max_readers(READERS).max_dbs(schema::DATABASES);
     // SAFETY: `flags` and `open` are unsafe because the map shows whatever happens to the file, and because some flags
@@ -234,15 +339,44 @@ fn open_env_sized(dir: &Path, size: u64, sync: bool) -> heed::Result<Env<Without
     // 1. Nobody else writes the file: the caller holds the exclusive lock of the directory for as long as the `Env`
     //    lives, the directory belongs to this user alone (mode 0700), and heed refuses a second `Env` on the same path
     //    in this process. A user who truncates `data.mdb` under a running broker is beyond what can be guarded.
-    // 2. The only flag that is ever set is `NO_SYNC`, in tests and for the spill; it gives up durability, not memory safety. `WRITE_MAP`,
-    //    with which a stray write or a full disk (SIGBUS) would hit the map, and `NO_LOCK` are never set.
-    // 3. The map is never resized while the `Env` lives.
+    // 2. A reader (`READ_ONLY`: the map is not writable, no transaction writes) may open it without that lock, beside
+    //    one writer in another process. That is what LMDB is made for: the writer finds the reader's transaction in
+    //    `lock.mdb`, which both share, and writes no page that it can reach; pages never leave the file while it is
+    //    open. Nobody exchanges the file meanwhile: a reader holds a shared lock on it (see `access`).
+    // 3. The only other flag that is ever set is `NO_SYNC`, in tests and for the spill; it gives up durability, not memory
+    //    safety. `WRITE_MAP`, with which a stray write or a full disk (SIGBUS) would hit the map, and `NO_LOCK` are never
+    //    set.
+    // 4. The map is resized by `resize` alone, see there.
+    // 5. What LMDB believes of the file without looking (page size, page numbers, sizes of nodes) was judged by the
+    //    caller first (`meta`, `pages`), so that it does not read outside of the map.
     unsafe {
-        if !sync {
-            options.flags(EnvFlags::NO_SYNC);
-        }
+        options.flags(flags);
         options.open(dir)
     }
+}
+
+/// Whether the process may map `size` more octets: tries it, and lets go.
+#[allow(unsafe_code)]
+fn address_space(size: u64) -> bool {
+    use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+    let size = rounded(size);
+    // SAFETY: a new private mapping without access, at an address of the system's choice, which nobody else knows and
+    // which is unmapped as a whole before this returns.
+    unsafe {
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        mmap_anonymous(std::ptr::null_mut(), size, ProtFlags::empty(), flags).is_ok_and(|at| munmap(at, size).is_ok())
+    }
+}
+
+/// Replaces the map by one of `size` octets. The caller holds the gate of readers exclusively, on the thread that commits,
+/// with no transaction open.
+#[allow(unsafe_code)]
+fn resize(env: &Env<WithoutTls>, size: u64) -> bool {
+    // SAFETY: LMDB demands that no transaction of this process is open, since the old map is unmapped. Read transactions
+    // live only within `read`, `stretches` and `usage`, which hold the shared side of the gate, and within `recover`,
+    // which comes before all; write transactions only within functions of the one thread that commits, which is here.
+    // Nothing borrowed from the map outlives its transaction: what is read is copied out.
+    unsafe { env.resize(rounded(size)).is_ok() }
 }
 
 /// Reads the flags back: with one of these, an answer of `Done` would be a lie.

@@ -42,7 +42,7 @@ pub(super) fn recover(tables: &Tables, txn: &RoTxn<'_>) -> Result<Recovered, Sto
 }
 
 /// Makes a crash from here on visible to the next recovery. Writes nothing if it already would be.
-pub(super) fn begin_run(tables: &Tables, mut txn: RwTxn<'_>, found: &mut Recovered) -> Result<(), StoreError> {
+pub(super) fn begin_run(tables: &Tables, mut txn: RwTxn<'_>, found: &mut Recovered) -> heed::Result<()> {
     let was_clean = tables.meta.get(&txn, schema::META_CLEAN)? == Some(&[1]);
     if was_clean || !tables.marks.is_empty(&txn)? {
         tables.marks.clear(&mut txn)?;

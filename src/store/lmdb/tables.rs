@@ -65,6 +65,42 @@ impl Tables {
         Ok(tables)
     }
 
+    /// The databases of a store that is only looked at; `None` if it never had any.
+    pub(super) fn of_reader(env: &Env<WithoutTls>, txn: &RoTxn<'_, WithoutTls>) -> Result<Option<Self>, StoreError> {
+        let open = |name| {
+            let table: Option<Table> = env.open_database(txn, Some(name))?;
+            table.ok_or_else(|| StoreError::Damaged(format!("there is no table {name:?}")))
+        };
+        let Some(meta) = env.open_database::<Bytes, Bytes>(txn, Some(schema::META))? else { return Ok(None) };
+        match meta.get(txn, schema::META_SCHEMA)?.map(<[u8; 4]>::try_from) {
+            Some(Ok(found)) if u32::from_be_bytes(found) == schema::SCHEMA => {}
+            Some(Ok(found)) => {
+                return Err(StoreError::Schema { found: u32::from_be_bytes(found), expected: schema::SCHEMA });
+            }
+            _ => return Err(StoreError::Damaged("the schema version is not a number".to_owned())),
+        }
+        Ok(Some(Self {
+            meta,
+            definitions: open(schema::DEFINITIONS)?,
+            index: open(schema::INDEX)?,
+            blocks: open(schema::BLOCKS)?,
+            marks: open(schema::MARKS)?,
+            holes: open(schema::HOLES)?,
+            counts: open(schema::COUNTS)?,
+        }))
+    }
+
+    /// Octets of the pages that hold something, but for those of the list of free pages.
+    pub(super) fn octets(&self, txn: &RoTxn<'_>) -> heed::Result<u64> {
+        let mut octets = 0u64;
+        for table in [self.meta, self.definitions, self.index, self.blocks, self.marks, self.holes, self.counts] {
+            let found = table.stat(txn)?;
+            let pages = found.branch_pages + found.leaf_pages + found.overflow_pages;
+            octets = octets.saturating_add((pages as u64).saturating_mul(found.page_size.into()));
+        }
+        Ok(octets)
+    }
+
     /// The lowest queue id that was never handed out.
     pub(super) fn next_queue_id(&self, txn: &RoTxn<'_>) -> heed::Result<Result<u64, StoreError>> {
         Ok(match self.meta.get(txn, schema::META_NEXT_QUEUE_ID)?.map(<[u8; 8]>::try_from) {

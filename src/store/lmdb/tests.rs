@@ -63,14 +63,15 @@ fn another_schema_is_refused_and_left_alone() {
     change(&engine, engine.tables.meta, b"schema", |value| *value = 7u32.to_be_bytes().to_vec());
     drop(engine);
     for _ in 0..2 {
-        let refused = LmdbEngine::open(dir.path(), LmdbOptions { map_size: 1 << 30, sync: false });
+        let refused =
+            LmdbEngine::open(dir.path(), LmdbOptions { map_size: 1 << 30, sync: false, ..LmdbOptions::default() });
         assert!(matches!(refused, Err(StoreError::Schema { found: 7, expected: 2 })), "{refused:?}");
     }
 }
 
 /// Copies a store as version 1 would have written it: another number, and no database of counts.
 fn as_first_schema(from: &LmdbEngine, dir: &Path) {
-    let env = super::open_env_sized(dir, 1 << 30, false).unwrap();
+    let env = super::open_env_sized(dir, 1 << 30, EnvFlags::NO_SYNC).unwrap();
     let (reading, mut txn) = (from.env.read_txn().unwrap(), env.write_txn().unwrap());
     let tables = from.tables;
     for (name, table) in [
@@ -134,7 +135,8 @@ fn a_store_without_schema_is_not_taken_for_a_new_one() {
         }
         txn.commit().unwrap();
         drop(engine);
-        let refused = LmdbEngine::open(dir.path(), LmdbOptions { map_size: 1 << 30, sync: false });
+        let refused =
+            LmdbEngine::open(dir.path(), LmdbOptions { map_size: 1 << 30, sync: false, ..LmdbOptions::default() });
         assert!(matches!(refused, Err(StoreError::Damaged(_))), "{refused:?}");
     }
 }
@@ -324,7 +326,8 @@ fn settled_blocks_leave_no_rows() {
 #[test]
 fn a_full_map_refuses_the_batch_and_goes_on() {
     let dir = TempDir::new().unwrap();
-    let engine = LmdbEngine::open(dir.path(), LmdbOptions { map_size: 1 << 20, sync: false }).unwrap();
+    let engine =
+        LmdbEngine::open(dir.path(), LmdbOptions { map_size: 1 << 20, sync: false, ..LmdbOptions::default() }).unwrap();
     done(&engine, &work([puts(1, 1..=100, 1000)]));
     let answer = engine.commit(&work([puts(1, 101..=2100, 1000)]));
     assert!(matches!(answer, Commit::Full(_)), "{answer:?}");

@@ -150,3 +150,13 @@ pub(crate) fn flow_ok(number: u16) -> Vec<u8> {
 pub(crate) fn heartbeat() -> Vec<u8> {
     frame(8, 0, &[])
 }
+
+/// connection.blocked.
+pub(crate) fn blocked(reason: &str) -> Vec<u8> {
+    connection(connection::AMQPMethod::Blocked(connection::Blocked { reason: reason.into() }))
+}
+
+/// connection.unblocked.
+pub(crate) fn unblocked() -> Vec<u8> {
+    connection(connection::AMQPMethod::Unblocked(connection::Unblocked {}))
+}

@@ -1,0 +1,97 @@
+//! Where the memory alarm and the disk alarm go up.
+//!
+//! Pure values and their texts. Deliberately absent: how much memory or disk there is.
+
+use super::units;
+
+/// Parts in a million: a fraction that can be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts(u32);
+
+const WHOLE: u32 = 1_000_000;
+
+impl Parts {
+    /// A fraction from 0 to 1, to six digits.
+    pub fn new(fraction: f64) -> Option<Self> {
+        if !(0.0..=1.0).contains(&fraction) {
+            return None;
+        }
+        // Within 0 and a million, which fits.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let parts = (fraction * f64::from(WHOLE)).round() as u32;
+        Some(Self(parts))
+    }
+
+    /// This fraction of `whole`.
+    pub fn of(self, whole: u64) -> u64 {
+        let part = u128::from(whole) * u128::from(self.0) / u128::from(WHOLE);
+        u64::try_from(part).unwrap_or(whole)
+    }
+}
+
+/// How much memory the process may hold before publishers are blocked (RabbitMQ's `vm_memory_high_watermark`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryWatermark {
+    /// This fraction of what the machine, or the process's cgroup, has.
+    Relative(Parts),
+    /// So many octets.
+    Absolute(u64),
+}
+
+impl Default for MemoryWatermark {
+    fn default() -> Self {
+        Self::Relative(Parts(600_000))
+    }
+}
+
+impl MemoryWatermark {
+    /// Reads `0.6` as a fraction and `2GiB` as octets.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let fraction = text.parse().ok().and_then(Parts::new).map(Self::Relative);
+        fraction.or_else(|| units::size(text).map(Self::Absolute))
+    }
+}
+
+/// How much room the store must have for publishers not to be blocked (RabbitMQ's `disk_free_limit`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskFreeLimit {
+    /// A share of the file system.
+    Automatic,
+    /// So many octets.
+    Absolute(u64),
+}
+
+impl DiskFreeLimit {
+    /// Reads `auto` and sizes.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        if text == "auto" { Some(Self::Automatic) } else { units::size(text).map(Self::Absolute) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fractions_and_sizes() {
+        let relative = |parts| Some(MemoryWatermark::Relative(Parts(parts)));
+        for (text, expected) in [
+            ("0.6", relative(600_000)),
+            ("0", relative(0)),
+            ("1", relative(WHOLE)),
+            ("2GiB", Some(MemoryWatermark::Absolute(2 << 30))),
+            ("4096", Some(MemoryWatermark::Absolute(4_096))),
+            ("1.5", None),
+            ("-0.1", None),
+            ("NaN", None),
+            ("much", None),
+        ] {
+            assert_eq!(MemoryWatermark::parse(text), expected, "{text}");
+        }
+        assert_eq!(Parts(600_000).of(1_000), 600);
+        assert_eq!(Parts(WHOLE).of(u64::MAX), u64::MAX);
+        assert_eq!(DiskFreeLimit::parse("auto"), Some(DiskFreeLimit::Automatic));
+        assert_eq!(DiskFreeLimit::parse("50MB"), Some(DiskFreeLimit::Absolute(50_000_000)));
+        assert_eq!(DiskFreeLimit::parse("none"), None);
+    }
+}

@@ -1,0 +1,221 @@
+//! The rounds: a mixed load, a crash at a random moment, a restart, and an audit of everything against what the clients
+//! know. The data directory ages from round to round; now and then everything is taken out, checked to be gone, and a
+//! new directory is begun.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tempfile::TempDir;
+use tokio::process::Command;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::audit::look;
+use crate::consumer::consume;
+use crate::define::{Register, compare, define};
+use crate::faults::{Ended, Fault};
+use crate::in_time;
+use crate::invariants::{Circumstances, i12_no_errors, judge, take_over};
+use crate::ledger::{Book, Ledger, Violation};
+use crate::mutations::mutate;
+use crate::plan::{LINES, Style, declare, spots};
+use crate::process::{Process, command};
+use crate::produce::produce;
+use crate::proof::Prover;
+use crate::settings::{Random, mutation, rounds_and_seed};
+use crate::single::{Stage, take_turns};
+
+/// Longer than a round takes on a busy machine.
+const ROUND_LIMIT: Duration = Duration::from_secs(60);
+
+/// Rounds on one data directory, at least and at most.
+const DIRECTORY: (u64, u64) = (10, 60);
+
+/// Lines that are worked on in a round.
+const ACTIVE: (u64, u64) = (3, 8);
+
+/// How long clients may go on reading what the broker had sent before it was gone.
+const AFTERMATH: Duration = Duration::from_millis(20);
+
+/// A run of the harness.
+pub(crate) struct Run {
+    pub(crate) directory: TempDir,
+    pub(crate) book: Book,
+    pub(crate) register: Register,
+    pub(crate) random: Random,
+    /// Messages that a crash left both where they were and where they went, in all.
+    pub(crate) doubled: usize,
+    /// Longest start.
+    pub(crate) slowest: Duration,
+}
+
+/// The broker of a data directory, with little memory for messages, so that backlogs are paged out.
+pub(crate) fn broker(directory: &Path) -> Command {
+    command(directory)
+}
+
+impl Run {
+    pub(crate) async fn new(seed: u64) -> (Self, Process) {
+        let directory = tempfile::tempdir().unwrap();
+        let book = Arc::new(Mutex::new(Ledger::new()));
+        let random = Random::new(seed);
+        let run = Self { directory, book, register: Register::default(), random, doubled: 0, slowest: Duration::ZERO };
+        let process = run.prepare().await;
+        (run, process)
+    }
+
+    async fn prepare(&self) -> Process {
+        let process = Process::run(broker(self.directory.path())).await;
+        let client = process.client().await;
+        Prover::declare(&client).await;
+        declare(&client).await;
+        client.close().await;
+        process
+    }
+
+    /// Sets the clients to work.
+    fn work(&mut self, address: SocketAddr) -> JoinSet<lapin::Result<()>> {
+        let mut workers = JoinSet::new();
+        let mut lines: Vec<usize> = (0..LINES.len()).collect();
+        let active = usize::try_from(self.random.within(ACTIVE.0, ACTIVE.1)).unwrap();
+        while lines.len() > active {
+            lines.swap_remove(usize::try_from(self.random.below(lines.len() as u64)).unwrap());
+        }
+        for line in lines {
+            workers.spawn(produce(address, line, self.random.fork(), self.book.clone()));
+            for spot in spots().filter(|spot| spot.line == line) {
+                // Some queues have nobody for a while.
+                if self.random.percent(20) {
+                    continue;
+                }
+                if LINES[line].style == Style::Single {
+                    let stage = Arc::new(Mutex::new(Stage::default()));
+                    for me in 0..2 {
+                        let (random, book) = (self.random.fork(), self.book.clone());
+                        workers.spawn(take_turns(address, me, spot, random, book, stage.clone()));
+                    }
+                } else {
+                    workers.spawn(consume(address, spot, self.random.fork(), self.book.clone()));
+                }
+            }
+        }
+        workers.spawn(define(address, self.random.fork(), self.register.clone()));
+        workers
+    }
+
+    /// Works for a while, until the broker is gone. Returns how it went.
+    pub(crate) async fn round(&mut self, process: Process) -> Ended {
+        let mut workers = self.work(process.address());
+        let fault = Fault::choose(&mut self.random);
+        let ended = fault.strike(process).await;
+        tokio::time::sleep(AFTERMATH).await;
+        workers.abort_all();
+        while let Some(ended) = workers.join_next().await {
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                std::panic::resume_unwind(error.into_panic());
+            }
+        }
+        self.book.lock().life += 1;
+        ended
+    }
+
+    /// Starts the broker again, after some starts that are killed. Returns how often it has crashed since the audit.
+    pub(crate) async fn restart(&mut self, mut ended: Ended) -> (Process, Ended) {
+        while self.random.percent(20) {
+            let after = Duration::from_millis(self.random.below(80));
+            let log = Process::start_and_kill(broker(self.directory.path()), after).await;
+            ended.wrong.extend(i12_no_errors(&log));
+            ended.how = Circumstances { clean: false, crashes: ended.how.crashes + 1 };
+            self.book.lock().life += 1;
+        }
+        let process = Process::run(broker(self.directory.path())).await;
+        self.slowest = self.slowest.max(process.start_time);
+        (process, ended)
+    }
+
+    /// Looks at everything and compares it with what is known.
+    pub(crate) async fn audit(&mut self, process: &Process, ended: Ended) -> Vec<Violation> {
+        let mut wrong = ended.wrong;
+        let client = process.client().await;
+        wrong.extend(compare(&client, &self.register).await);
+        client.close().await;
+        let mut sights = look(process, &self.book).await;
+        let mut book = self.book.lock();
+        if let Some(what) = mutation() {
+            mutate(&what, &mut book, &mut sights, &mut wrong);
+        }
+        wrong.append(&mut book.wrong);
+        wrong.extend(judge(&book, &sights, ended.how));
+        self.doubled += take_over(&mut book, &sights);
+        book.forget();
+        wrong
+    }
+
+    /// Takes everything out, crashes once more, and finds nothing. Then begins a new directory.
+    pub(crate) async fn renew(&mut self, process: Process) -> (Process, Vec<Violation>) {
+        let client = process.client().await;
+        crate::audit::empty(&client, &self.book).await;
+        let mut wrong = i12_no_errors(&process.kill().await);
+        self.book.lock().life += 1;
+        let process = Process::run(broker(self.directory.path())).await;
+        let how = Circumstances { clean: false, crashes: 1 };
+        wrong.extend(self.audit(&process, Ended { how, wrong: Vec::new(), what: String::new() }).await);
+        process.kill().await;
+        self.directory = tempfile::tempdir().unwrap();
+        self.register = Register::default();
+        self.book.lock().life += 1;
+        (self.prepare().await, wrong)
+    }
+}
+
+fn must_be_right(wrong: &[Violation], context: &str) {
+    let listed: Vec<String> = wrong.iter().take(20).map(ToString::to_string).collect();
+    assert!(wrong.is_empty(), "{context}: {} violations\n{}", wrong.len(), listed.join("\n"));
+}
+
+#[test]
+fn nothing_confirmed_is_lost_however_often_the_broker_is_killed() {
+    let (rounds, seed) = rounds_and_seed();
+    println!("LEVERET_CRASH_SEED={seed} LEVERET_CRASH_ROUNDS={rounds}");
+    in_time(ROUND_LIMIT * u32::try_from(rounds + 1).unwrap(), async {
+        let began = Instant::now();
+        let (mut run, mut process) = Run::new(seed).await;
+        let mut left = run.random.within(DIRECTORY.0, DIRECTORY.1);
+        for number in 1..=rounds {
+            let context = format!("round {number} with seed {seed}");
+            let ended = run.round(process).await;
+            let what = ended.what.clone();
+            let (restarted, ended) = run.restart(ended).await;
+            let (crashes, started) = (ended.how.crashes, restarted.start_time);
+            process = restarted;
+            let wrong = run.audit(&process, ended).await;
+            must_be_right(&wrong, &context);
+            let waiting: usize = (0..LINES.len()).map(|line| run.book.lock().waiting(line)).sum();
+            println!("round {number}: {what}, {crashes} crashes, started in {started:?}, {waiting} messages in place");
+            left -= 1;
+            if left == 0 || number == rounds {
+                let (renewed, wrong) = run.renew(process).await;
+                process = renewed;
+                must_be_right(&wrong, &format!("after {context}, all taken out"));
+                left = run.random.within(DIRECTORY.0, DIRECTORY.1);
+            }
+        }
+        process.kill().await;
+        let (book, answers) = (run.book.lock(), run.register.lock().answers);
+        println!(
+            "{rounds} rounds in {:?}: {} messages confirmed, {} settled for good, {} carried twice over a crash, {} lives, \
+             {answers} definitions in the last directory, slowest start {:?}",
+            began.elapsed(),
+            book.confirmed,
+            book.settled,
+            run.doubled,
+            book.life,
+            run.slowest,
+        );
+    });
+}
