@@ -92,7 +92,8 @@ impl Base {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let engine =
-            LmdbEngine::open(dir.path(), LmdbOptions { map_size: 64 << 20, sync: false }).expect("a new store");
+            LmdbEngine::open(dir.path(), LmdbOptions { map_size: 64 << 20, sync: false, ..LmdbOptions::default() })
+                .expect("a new store");
         engine.recover().expect("a new store");
         for batch in history() {
             assert!(matches!(engine.commit(&batch), Commit::Done));
