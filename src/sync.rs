@@ -12,6 +12,7 @@
 //! | 4 | [`Rank::Leaf`]: outboxes, channel credit, the store's intake, inboxes of background tasks |
 
 mod bell;
+mod line;
 
 use std::ops::{Deref, DerefMut};
 
@@ -20,6 +21,7 @@ pub use bell::Bell;
 /// `tests/schedules`.
 pub use std::sync::atomic;
 pub use std::thread::Thread;
+pub use line::{InLine, Line};
 
 /// Position of a lock in the order in which locks may be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,6 +1,7 @@
 //! Who may log in.
 //!
-//! [`Users`] is the registry of users, [`sasl`] reads what a client sends in start-ok, `password` hashes and compares.
+//! [`Users`] is the registry of users, [`sasl`] reads what a client sends in start-ok, `password` hashes and compares,
+//! `throttle` slows down who guesses.
 //! May touch its own tables and nothing else: no sockets, no clock, no store (the broker persists [`User`] values).
 //! Invariants: every refusal takes the same work, whatever its reason, and a reason never reaches the client; an empty
 //! password is refused. Deliberately absent: permissions per virtual host, and tokens.
@@ -16,6 +17,7 @@
 mod base64;
 mod password;
 pub mod sasl;
+mod throttle;
 
 use crate::config::UserEntry;
 use dashmap::DashMap;
@@ -25,6 +27,7 @@ use std::sync::Arc;
 
 pub use crate::config::Secret;
 pub use password::{PasswordHash, RandomError};
+pub use throttle::{Admission, Throttle};
 
 /// Someone who may log in, as kept in the definitions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -59,11 +59,12 @@ pub use transaction::{PublishRefused, Transaction};
 pub use vhost::{VirtualHost, print_exchange, print_queue};
 pub use vhosts::{VhostLimits, VhostSettings};
 
-use crate::auth::Users;
+use crate::auth::{Throttle, Users};
 use crate::clock::{Clock, NEVER};
 use crate::config::Config;
-use crate::queue::{Effects, Intake, Lease, Queue, Watermark};
+use crate::queue::{Effects, Intake, Lease, Pool, Queue, Watermark};
 use crate::store::{Engine, StoreError};
+use crate::sync::Line;
 
 /// A running broker, shared by all sessions and workers.
 pub struct Broker {
@@ -73,6 +74,8 @@ pub struct Broker {
     pub clock: Clock,
     /// Who may log in.
     pub users: Users,
+    /// Who has to wait with a login.
+    pub logins: Throttle,
     /// Announced durable work.
     pub intake: Arc<Intake>,
     /// How far the store has got.
@@ -83,6 +86,10 @@ pub struct Broker {
     pub replies: Replies,
     /// Client connections.
     pub connections: Arc<Connections>,
+    /// What all outboxes together may hold.
+    pub deliveries: Arc<Pool>,
+    /// Where sessions wait that have more to do than fits a turn.
+    pub line: Arc<Line>,
     vhosts: DashMap<Arc<str>, Arc<VirtualHost>>,
     engine: Arc<dyn Engine>,
     loader: loader::Loader,
@@ -270,6 +277,8 @@ impl Running {
         let (pager, surplus) = pager::Pager::new(start.config.resident_bytes, start.spill);
         let broker = Arc::new(Broker {
             users: Users::seeded(&start.config.users).map_err(StartError::Random)?,
+            logins: Throttle::new(start.config.login_failures),
+            deliveries: Pool::new(start.config.delivery_bytes),
             clock: start.clock,
             intake: Arc::new(Intake::default()),
             watermark: Watermark::default(),
@@ -277,6 +286,7 @@ impl Running {
             replies: Replies::default(),
             vhosts: DashMap::new(),
             connections: Arc::default(),
+            line: Line::new(tokio::runtime::Handle::current().metrics().num_workers()),
             engine: start.engine,
             loader,
             pager,

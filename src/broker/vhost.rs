@@ -248,6 +248,15 @@ impl VirtualHost {
         let profile = broker.config.profile();
         exchange.index.check(routing_key, &arguments, queue_type, profile).map_err(precondition)?;
         let identity = Identity::new(source, destination, routing_key, &arguments);
+        if let Some(max) = broker.config.binding_max_per_vhost
+            && topology.identities.len() as u64 >= max
+            && !topology.is_bound(&identity)
+        {
+            return Err(precondition(format!(
+                "cannot bind: binding limit in vhost '{}' ({max}) is reached",
+                self.name
+            )));
+        }
         let mut replayed = Vec::new();
         if let Some(binding) = topology.bind(identity, arguments) {
             self.changed();

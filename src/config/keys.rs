@@ -182,6 +182,26 @@ pub(super) const KEYS: &[Key] = &[
         }),
     },
     Key {
+        name: "limits.handshake_bytes",
+        default: r#""16KiB""#,
+        doc: "Octets a client may send before its connection is open.",
+        accepts: "a size from 16KiB to 1MiB",
+        set: Set::Text(|config, text| {
+            config.handshake_bytes = bytes(text, 16 * KIB..=MIB)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "limits.login_failures",
+        default: "100",
+        doc: "Refused logins of one address within ten seconds after which its further logins are slowed down.",
+        accepts: LIMIT,
+        set: Set::Text(|config, text| {
+            config.login_failures = limit(text)?;
+            Ok(())
+        }),
+    },
+    Key {
         name: "limits.heartbeat",
         default: r#""60s""#,
         doc: "Heartbeat interval suggested to clients; 0s suggests none.",
@@ -259,6 +279,20 @@ pub(super) const KEYS: &[Key] = &[
         }),
     },
     Key {
+        name: "limits.unacked_max_per_channel",
+        default: "1000000",
+        doc: "Unacknowledged deliveries of one channel at which its consumers pause.",
+        accepts: "a number from 1 to 4294967295, or infinity",
+        set: Set::Text(|config, text| {
+            let given = limit(text)?;
+            if given.is_some_and(|max| max == 0 || u32::try_from(max).is_err()) {
+                return Err(format!("{text:?} is out of range"));
+            }
+            config.unacked_max_per_channel = given;
+            Ok(())
+        }),
+    },
+    Key {
         name: "limits.vhost_max",
         default: r#""infinity""#,
         doc: "Virtual hosts.",
@@ -289,12 +323,32 @@ pub(super) const KEYS: &[Key] = &[
         }),
     },
     Key {
+        name: "limits.binding_max_per_vhost",
+        default: r#""infinity""#,
+        doc: "Bindings of one virtual host.",
+        accepts: LIMIT,
+        set: Set::Text(|config, text| {
+            config.binding_max_per_vhost = limit(text)?;
+            Ok(())
+        }),
+    },
+    Key {
         name: "limits.outbox_bytes",
         default: r#""1MiB""#,
         doc: "Deliveries that may wait for one connection before its consumers are passed over.",
         accepts: "a size from 64KiB to 1GiB",
         set: Set::Text(|config, text| {
             config.outbox_bytes = bytes(text, 64 * KIB..=GIB)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "limits.delivery_bytes",
+        default: r#""256MiB""#,
+        doc: "Deliveries that may wait for all connections together; above that, 16KiB may wait for each.",
+        accepts: "a size from 1MiB to 1TiB",
+        set: Set::Text(|config, text| {
+            config.delivery_bytes = bytes(text, MIB..=TIB)?;
             Ok(())
         }),
     },

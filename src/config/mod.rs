@@ -83,6 +83,14 @@ pub struct Config {
     pub connection_max: Option<u64>,
     /// Open channels of all connections together.
     pub channel_max_per_node: Option<u64>,
+    /// Octets a client may send before its connection is open.
+    pub handshake_bytes: usize,
+    /// Refused logins of one address within ten seconds after which its further logins are slowed down.
+    pub login_failures: Option<u64>,
+    /// Unacknowledged deliveries of one channel; its consumers pause at that.
+    pub unacked_max_per_channel: Option<u64>,
+    /// Bindings of one virtual host.
+    pub binding_max_per_vhost: Option<u64>,
     /// Consumers of one channel.
     pub consumer_max_per_channel: Option<u64>,
     /// Virtual hosts.
@@ -93,6 +101,8 @@ pub struct Config {
     pub cluster_exchange_limit: Option<u64>,
     /// Octets of deliveries that may wait for one connection before its consumers are passed over.
     pub outbox_bytes: usize,
+    /// Octets of deliveries that may wait for all connections together; above that, each has a small share.
+    pub delivery_bytes: usize,
     /// Octets of replies a client may leave unread before its connection is closed with `RESOURCE_ERROR`.
     pub control_bytes: usize,
     /// Octets of messages that the uncommitted transactions of one connection may hold. One message always fits.
@@ -200,11 +210,16 @@ impl Default for Config {
             max_message_size: 0,
             connection_max: None,
             channel_max_per_node: None,
+            handshake_bytes: 16_384,
+            login_failures: Some(100),
+            unacked_max_per_channel: Some(1_000_000),
+            binding_max_per_vhost: None,
             consumer_max_per_channel: None,
             vhost_max: None,
             cluster_queue_limit: None,
             cluster_exchange_limit: None,
             outbox_bytes: MIB,
+            delivery_bytes: 256 * MIB,
             control_bytes: 16 * MIB,
             transaction_bytes: 256 * MIB,
             memory_watermark: MemoryWatermark::default(),

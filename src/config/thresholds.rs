@@ -24,8 +24,8 @@ impl Parts {
 
     /// This fraction of `whole`.
     pub fn of(self, whole: u64) -> u64 {
-        let part = u128::from(whole) * u128::from(self.0) / u128::from(WHOLE);
-        u64::try_from(part).unwrap_or(whole)
+        let part = u128::from(whole).saturating_mul(self.0.into()).checked_div(WHOLE.into());
+        part.and_then(|part| u64::try_from(part).ok()).unwrap_or(whole)
     }
 }
 

@@ -159,6 +159,11 @@ impl ChannelCredit {
     /// Sets the limit (0 is none) of a channel that holds `held` deliveries and whose session has this outbox; the
     /// consumers returned may be resumed.
     pub fn set_limit(&self, limit: u16, held: usize, outbox: &Outbox) -> Vec<Arc<Consumer>> {
+        self.limit_to(limit.into(), held, outbox)
+    }
+
+    /// The same with a limit of the broker's, which may be larger than a client's.
+    pub fn limit_to(&self, limit: u32, held: usize, outbox: &Outbox) -> Vec<Arc<Consumer>> {
         if limit > 0 && !self.limited() {
             // Nobody is served until what is on its way to the client has been counted.
             self.credit.lock().block(limit);
@@ -173,7 +178,7 @@ impl ChannelCredit {
 }
 
 impl Credit {
-    fn block(&mut self, limit: u16) {
+    fn block(&mut self, limit: u32) {
         self.limit = i64::from(limit);
         self.used = i64::MAX;
     }

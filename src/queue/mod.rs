@@ -36,6 +36,6 @@ pub use intake::{Closed, Intake, Pressure, Watermark};
 pub use journal::Journal;
 pub use lanes::{Chunk, Surplus};
 pub use options::{BadArgument, Kind, Options, Overflow, Strategy};
-pub use outbox::{Drained, Item, Outbox};
+pub use outbox::{Drained, Item, Outbox, Pool, SHARE};
 pub use state::{Got, Room, State, Subscribed, Verdict};
 pub use strays::Strays;

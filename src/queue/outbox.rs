@@ -4,7 +4,10 @@
 //! make the broker hold: a full outbox refuses, the refused consumers are remembered as *starved* in the same critical
 //! section, and the session resumes them after it has drained.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::{ChannelCredit, Consumer, Entry};
 use crate::sync::{Bell, Mutex, MutexGuard, Rank};
@@ -26,6 +29,44 @@ pub enum Item {
     Cancelled(Arc<Consumer>),
 }
 
+/// What an outbox may hold, in octets, while the outboxes together hold as much as they may.
+pub const SHARE: usize = 16 * 1024;
+
+/// What is owed to the clients of all outboxes together.
+#[derive(Debug)]
+pub struct Pool {
+    limit: usize,
+    held: AtomicUsize,
+}
+
+impl Pool {
+    /// A pool of so many octets.
+    pub fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { limit, held: AtomicUsize::new(0) })
+    }
+
+    /// Counts what somebody holds, who held `before`.
+    #[inline]
+    pub fn change(&self, before: usize, now: usize) {
+        match now.cmp(&before) {
+            Ordering::Greater => drop(self.held.fetch_add(now - before, Relaxed)),
+            Ordering::Less => drop(self.held.fetch_sub(before - now, Relaxed)),
+            Ordering::Equal => {}
+        }
+    }
+
+    /// Whether everybody is left with a [`SHARE`].
+    #[inline]
+    pub fn is_used_up(&self) -> bool {
+        self.held.load(Relaxed) >= self.limit
+    }
+
+    /// Octets held by all together.
+    pub fn held(&self) -> usize {
+        self.held.load(Relaxed)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     items: Vec<Item>,
@@ -41,6 +82,7 @@ pub struct Outbox {
     inner: Mutex<Inner>,
     bell: Arc<Bell>,
     budget: usize,
+    pool: Arc<Pool>,
 }
 
 /// What [`Outbox::drain`] took out; its vectors are reused by the next drain.
@@ -57,7 +99,17 @@ pub struct Drained {
 impl Outbox {
     /// An empty outbox; `budget` is in octets of records and overhead. One delivery always fits an empty outbox.
     pub fn new(budget: usize) -> Self {
-        Self { inner: Mutex::new(Rank::Leaf, Inner::default()), bell: Arc::new(Bell::new()), budget }
+        Self::pooled(budget, Pool::new(usize::MAX))
+    }
+
+    /// The same, with a budget that all share beside its own.
+    pub fn pooled(budget: usize, pool: Arc<Pool>) -> Self {
+        Self { inner: Mutex::new(Rank::Leaf, Inner::default()), bell: Arc::new(Bell::new()), budget, pool }
+    }
+
+    /// The budget that all share.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
     }
 
     /// Wakes the session.
@@ -69,7 +121,7 @@ impl Outbox {
     #[inline]
     pub(super) fn open(&self) -> Opened<'_> {
         let inner = self.inner.lock();
-        Opened { first: inner.items.is_empty(), inner, budget: self.budget }
+        Opened { first: inner.items.is_empty(), before: inner.bytes, inner, outbox: self }
     }
 
     /// Tells the session that the consumer's queue is gone. Returns whether the bell must be rung.
@@ -104,7 +156,7 @@ impl Outbox {
         std::mem::swap(&mut inner.items, &mut into.items);
         std::mem::swap(&mut inner.entries, &mut into.entries);
         std::mem::swap(&mut inner.starved, &mut into.starved);
-        inner.bytes = 0;
+        self.pool.change(std::mem::take(&mut inner.bytes), 0);
     }
 
     /// How many deliveries wait here that `credit` limits. `first` is called before they are counted, while nobody can
@@ -128,10 +180,18 @@ impl Outbox {
     }
 }
 
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.pool.change(self.inner.lock().bytes, 0);
+    }
+}
+
 /// An outbox that is open for offers.
 pub(super) struct Opened<'a> {
     inner: MutexGuard<'a, Inner>,
-    budget: usize,
+    outbox: &'a Outbox,
+    /// Octets held before.
+    before: usize,
     first: bool,
 }
 
@@ -142,7 +202,8 @@ impl Opened<'_> {
         if self.inner.closed {
             return false;
         }
-        if self.inner.bytes >= self.budget {
+        let bytes = self.inner.bytes;
+        if bytes >= self.outbox.budget || (bytes >= SHARE && self.outbox.pool.is_used_up()) {
             self.inner.starved.push(consumer.clone());
             return false;
         }
@@ -167,6 +228,7 @@ impl Opened<'_> {
     /// Ends the series; `true` if the outbox was empty before and is not now, so that its bell must be rung.
     #[inline]
     pub(super) fn close(self) -> bool {
+        self.outbox.pool.change(self.before, self.inner.bytes);
         self.first && !(self.inner.items.is_empty() && self.inner.starved.is_empty())
     }
 }

@@ -206,7 +206,7 @@ impl State {
             if self.is_duplicate(fingerprint) {
                 continue;
             }
-            if self.options.overflow != Overflow::DropHead && self.full() {
+            if self.options.overflow != Overflow::DropHead && self.full(message.body_len()) {
                 refused.push(at);
                 if self.options.overflow == Overflow::RejectPublishDlx {
                     self.refuse_to_dead_letters(message, now, fx);
@@ -288,7 +288,9 @@ impl State {
         entry
     }
 
-    fn full(&self) -> bool {
+    /// Whether a queue that refuses has no room for a body of this length. A classic queue of RabbitMQ counts it in, a
+    /// quorum queue refuses from the limit on.
+    fn full(&self, body_len: u32) -> bool {
         let (mut count, mut bytes) =
             (self.lanes.count() + self.reserved.messages, self.lanes.bytes() + self.reserved.bytes);
         if self.options.at_least_once() {
@@ -296,7 +298,9 @@ impl State {
             bytes += self.dying.1;
         }
         self.options.max_length.is_some_and(|max| count >= max)
-            || self.options.max_length_bytes.is_some_and(|max| bytes >= max)
+            || self.options.max_length_bytes.is_some_and(|max| {
+                if self.options.is_quorum() { bytes >= max } else { bytes.saturating_add(u64::from(body_len)) > max }
+            })
     }
 
     fn over(&self) -> bool {

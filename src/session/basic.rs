@@ -205,6 +205,10 @@ fn cancel(context: &mut Context, channel: &mut Channel, ask: &basic::Cancel) {
 pub(super) fn get(context: &mut Context, channel: &mut Channel, ask: &basic::Get) -> Result<Flow, Refusal> {
     let name = queue_meant(channel, &ask.queue)?;
     let queue = context.vhost.usable_queue(&name, context.id())?;
+    if !ask.no_ack && context.is_crowded(channel) {
+        let text = format!("channel {} holds {} unacknowledged deliveries", channel.number, channel.unacked.len());
+        return Err(Refusal::new(ReplyCode::PreconditionFailed, text));
+    }
     let options = &queue.definition().options;
     if options.is_quorum() && options.single_active {
         let text = format!(
@@ -260,8 +264,10 @@ fn unknown_tag(tag: u64) -> Refusal {
 
 /// basic.ack: settled with the rest of this turn's.
 pub(super) fn ack(context: &mut Context, channel: &mut Channel, tag: u64, multiple: bool) -> Result<(), Refusal> {
+    let before = context.settled.len();
     let known = tx::settle(channel, tag, multiple, Verdict::Settle)
         .unwrap_or_else(|| channel.unacked.take(tag, multiple, &mut context.settled));
+    context.turn.spend(context.settled.len() - before);
     if known { Ok(()) } else { Err(unknown_tag(tag)) }
 }
 
@@ -284,6 +290,7 @@ pub(super) fn nack(
     if !channel.unacked.take(tag, multiple, &mut leases) {
         return Err(unknown_tag(tag));
     }
+    context.turn.spend(leases.len());
     match requeue {
         Some(cause) => context.requeue(&mut leases, cause),
         None => context.for_each_queue(&mut leases, Queue::reject),

@@ -41,6 +41,12 @@ impl<S> Session<S> {
         self.gated.clear();
     }
 
+    fn part_last(&mut self) {
+        if let Some(context) = &mut self.context {
+            deliver::part_last(context, &mut self.channels, &mut self.drained);
+        }
+    }
+
     fn end_by(&mut self, timeout: Duration) {
         self.timer.as_mut().reset(tokio::time::Instant::now() + timeout);
     }
@@ -51,6 +57,7 @@ impl<S> Session<S> {
             context.flush();
         }
         self.confirm();
+        self.part_last();
         self.release();
         let ok = AMQPClass::Connection(connection::AMQPMethod::CloseOk(connection::CloseOk {}));
         if let Some(context) = &mut self.context {
@@ -74,6 +81,7 @@ impl<S> Session<S> {
             context.flush();
         }
         self.confirm();
+        self.part_last();
         self.release();
         let output = self.context.as_mut().map_or(&mut self.early, |context| &mut context.output);
         encode::close_connection(output.buffer(), refusal);

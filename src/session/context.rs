@@ -14,6 +14,7 @@ use super::channel::Channel;
 use super::memo::Memo;
 use super::notes::Notes;
 use super::runs::Publisher;
+use super::turn::Turn;
 use super::write::Output;
 use crate::auth::User;
 use crate::broker::{Admitted, Broker, Connection, VirtualHost};
@@ -89,6 +90,8 @@ pub(super) struct Context {
     pub(super) shortest_timeout: Millis,
     /// Octets held by the transactions of all channels.
     pub(super) transacted: usize,
+    /// What this turn has cost.
+    pub(super) turn: Turn,
 }
 
 impl Context {
@@ -159,6 +162,12 @@ impl Context {
             self.shortest_timeout = self.shortest_timeout.min(timeout);
             channel.unacked.stamp(tag, self.now);
         }
+    }
+
+    /// Whether a channel holds as many unacknowledged deliveries as it may.
+    #[inline]
+    pub(super) fn is_crowded(&self, channel: &Channel) -> bool {
+        self.broker.config.unacked_max_per_channel.is_some_and(|max| channel.unacked.len() as u64 >= max)
     }
 
     /// Ends an operation on `queue` that left effects in this context.

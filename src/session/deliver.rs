@@ -11,15 +11,15 @@ use amq_protocol::protocol::{AMQPClass, basic};
 use super::channel::{Channel, Phase};
 use super::context::{Context, Park};
 use super::counts;
-use crate::queue::{Consumer, Drained, Effects, Entry, Item, Lease};
+use crate::queue::{Consumer, Drained, Effects, Entry, Item, Lease, SHARE};
 use crate::wire::encode;
 
 /// Unwritten output above which nothing more is drained, in octets.
 const ENOUGH: usize = 512 * 1024;
 
 /// Writes what the outbox holds, as long as the client keeps up. Returns whether there may be more.
-pub(super) fn drain(context: &mut Context, channels: &mut HashMap<u16, Channel>, drained: &mut Drained) -> bool {
-    while context.output.pending() < ENOUGH {
+pub(super) fn drain(context: &mut Context, channels: &mut HashMap<u16, Box<Channel>>, drained: &mut Drained) -> bool {
+    while context.output.pending() < if context.outbox.pool().is_used_up() { SHARE } else { ENOUGH } {
         context.outbox.drain(drained);
         if drained.items.is_empty() && drained.starved.is_empty() {
             return false;
@@ -63,6 +63,7 @@ fn deliver(
     let counting = counts::counting(consumer.queue.as_deref());
     context.expect_within(channel, consumer.timeout, channel.last_tag + 1);
     for entry in entries {
+        context.turn.spend(1);
         let tag = channel.next_tag();
         let message = &entry.message;
         let out = context.output.buffer();
@@ -75,6 +76,30 @@ fn deliver(
             channel.unacked.skip(tag);
         } else {
             channel.unacked.hold(tag, Lease::new(consumer.clone(), entry));
+        }
+    }
+    if context.is_crowded(channel) {
+        pause(context, channel);
+    }
+}
+
+/// Lets a channel's consumers wait until its client has acknowledged some of what it holds.
+#[cold]
+fn pause(context: &mut Context, channel: &mut Channel) {
+    let limit = context.broker.config.unacked_max_per_channel.and_then(|max| u32::try_from(max).ok());
+    let credit = channel.credit.get_or_insert_default().clone();
+    // A limit that its client has set is lower.
+    let (Some(limit), false) = (limit, credit.limited()) else { return };
+    tracing::warn!(
+        connection = context.connection.name,
+        channel = channel.number,
+        limit,
+        "consumers pause: too many deliveries are unacknowledged"
+    );
+    for consumer in credit.limit_to(limit, channel.outstanding(), &context.outbox) {
+        if let Some(queue) = &consumer.queue {
+            queue.resume(&consumer, context.now, &mut context.fx);
+            context.finish(queue);
         }
     }
 }
@@ -93,13 +118,27 @@ pub(super) fn unsend(context: &mut Context, consumer: &Consumer, entries: Vec<En
 }
 
 /// Tells the client of consumers whose end it was not told of while an answer was waiting.
-pub(super) fn part(context: &mut Context, channels: &mut HashMap<u16, Channel>) {
+pub(super) fn part(context: &mut Context, channels: &mut HashMap<u16, Box<Channel>>) {
     for consumer in std::mem::take(&mut context.parting) {
         cancelled(context, channels, &consumer);
     }
 }
 
-fn cancelled(context: &mut Context, channels: &mut HashMap<u16, Channel>, consumer: &Consumer) {
+/// Tells the client of consumers whose end is known and not yet told, before the connection ends. Deliveries stay where
+/// [`abandon`] looks for them.
+pub(super) fn part_last(context: &mut Context, channels: &mut HashMap<u16, Box<Channel>>, drained: &mut Drained) {
+    part(context, channels);
+    if drained.items.is_empty() {
+        context.outbox.drain(drained);
+    }
+    for item in &drained.items {
+        if let Item::Cancelled(consumer) = item {
+            cancelled(context, channels, consumer);
+        }
+    }
+}
+
+fn cancelled(context: &mut Context, channels: &mut HashMap<u16, Box<Channel>>, consumer: &Consumer) {
     let Some(channel) = channels.get_mut(&consumer.channel).filter(|channel| channel.has(consumer)) else { return };
     channel.consumers.remove(&consumer.tag);
     if context.capabilities.consumer_cancel_notify && channel.phase == Phase::Open {

@@ -7,7 +7,7 @@ use super::assembly::{no_content_due, out_of_order};
 use super::channel::{Channel, Mode, Phase};
 use super::context::{Context, Flow};
 use super::gate::Gate;
-use super::{Session, Stage, basic as basic_handlers, exchange, publish, queue, tx as tx_handlers};
+use super::{Session, Stage, basic as basic_handlers, exchange, publish, queue, turn, tx as tx_handlers};
 use crate::queue::Cause;
 use crate::wire::frame::{Frame, FrameKind, unexpected};
 use crate::wire::method::{self, Method};
@@ -17,9 +17,13 @@ impl<S> Session<S> {
     /// Deals with one frame of an open connection. A refusal closes the connection.
     pub(super) fn dispatch(&mut self, frame: Frame<'_>) -> Result<Flow, Refusal> {
         if frame.channel == 0 {
+            if let Some(context) = &mut self.context {
+                context.turn.spend(1);
+            }
             return self.on_connection(frame).map(|()| Flow::Done);
         }
         let Some(context) = &mut self.context else { return Ok(Flow::Done) };
+        context.turn.spend(1);
         let Some(channel) = self.channels.get_mut(&frame.channel) else {
             return self.open_channel(frame).map(|()| Flow::Done);
         };
@@ -67,7 +71,7 @@ impl<S> Session<S> {
             return Err(Refusal::new(ReplyCode::NotAllowed, text));
         }
         let place = self.broker.admit_channel()?;
-        self.channels.insert(frame.channel, Channel::new(frame.channel, place));
+        self.channels.insert(frame.channel, Box::new(Channel::new(frame.channel, place)));
         let ok = AMQPClass::Channel(channel_class::AMQPMethod::OpenOk(channel_class::OpenOk {}));
         if let Some(context) = &mut self.context {
             context.send(frame.channel, ok);
@@ -215,6 +219,7 @@ fn on_channel(context: &mut Context, channel: &mut Channel, frame: Frame<'_>) ->
 fn on_class(context: &mut Context, channel: &mut Channel, class: AMQPClass) -> Result<Outcome, Refusal> {
     // Everything asked for before comes first.
     context.flush();
+    context.turn.spend(turn::METHOD);
     let done = Ok(Outcome::Flow(Flow::Done));
     match class {
         AMQPClass::Basic(basic::AMQPMethod::Get(get)) => {

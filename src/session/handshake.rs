@@ -4,6 +4,7 @@
 //! told. Source: classes connection and SASL PLAIN/AMQPLAIN; RabbitMQ's order of checks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use amq_protocol::protocol::{AMQPClass, connection};
 
@@ -44,6 +45,8 @@ const HEADERS: [&[u8; 8]; 2] = [b"AMQP\x00\x00\x09\x01", b"AMQP\x01\x01\x00\x09"
 pub(super) enum Failure {
     /// Nothing is said; the socket is closed after a moment.
     Silent(String),
+    /// It has not ended yet: the login is to be looked at again after this time.
+    Later(Duration),
     /// The client is told.
     Refused(Refusal),
 }
@@ -146,6 +149,7 @@ impl<S> Session<S> {
     }
 
     fn start_ok(&mut self, ok: &connection::StartOk) -> Result<(), Failure> {
+        self.admit_login()?;
         let properties = Table::from(&ok.client_properties);
         let capable = |name: &str| {
             let table = properties.get("capabilities").and_then(Value::as_table);
@@ -175,6 +179,7 @@ impl<S> Session<S> {
         let user = match login {
             Ok(user) => user,
             Err(denied) => {
+                self.broker.logins.refused(peer, self.broker.clock.now());
                 tracing::warn!(connection = self.name(), user = %printable(name), "login refused: {denied}");
                 let text = format!(
                     "Login was refused using authentication mechanism {mechanism}. For details see the broker logfile."
@@ -258,6 +263,7 @@ impl<S> Session<S> {
             pressing: 0,
             shortest_timeout: crate::clock::NEVER,
             transacted: 0,
+            turn: super::turn::Turn::default(),
         };
         let open_ok = connection::AMQPMethod::OpenOk(connection::OpenOk {});
         context.send(0, AMQPClass::Connection(open_ok));

@@ -21,8 +21,12 @@ const SPEAK_AFTER: u32 = 2;
 /// Ticks without a sign of life after which a client is dead: RabbitMQ gives it up after 3 T.
 const DEAD_AFTER: u32 = 11;
 
+/// Ticks that one frame may take to arrive: ten intervals. Any octet is a sign of life, but not the same frame's for ever.
+const FRAME_WITHIN: u32 = 40;
+
 /// Signs of life since the last tick.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // independent facts about one tick
 pub(super) struct Beats {
     heard: bool,
     said: bool,
@@ -32,11 +36,19 @@ pub(super) struct Beats {
     quiet: u32,
     /// Ticks since anything was said.
     mute: u32,
+    /// A frame was completed since the last tick.
+    completed: bool,
+    /// Ticks that the same frame has been incomplete.
+    stuck: u32,
 }
 
 impl Beats {
     pub(super) fn heard(&mut self) {
         self.heard = true;
+    }
+
+    pub(super) fn completed(&mut self) {
+        self.completed = true;
     }
 
     pub(super) fn said(&mut self) {
@@ -63,6 +75,9 @@ impl<S> Session<S> {
             Stage::Ended => {}
             Stage::Closing | Stage::Silent | Stage::Leaving { .. } => self.end(),
             _ => {
+                if self.resume_login() {
+                    return;
+                }
                 tracing::warn!(connection = self.name(), "handshake timed out");
                 self.end();
             }
@@ -72,6 +87,8 @@ impl<S> Session<S> {
     }
 
     fn beat(&mut self) {
+        // While this session does not read, silence is its own doing.
+        let listening = self.wants_input();
         let Some(context) = &mut self.context else { return };
         self.beats.quiet = if std::mem::take(&mut self.beats.heard) { 0 } else { self.beats.quiet + 1 };
         let said = std::mem::take(&mut self.beats.said);
@@ -80,15 +97,19 @@ impl<S> Session<S> {
             context.output.relax();
             context.publisher.relax();
         }
+        let waiting = listening && !self.rest.is_empty() && !std::mem::take(&mut self.beats.completed);
+        self.beats.stuck = if waiting { self.beats.stuck + 1 } else { 0 };
         self.channels.values_mut().for_each(|channel| channel.unacked.relax());
         if self.rest.is_empty() {
             self.rest.shrink_to(0);
         }
+        if self.beats.stuck >= FRAME_WITHIN {
+            tracing::warn!(connection = self.name(), "a frame did not arrive to its end in time");
+            return self.end();
+        }
         if self.tuned.heartbeat == 0 {
             return;
         }
-        // While this session does not read, silence is its own doing.
-        let listening = context.park.is_none() && !self.blocked && self.throttled <= self.broker.watermark.get();
         if listening && self.beats.quiet >= DEAD_AFTER {
             tracing::warn!(connection = self.name(), "missed heartbeats from client");
             self.end();

@@ -22,6 +22,7 @@ mod exchange;
 mod gate;
 mod handshake;
 mod heartbeat;
+mod login;
 mod memo;
 mod names;
 mod notes;
@@ -31,6 +32,7 @@ mod queue;
 mod runs;
 mod timeouts;
 mod transport;
+mod turn;
 mod tx;
 mod unacked;
 mod write;
@@ -49,10 +51,11 @@ use tokio::time::Sleep;
 use crate::auth::User;
 use crate::broker::{Broker, Connection, Listed};
 use crate::queue::{Drained, Outbox};
+use crate::sync::InLine;
 use crate::wire::frame;
 use channel::Channel;
 use context::{Capabilities, Context, Flow, Park};
-use handshake::{Failure, Tuned};
+use handshake::Tuned;
 pub use transport::Transport;
 use write::Output;
 
@@ -94,6 +97,7 @@ enum Stage {
 }
 
 /// A client connection.
+#[allow(clippy::struct_excessive_bools)] // independent facts, each with a word of its own
 pub struct Session<S> {
     stream: S,
     broker: Arc<Broker>,
@@ -101,12 +105,15 @@ pub struct Session<S> {
     outbox: Arc<Outbox>,
     peer: SocketAddr,
     stage: Stage,
+    login: login::Login,
+    /// Octets of frames before the connection is open.
+    greeting: usize,
     tuned: Tuned,
     given_name: Option<String>,
     /// Output before the connection is open.
     early: Output,
     context: Option<Context>,
-    channels: HashMap<u16, Channel>,
+    channels: HashMap<u16, Box<Channel>>,
     drained: Drained,
     /// Channels whose confirms wait for a commit.
     gated: Vec<u16>,
@@ -114,6 +121,10 @@ pub struct Session<S> {
     deliverable: bool,
     /// Input that waits to be dealt with: the beginning of a frame, or frames behind one that waits.
     rest: Vec<u8>,
+    /// There may be whole frames in `rest`, left for the next turn.
+    behind: bool,
+    /// Its place among those who are behind.
+    in_line: Option<InLine>,
     timer: Pin<Box<Sleep>>,
     beats: heartbeat::Beats,
     watch: timeouts::Watch,
@@ -123,6 +134,8 @@ pub struct Session<S> {
     throttled: u64,
     /// Published while an alarm is up: no input is read until it is over.
     blocked: bool,
+    /// Octets of output counted for this session.
+    owed: usize,
     released: bool,
     /// Last: it tells that everything above has been let go of.
     _listed: Listed,
@@ -131,7 +144,7 @@ pub struct Session<S> {
 impl<S: Transport> Session<S> {
     /// A session on an accepted socket.
     pub fn new(stream: S, broker: Arc<Broker>, peer: SocketAddr, local: SocketAddr) -> Self {
-        let outbox = Arc::new(Outbox::new(broker.config.outbox_bytes));
+        let outbox = Arc::new(Outbox::pooled(broker.config.outbox_bytes, broker.deliveries.clone()));
         let connection = Arc::new(Connection::new(broker.unique(), peer, local, outbox.bell().clone()));
         let listed = broker.connections.list(&connection);
         let timer = Box::pin(tokio::time::sleep(broker.config.handshake_timeout));
@@ -141,6 +154,8 @@ impl<S: Transport> Session<S> {
             outbox,
             peer,
             stage: Stage::Header,
+            login: login::Login::default(),
+            greeting: 0,
             tuned: Tuned { frame_max: broker.config.profile().initial_frame_max, channel_max: 0, heartbeat: 0 },
             given_name: None,
             early: Output::default(),
@@ -150,12 +165,15 @@ impl<S: Transport> Session<S> {
             gated: Vec::new(),
             deliverable: false,
             rest: Vec::new(),
+            behind: false,
+            in_line: None,
             timer,
             beats: heartbeat::Beats::default(),
             watch: timeouts::Watch::default(),
             awaiting: 0,
             throttled: 0,
             blocked: false,
+            owed: 0,
             released: false,
             _listed: listed,
             broker,
@@ -169,6 +187,9 @@ impl<S: Transport> Session<S> {
     }
 
     fn poll(&mut self, cx: &mut Cx<'_>) -> Poll<()> {
+        if let Some(context) = &mut self.context {
+            context.turn.begin();
+        }
         for _ in 0..PASSES {
             let (mut progress, mut small, mut wrote) = (false, false, false);
             self.look_at_clock();
@@ -185,7 +206,10 @@ impl<S: Transport> Session<S> {
                 progress = true;
                 self.look_for_timeouts();
             }
-            if self.wants_input() {
+            if self.wants_input() && self.behind {
+                progress = true;
+                self.catch_up();
+            } else if self.wants_input() {
                 match self.poll_input(cx) {
                     Poll::Ready(Ok(0)) => self.on_eof(),
                     Poll::Ready(Ok(n)) => {
@@ -205,6 +229,7 @@ impl<S: Transport> Session<S> {
                 Poll::Ready(Err(error)) => self.on_io_error(&error),
                 Poll::Pending => {}
             }
+            self.count_output();
             if small && !wrote {
                 self.stream.acknowledge();
             }
@@ -212,9 +237,14 @@ impl<S: Transport> Session<S> {
                 return Poll::Ready(());
             }
             if !progress {
+                self.get_in_line();
                 return Poll::Pending;
             }
+            if self.turn_is_over() {
+                break;
+            }
         }
+        self.get_in_line();
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -294,12 +324,29 @@ impl<S> Session<S> {
     }
 
     fn wants_input(&self) -> bool {
-        !self.halted() && self.throttled <= self.broker.watermark.get() && !matches!(self.stage, Stage::Ended)
+        self.may_go_on() && self.in_line.as_ref().is_none_or(InLine::is_called)
+    }
+
+    /// Whether nothing but the turns of others keeps this session from its input.
+    fn may_go_on(&self) -> bool {
+        let held_back = self.halted() || self.login_waits() || self.throttled > self.broker.watermark.get();
+        !held_back && !matches!(self.stage, Stage::Ended)
     }
 
     /// Whether frames have to wait.
     fn halted(&self) -> bool {
         self.parked() || (self.blocked && self.is_open())
+    }
+
+    /// At the end of a turn: waits behind others if there is more to do, and makes room for them if not.
+    fn get_in_line(&mut self) {
+        if !(self.behind && self.may_go_on()) {
+            self.in_line = None;
+        } else if let Some(place) = &self.in_line {
+            place.again();
+        } else {
+            self.in_line = Some(self.broker.line.enter(self.outbox.bell()));
+        }
     }
 
     fn parked(&self) -> bool {
@@ -309,7 +356,12 @@ impl<S> Session<S> {
     /// Deals with as much input as can be dealt with now; returns how many octets.
     fn take_input(&mut self, input: &[u8]) -> usize {
         let mut at = 0;
+        self.behind = false;
         while at < input.len() && !self.halted() {
+            if self.turn_is_over() {
+                self.behind = true;
+                break;
+            }
             let pending = &input[at..];
             match self.stage {
                 Stage::Silent | Stage::Leaving { .. } | Stage::Ended => return input.len(),
@@ -320,7 +372,10 @@ impl<S> Session<S> {
                 _ => match frame::decode(pending, self.tuned.frame_max) {
                     Ok(None) => break,
                     Ok(Some((frame, used))) => match self.on_frame(frame) {
-                        Flow::Done => at += used,
+                        Flow::Done => {
+                            at += used;
+                            self.beats.completed();
+                        }
                         Flow::Again => break,
                     },
                     Err(refusal) => {
@@ -355,14 +410,7 @@ impl<S> Session<S> {
                 self.on_closing_frame(frame);
                 Flow::Done
             }
-            _ => {
-                match self.on_handshake(frame) {
-                    Ok(()) => {}
-                    Err(Failure::Silent(why)) => self.fall_silent(&why),
-                    Err(Failure::Refused(refusal)) => self.refuse(&refusal),
-                }
-                Flow::Done
-            }
+            _ => self.on_early_frame(frame),
         }
     }
 
@@ -389,11 +437,20 @@ impl<S> Session<S> {
         }
         // Frames that waited behind the answer.
         if self.wants_input() && !self.rest.is_empty() {
-            let input = std::mem::take(&mut self.rest);
-            let used = self.take_input(&input);
-            self.rest = input;
-            self.rest.drain(..used);
+            self.catch_up();
         }
+    }
+
+    /// Deals with input that waited.
+    fn catch_up(&mut self) {
+        let input = std::mem::take(&mut self.rest);
+        let used = self.take_input(&input);
+        self.rest = input;
+        self.rest.drain(..used);
+    }
+
+    fn turn_is_over(&self) -> bool {
+        self.context.as_ref().is_some_and(|context| context.turn.is_over())
     }
 
     /// Does what the frames of this turn have gathered.
@@ -411,6 +468,13 @@ impl<S> Session<S> {
         }
         self.await_commit();
         self.check_output();
+    }
+
+    /// Counts what is to be written to this client among what all clients are owed.
+    fn count_output(&mut self) {
+        let owed = self.context.as_ref().map_or(0, |context| context.output.pending());
+        let before = std::mem::replace(&mut self.owed, owed);
+        self.broker.deliveries.change(before, owed);
     }
 
     fn deliver(&mut self) {
@@ -479,5 +543,6 @@ impl<S> Session<S> {
 impl<S> Drop for Session<S> {
     fn drop(&mut self) {
         self.release();
+        self.broker.deliveries.change(self.owed, 0);
     }
 }

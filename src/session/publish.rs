@@ -158,6 +158,7 @@ pub(super) fn reply(context: &Context, message: &Message) {
 }
 
 fn gather(context: &mut Context, channel: u16, tag: u64, route: &Route, message: Message) {
+    context.turn.route(route.queues.len());
     let publisher = &mut context.publisher;
     let Some((last, others)) = route.queues.split_last() else { return };
     let mut add = |queue: &Arc<Queue>, message: Message| {

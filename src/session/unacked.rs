@@ -21,8 +21,7 @@ pub(super) struct Unacked {
 
 impl Unacked {
     /// Leases held.
-    #[cfg(test)]
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.held
     }
 

@@ -123,3 +123,25 @@ fn a_full_priority_queue_drops_the_highest_first() {
         assert_eq!(client.drain("q").await, ["low", "lower"]);
     });
 }
+
+#[test]
+fn a_refused_publish_counts_in_octets_what_it_would_add() {
+    scenario(async |_, client| {
+        let limits = |kind: &str| {
+            let refuse = ("x-overflow", text("reject-publish"));
+            table([("x-max-length-bytes", int(5)), refuse, ("x-queue-type", text(kind))])
+        };
+        client.queue("q", limits("classic")).await;
+        client.put("q", "123").await;
+        assert!(is_refused(client, "q", "456").await, "it would be six");
+        client.put("q", "45").await;
+        assert!(is_refused(client, "q", "6").await);
+        client.put("q", "").await;
+        assert_eq!(client.drain("q").await, ["123", "45", ""]);
+        assert!(is_refused(client, "q", "larger than the queue").await);
+        // A quorum queue refuses once it is full.
+        client.durable("quorum", limits("quorum")).await;
+        client.put_all("quorum", &["123", "456"]).await;
+        assert!(is_refused(client, "quorum", "").await);
+    });
+}

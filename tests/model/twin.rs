@@ -197,8 +197,10 @@ impl Twin {
         self.exceeds(self.ready.len() as u64, self.ready_bytes())
     }
 
-    /// A refusing queue is full once a limit is reached, whatever the size of the next message.
-    fn full(&self) -> bool {
+    /// A refusing queue is full if the next message would exceed a limit; of the octets of that message a quorum queue
+    /// takes no notice.
+    fn full(&self, size: u64) -> bool {
+        let size = if self.quorum() { 1 } else { size };
         // A quorum queue that waits for its dead letters to arrive counts them.
         let waits = self.quorum()
             && self.options.dead_letter_strategy == Strategy::AtLeastOnce
@@ -206,7 +208,7 @@ impl Twin {
             && self.options.overflow == Overflow::RejectPublish;
         let letters = if waits { &self.dying[..] } else { &[] };
         let bytes: u64 = letters.iter().map(|m| m.size).sum();
-        self.exceeds((self.ready.len() + letters.len()) as u64 + 1, self.ready_bytes() + bytes + 1)
+        self.exceeds((self.ready.len() + letters.len()) as u64 + 1, self.ready_bytes() + bytes + size)
     }
 
     /// Place of the next message to leave: what came back, in that order; then the highest priority, the oldest.
@@ -268,7 +270,7 @@ impl Twin {
     pub(crate) fn push(&mut self, messages: &[Publish]) -> Vec<usize> {
         let mut refused = Vec::new();
         for (at, message) in messages.iter().enumerate() {
-            if self.refuses() && self.full() {
+            if self.refuses() && self.full(message.size) {
                 refused.push(at);
                 if self.options.overflow == Overflow::RejectPublishDlx {
                     self.published += 1;

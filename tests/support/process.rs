@@ -30,9 +30,10 @@ pub(crate) struct Process {
     log: JoinHandle<Vec<String>>,
 }
 
-/// The command with its defaults, whatever the environment of the tests says.
+/// The command with its defaults, whatever the environment of the tests says; only `LEVERET_BIN` may name another one.
 pub(crate) fn command(directory: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
+    let binary = std::env::var_os("LEVERET_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_leveret").into());
+    let mut command = Command::new(binary);
     for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("LEVERET_")) {
         command.env_remove(key);
     }
@@ -108,6 +109,12 @@ impl Process {
     /// A new connection.
     pub(crate) async fn client(&self) -> Client {
         Client::connect(self.address).await
+    }
+
+    /// The number the system knows it by.
+    #[allow(dead_code, reason = "of use to the floods")]
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("the process runs")
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -54,9 +54,16 @@ impl Client {
         Self::over(socket.connect(address).await.expect("the broker listens"))
     }
 
-    fn over(stream: TcpStream) -> Self {
+    /// A client on a socket that is connected.
+    pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("a connected socket");
         Self { stream, input: Vec::new(), cut: Cut::Nowhere, sent: 0, names: [const { None }; 3] }
+    }
+
+    /// The connection as it is, for those who read octets.
+    #[allow(dead_code, reason = "of use to the floods")]
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
     }
 
     /// Cuts everything sent from here on.

@@ -73,3 +73,20 @@ async fn half_a_frame_keeps_no_client_alive() {
 async fn answers_do_for_heartbeats() {
     agreed().ask(frames::flow(1, true), frames::flow_ok(1)).close().replay().await;
 }
+
+#[tokio::test]
+async fn a_frame_that_comes_octet_by_octet_keeps_no_client_alive_for_ever() {
+    let server = start(|_| {});
+    let mut client = Client::connect(server.addresses()[0]).await;
+    agreed().perform(&mut client).await;
+    client.send(&[3, 0, 1, 0, 1, 0, 0]).await;
+    let mut heard = 0;
+    while let Some(frame) = client.frame().await {
+        assert_eq!(frame, heartbeat(), "{}", crate::client::show(&frame));
+        heard += 1;
+        client.send(&[0]).await;
+    }
+    // Two a second, for ten intervals.
+    assert!((15..30).contains(&heard), "{heard} heartbeats");
+    stop(server).await;
+}

@@ -143,3 +143,61 @@ async fn queues_beyond_the_virtual_hosts_limit_do_not_exist() {
     drop(client);
     stop(server).await;
 }
+
+#[tokio::test]
+async fn bindings_beyond_the_virtual_hosts_limit_are_refused() {
+    let bind = |key: &str| frames::queue_bind(1, "q", "amq.direct", key, &none());
+    let text = "PRECONDITION_FAILED - cannot bind: binding limit in vhost '/' (2) is reached";
+    Script::open()
+        .configure(|config| config.binding_max_per_vhost = Some(2))
+        .with_queue("q")
+        .ask([bind("a"), bind("b"), bind("a")].concat(), frames::queue_bind_ok(1).repeat(3))
+        .ask(bind("c"), channel_close(1, 406, text, (50, 20)))
+        .reopen(1)
+        .ask(frames::queue_unbind(1, "q", "amq.direct", "a", &none()), frames::queue_unbind_ok(1))
+        .ask(bind("c"), frames::queue_bind_ok(1))
+        .close()
+        .play(Cut::Everywhere)
+        .await;
+}
+
+#[tokio::test]
+async fn a_channel_that_holds_too_much_pauses() {
+    let deliver = |number: u64| frames::deliver(1, "c", number, "", "q", b"m");
+    let text = "PRECONDITION_FAILED - channel 1 holds 3 unacknowledged deliveries";
+    let publish = frames::publish(2, "", "q", "", frames::Properties::default(), b"m");
+    let script = Script::open()
+        .configure(|config| config.unacked_max_per_channel = Some(3))
+        .with_queue("q")
+        .ask(frames::consume(1, "q", "c", "", &none()), frames::consume_ok(1, "c"));
+    let script = (1..=3).fold(script, |script, number| script.ask(&publish, deliver(number)));
+    script
+        .send(publish.repeat(3))
+        .holds("q", 3, 1)
+        .ask(frames::get(1, "q", ""), channel_close(1, 406, text, (60, 70)))
+        .reopen(1)
+        .ask(frames::consume(1, "q", "c", "", &none()), frames::consume_ok(1, "c"))
+        .close()
+        .play(Cut::Nowhere)
+        .await;
+}
+
+#[tokio::test]
+async fn a_paused_channel_goes_on_with_what_is_acknowledged() {
+    let deliver = |number: u64| frames::deliver(1, "c", number, "", "q", b"m");
+    let publish = frames::publish(2, "", "q", "", frames::Properties::default(), b"m");
+    let script = Script::open()
+        .configure(|config| config.unacked_max_per_channel = Some(3))
+        .with_queue("q")
+        .ask(frames::consume(1, "q", "c", "", &none()), frames::consume_ok(1, "c"));
+    let script = (1..=3).fold(script, |script, number| script.ask(&publish, deliver(number)));
+    script
+        .send(publish.repeat(3))
+        .holds("q", 3, 1)
+        .ask(frames::ack(1, 1, ""), deliver(4))
+        .quiet()
+        .ask(frames::ack(1, 3, "multiple"), [deliver(5), deliver(6)].concat())
+        .close()
+        .play(Cut::Everywhere)
+        .await;
+}

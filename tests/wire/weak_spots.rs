@@ -155,3 +155,18 @@ async fn a_channel_wide_limit_that_is_lowered_resumes_where_it_should() {
         .play(Cut::Nowhere)
         .await;
 }
+
+#[tokio::test]
+async fn a_cancel_is_told_before_a_close_that_comes_right_behind_the_delete() {
+    // Of a durable queue, the answer to the delete waits for a commit, and the close behind it waits too.
+    for words in ["", "durable"] {
+        let declare = queue_declare(1, "q", words, &none());
+        let script = Script::open()
+            .ask(declare, queue_declare_ok(1, "q", 0, 0))
+            .ask(consume(1, "q", "c", "", &none()), consume_ok(1, "c"))
+            .send([queue_delete(2, "q", ""), connection_close()].concat())
+            .expect([queue_delete_ok(2, 0), cancel(1, "c", "nowait"), connection_close_ok()].concat())
+            .end();
+        script.replay().await;
+    }
+}

@@ -179,7 +179,9 @@ impl Alarms {
         };
         if !up && before == alarm {
             let blocked = std::mem::take(&mut *self.blocked.lock());
-            blocked.values().for_each(|bell| bell.ring());
+            for bell in blocked.values() {
+                bell.ring();
+            }
         }
         (before & alarm != 0) != up
     }

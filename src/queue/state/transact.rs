@@ -43,7 +43,7 @@ impl State {
             if self.is_duplicate(self.fingerprint(message)) {
                 continue;
             }
-            if self.full() {
+            if self.full(message.body_len()) {
                 self.unreserve(room);
                 return None;
             }

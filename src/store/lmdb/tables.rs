@@ -95,7 +95,7 @@ impl Tables {
         let mut octets = 0u64;
         for table in [self.meta, self.definitions, self.index, self.blocks, self.marks, self.holes, self.counts] {
             let found = table.stat(txn)?;
-            let pages = found.branch_pages + found.leaf_pages + found.overflow_pages;
+            let pages = found.branch_pages.saturating_add(found.leaf_pages).saturating_add(found.overflow_pages);
             octets = octets.saturating_add((pages as u64).saturating_mul(found.page_size.into()));
         }
         Ok(octets)

@@ -76,7 +76,11 @@ fn pieces_shrink_to_one_and_grow_again() {
     while let Some(batch) = held.next(Allowance::ANY) {
         let size = shape(&batch).2;
         sizes.push(size);
-        if size > 1 && sizes.len() < 5 { held.refused() } else { drop(held.committed()) }
+        if size > 1 && sizes.len() < 5 {
+            held.refused();
+        } else {
+            held.committed();
+        }
     }
     assert_eq!(sizes, [10, 5, 2, 1, 2, 4, 3]);
     assert_eq!(held.reached(), 1);
@@ -259,7 +263,11 @@ impl Asked {
         }
         for place in &settled {
             self.alive.remove(place);
-            if atomic { drop(self.moved.insert(*place, self.epoch)) } else { drop(self.gone.insert(*place)) }
+            if atomic {
+                self.moved.insert(*place, self.epoch);
+            } else {
+                self.gone.insert(*place);
+            }
         }
         self.alive.retain(|place| !self.gone.contains(place));
         if atomic {

@@ -1,0 +1,87 @@
+//! Before the login: how many octets a client may send, and how long it waits if its address has guessed before.
+//!
+//! A login that has to wait stays in the input, unread, with everything behind it; the session costs a timer and
+//! nothing else. The handshake's deadline holds all the same. Deliberately absent: passwords, see
+//! [`crate::auth`].
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Session;
+use super::context::Flow;
+use super::handshake::Failure;
+use crate::auth::Admission;
+use crate::wire::frame::{FRAME_OVERHEAD, Frame};
+
+/// How far the login of this session has come.
+#[derive(Debug, Default)]
+pub(super) enum Login {
+    /// It has not come yet.
+    #[default]
+    Due,
+    /// It waits; the handshake has to be over by this moment.
+    Waits(Instant),
+    /// It may be looked at.
+    Admitted,
+}
+
+impl<S> Session<S> {
+    /// Deals with a frame of the handshake, within the limit of what may come before connection.open is done.
+    pub(super) fn on_early_frame(&mut self, frame: Frame<'_>) -> Flow {
+        let octets = self.greeting.saturating_add(frame.payload.len()).saturating_add(FRAME_OVERHEAD);
+        let limit = self.broker.config.handshake_bytes;
+        let result = if octets > limit {
+            Err(Failure::Silent(format!("more than {limit} octets before the connection is open")))
+        } else {
+            self.on_handshake(frame)
+        };
+        match result {
+            Ok(()) => {}
+            Err(Failure::Later(wait)) => {
+                self.wait_for_login(wait);
+                return Flow::Again;
+            }
+            Err(Failure::Silent(why)) => self.fall_silent(&why),
+            Err(Failure::Refused(refusal)) => self.refuse(&refusal),
+        }
+        self.greeting = octets;
+        Flow::Done
+    }
+
+    /// Whether a login waits for its time, and all input with it.
+    pub(super) fn login_waits(&self) -> bool {
+        matches!(self.login, Login::Waits(_))
+    }
+
+    /// Whether the login may be looked at now.
+    pub(super) fn admit_login(&mut self) -> Result<(), Failure> {
+        if matches!(self.login, Login::Admitted) {
+            return Ok(());
+        }
+        let now = self.broker.clock.now();
+        match self.broker.logins.admit(self.peer.ip(), now) {
+            Admission::Now => Ok(()),
+            Admission::At(at) => Err(Failure::Later(Duration::from_millis(at.saturating_sub(now)))),
+            Admission::Never => Err(Failure::Silent("too many refused logins from this address".to_owned())),
+        }
+    }
+
+    fn wait_for_login(&mut self, wait: Duration) {
+        let end = self.timer.deadline();
+        self.login = Login::Waits(end);
+        self.timer.as_mut().reset(end.min(Instant::now() + wait));
+    }
+
+    /// The timer has run out: goes on with a login that has waited. `false` if none has, or the time for it is over.
+    pub(super) fn resume_login(&mut self) -> bool {
+        let Login::Waits(end) = self.login else { return false };
+        if Instant::now() >= end {
+            return false;
+        }
+        self.login = Login::Admitted;
+        self.timer.as_mut().reset(end);
+        self.catch_up();
+        true
+    }
+}
