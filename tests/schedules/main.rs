@@ -1,5 +1,5 @@
-//! The group commit's protocol under many schedules: the sources of the intake, the watermark, the bell and the journal
-//! are compiled once more, on locks and atomics whose every step a scheduler chooses (shuttle).
+//! The group commit's protocol under many schedules: the sources of the intake, the watermark, the bell, the journal and
+//! the line are compiled once more, on locks and atomics whose every step a scheduler chooses (shuttle).
 //!
 //! Checked: the order of locks; no confirm before its commit; a transaction in one commit; no wake is lost (a thread
 //! that waits for ever is a deadlock, which the scheduler reports); what was announced before a stop is committed.
@@ -22,7 +22,8 @@ use queue::Queue;
 use queue::intake::{Intake, Pressure, Watermark};
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use store::{Define, Epoch};
-use sync::Bell;
+use sync::atomic::{AtomicUsize, Ordering};
+use sync::{Bell, Line};
 
 /// Schedules of each scenario and scheduler, unless `LEVERET_SCHEDULES` says otherwise.
 const SCHEDULES: usize = 2_000;
@@ -173,20 +174,46 @@ fn transactions_are_in_one_commit() {
 /// A bell that rings before, while or after its task looks.
 fn no_ring_is_lost() {
     let bell = Arc::new(Bell::new());
-    let rung = Arc::new(shuttle::sync::atomic::AtomicUsize::new(0));
+    let rung = Arc::new(AtomicUsize::new(0));
     let ringer = shuttle::thread::spawn({
         let (bell, rung) = (bell.clone(), rung.clone());
         move || {
             for _ in 0..3 {
-                rung.fetch_add(1, shuttle::sync::atomic::Ordering::SeqCst);
+                rung.fetch_add(1, Ordering::SeqCst);
                 bell.ring();
             }
         }
     });
-    while rung.load(shuttle::sync::atomic::Ordering::SeqCst) < 3 {
+    while rung.load(Ordering::SeqCst) < 3 {
         shuttle::future::block_on(bell.rung());
     }
     ringer.join().expect("the ringer ends");
+}
+
+/// Three in a line for one slot, one of whom leaves without having waited.
+fn a_line_serves_everybody_one_at_a_time() {
+    let line = Line::new(1);
+    let busy = Arc::new(AtomicUsize::new(0));
+    let threads: Vec<_> = [2, 2, 0]
+        .into_iter()
+        .map(|turns| {
+            let (line, busy) = (line.clone(), busy.clone());
+            shuttle::thread::spawn(move || {
+                let bell = Arc::new(Bell::new());
+                let place = line.enter(&bell);
+                for _ in 0..turns {
+                    while !place.is_called() {
+                        shuttle::future::block_on(bell.rung());
+                    }
+                    assert_eq!(busy.fetch_add(1, Ordering::SeqCst), 0, "one slot");
+                    busy.fetch_sub(1, Ordering::SeqCst);
+                    place.again();
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().expect("a thread ends"));
+    assert!(line.enter(&Arc::new(Bell::new())).is_called(), "the slot is free at the end");
 }
 
 fn check(name: &str, schedules: usize, scenario: fn()) {
@@ -201,12 +228,13 @@ fn check(name: &str, schedules: usize, scenario: fn()) {
 fn main() {
     let schedules = std::env::var("LEVERET_SCHEDULES").ok().map(|text| text.parse().expect("a number"));
     let schedules = schedules.unwrap_or(SCHEDULES);
-    let scenarios: [(&str, fn()); 5] = [
+    let scenarios: [(&str, fn()); 6] = [
         ("confirms_come_after_commits", confirms_come_after_commits),
         ("lazy_work_is_urged", lazy_work_is_urged),
         ("what_is_settled_early_is_cancelled", what_is_settled_early_is_cancelled),
         ("transactions_are_in_one_commit", transactions_are_in_one_commit),
         ("no_ring_is_lost", no_ring_is_lost),
+        ("a_line_serves_everybody_one_at_a_time", a_line_serves_everybody_one_at_a_time),
     ];
     for (name, scenario) in scenarios {
         check(name, schedules, scenario);

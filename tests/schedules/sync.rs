@@ -2,11 +2,14 @@
 
 #[path = "../../src/sync/bell.rs"]
 mod bell;
+#[path = "../../src/sync/line.rs"]
+mod line;
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
 pub use bell::Bell;
+pub use line::Line;
 pub use shuttle::sync::atomic;
 pub use shuttle::thread::Thread;
 

@@ -156,7 +156,9 @@ impl Tables {
 
     /// Whether a queue is dropped and its rows are not all removed yet.
     pub(super) fn is_dropped(&self, txn: &RoTxn<'_>, queue: QueueId) -> heed::Result<bool> {
-        Ok(self.holes.get(txn, &queue.0.to_be_bytes())?.is_some())
+        let key = queue.0.to_be_bytes();
+        let row = self.holes.get(txn, &key)?;
+        Ok(row.is_some_and(|row| schema::decode_hole(&key, row).is_ok()))
     }
 
     /// Ranges of a lane whose rows are not all removed yet, as (from, until).

@@ -217,6 +217,19 @@ fn a_damaged_row_does_not_hide_the_one_it_stands_in() {
 }
 
 #[test]
+fn a_damaged_removal_removes_nothing() {
+    let dir = TempDir::new().unwrap();
+    let engine = open(dir.path());
+    done(&engine, &work([puts(1, 1..=3, 10)]));
+    change(&engine, engine.tables.holes, &1u64.to_be_bytes(), |row| row.extend([2, 0, 0, 0, 9, 9, 9, 9]));
+    assert_eq!(engine.recover().unwrap().damage.len(), 1);
+    done(&engine, &work([puts(1, [4], 10)]));
+    assert_eq!(positions(&engine, 1), [1, 2, 3, 4]);
+    assert!(!engine.sweep().unwrap(), "there is nothing to sweep that can be read");
+    assert_eq!(positions(&engine, 1), [1, 2, 3, 4]);
+}
+
+#[test]
 fn nothing_beyond_belief_takes_the_last_position_or_id() {
     let dir = TempDir::new().unwrap();
     let engine = open(dir.path());
