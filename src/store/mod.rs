@@ -65,7 +65,7 @@ pub struct Put {
 impl Put {
     /// What it counts for while it is on its way to the disk, in octets: its record and some bookkeeping.
     pub fn weight(&self) -> usize {
-        self.message.record().len() + PUT_OVERHEAD
+        self.message.record().len().saturating_add(PUT_OVERHEAD)
     }
 }
 

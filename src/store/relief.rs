@@ -12,6 +12,10 @@
 //! created the other way round, so that at no time something stands there without what it is in.
 //!
 //! Deliberately absent: engines, clocks, waiting; whoever commits tells how each piece fared.
+#![allow(
+    clippy::arithmetic_side_effects,
+    reason = "counts what this process holds; nothing comes from a disk or a client"
+)]
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -226,6 +230,7 @@ impl Held {
             self.segments.push_back(Segment { atomic, ..Segment::default() });
         }
         let at = self.segments.len() - 1;
+        #[allow(clippy::indexing_slicing)] // there is one: it was there, or was pushed
         let segment = &mut self.segments[at];
         segment.last = self.epoch;
         segment
@@ -262,13 +267,11 @@ impl Held {
                 segment.counts.remove(&key);
             }
         }
-        match self.segments.iter_mut().find_map(|segment| segment.puts.remove(&key)) {
-            Some(put) => put.weight(),
-            None => {
-                self.settles.insert((queue, settle.lane, settle.seq), settle);
-                0
-            }
+        if let Some(put) = self.segments.iter_mut().find_map(|segment| segment.puts.remove(&key)) {
+            return put.weight();
         }
+        self.settles.insert((queue, settle.lane, settle.seq), settle);
+        0
     }
 
     fn drop_range(&mut self, queue: QueueId, range: DropRange) -> usize {
@@ -333,7 +336,9 @@ impl Held {
         match self.piece.take() {
             None => 0,
             Some(Piece::Deletes(keys, queues)) => {
-                keys.iter().for_each(|key| drop(self.definitions.remove(key)));
+                for key in &keys {
+                    self.definitions.remove(key);
+                }
                 self.doomed.drain(..queues);
                 0
             }
@@ -348,7 +353,9 @@ impl Held {
                 0
             }
             Some(Piece::Definitions(keys)) => {
-                keys.iter().for_each(|key| drop(self.definitions.remove(key)));
+                for key in &keys {
+                    self.definitions.remove(key);
+                }
                 self.next_queue_id = None;
                 0
             }

@@ -97,7 +97,7 @@ fn publishing_goes_on_while_a_backlog_is_drained() {
         fill(client, "q", 2_000, |_| plain()).await;
         until_paged(broker, "q", 1_500).await;
         let mut consumer = client.consume("q").await;
-        let (_, seen) = tokio::join!(fill(client, "q", 2_000, |_| plain()), bodies(&mut consumer, 4_000));
+        let ((), seen) = tokio::join!(fill(client, "q", 2_000, |_| plain()), bodies(&mut consumer, 4_000));
         let seen: Vec<usize> = seen.iter().map(|body| number(body)).collect();
         let expected: Vec<usize> = (0..2_000).chain(0..2_000).collect();
         assert_eq!(seen, expected);

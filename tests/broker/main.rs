@@ -36,5 +36,6 @@ mod quorum;
 mod recover;
 mod reply_to;
 mod transactions;
+mod upgrades;
 mod vhosts;
 mod weak_spots;

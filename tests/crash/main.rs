@@ -11,7 +11,10 @@ mod client;
 mod process;
 
 mod audit;
+mod backup;
 mod consumer;
+mod cuts;
+mod damage;
 mod define;
 mod delayed;
 mod disk;
@@ -27,6 +30,7 @@ mod plan;
 mod power;
 mod produce;
 mod proof;
+mod raw;
 mod rounds;
 mod script;
 mod settings;

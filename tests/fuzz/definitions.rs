@@ -45,8 +45,12 @@ pub(crate) fn start(input: &[u8]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async {
         for _ in 0..2 {
-            let start =
-                Start { config: Arc::new(Config::default()), clock: Clock::system(), engine: Arc::new(engine.clone()) };
+            let start = Start {
+                config: Arc::new(Config::default()),
+                clock: Clock::system(),
+                engine: Arc::new(engine.clone()),
+                spill: None,
+            };
             let running = match Running::start(start) {
                 Ok(running) => running,
                 Err(problem) => return assert!(!problem.to_string().is_empty()),

@@ -164,8 +164,8 @@ async fn a_cancel_is_told_before_a_close_that_comes_right_behind_the_delete() {
         let script = Script::open()
             .ask(declare, queue_declare_ok(1, "q", 0, 0))
             .ask(consume(1, "q", "c", "", &none()), consume_ok(1, "c"))
-            .send([queue_delete(2, "q", ""), frames::connection_close()].concat())
-            .expect([queue_delete_ok(2, 0), cancel(1, "c", "nowait"), frames::connection_close_ok()].concat())
+            .send([queue_delete(2, "q", ""), connection_close()].concat())
+            .expect([queue_delete_ok(2, 0), cancel(1, "c", "nowait"), connection_close_ok()].concat())
             .end();
         script.replay().await;
     }

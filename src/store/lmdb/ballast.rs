@@ -84,7 +84,7 @@ fn reserve(file: &File, size: u64) -> std::io::Result<()> {
     let (mut left, mut file) = (size, file);
     while left > 0 {
         let piece = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
-        file.write_all(&zeros[..piece])?;
+        file.write_all(zeros.get(..piece).unwrap_or(&zeros))?;
         left = left.saturating_sub(piece as u64);
     }
     Ok(())

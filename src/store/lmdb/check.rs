@@ -62,7 +62,7 @@ impl Report {
         if self.findings.len() < MOST_FINDINGS {
             self.findings.push(line());
         } else {
-            self.untold += 1;
+            self.untold = self.untold.saturating_add(1);
         }
     }
 

@@ -70,7 +70,7 @@ impl LmdbEngine {
             return;
         }
         let page = u64::from(self.env.stat().page_size);
-        if (info.last_page_number as u64).saturating_mul(page) > map / 100 * CROWDED {
+        if (info.last_page_number as u64).saturating_mul(page) > (map / 100).saturating_mul(CROWDED) {
             self.grow();
         }
     }

@@ -201,6 +201,50 @@ fn a_damaged_index_row_is_set_aside() {
 }
 
 #[test]
+fn a_damaged_row_does_not_hide_the_one_it_stands_in() {
+    let dir = TempDir::new().unwrap();
+    let engine = open(dir.path());
+    done(&engine, &work([puts(1, 1..=100, 10)]));
+    // The key of some other row has rotted and stands in the middle of this one.
+    change(&engine, engine.tables.index, &key(1, 50), |row| row.extend([1, 0, 0, 1]));
+    assert_eq!(engine.recover().unwrap().damage.len(), 1);
+    let page = engine.read(QueueId(1), 0, 60, Seq::MAX, 1 << 20).unwrap();
+    assert_eq!((page.messages.len(), page.damaged), (41, 0));
+    done(&engine, &work([settles(1, [70, 80], 10)]));
+    assert_eq!(positions(&engine, 1).len(), 98, "acknowledgements reach it too");
+    done(&engine, &work([drops(1, 90, 101)]));
+    assert_eq!(positions(&engine, 1).len(), 87);
+}
+
+#[test]
+fn a_damaged_removal_removes_nothing() {
+    let dir = TempDir::new().unwrap();
+    let engine = open(dir.path());
+    done(&engine, &work([puts(1, 1..=3, 10)]));
+    change(&engine, engine.tables.holes, &1u64.to_be_bytes(), |row| row.extend([2, 0, 0, 0, 9, 9, 9, 9]));
+    assert_eq!(engine.recover().unwrap().damage.len(), 1);
+    done(&engine, &work([puts(1, [4], 10)]));
+    assert_eq!(positions(&engine, 1), [1, 2, 3, 4]);
+    assert!(!engine.sweep().unwrap(), "there is nothing to sweep that can be read");
+    assert_eq!(positions(&engine, 1), [1, 2, 3, 4]);
+}
+
+#[test]
+fn nothing_beyond_belief_takes_the_last_position_or_id() {
+    let dir = TempDir::new().unwrap();
+    let engine = open(dir.path());
+    done(&engine, &work([puts(1, [1], 10)]));
+    change(&engine, engine.tables.index, &key(1, Seq::MAX - 5), |row| row.extend([1, 0, 0, 1]));
+    change(&engine, engine.tables.index, &key(u64::MAX, 1), |row| row.extend([1, 0, 0, 1]));
+    change(&engine, engine.tables.holes, &u64::MAX.to_be_bytes(), |row| row.push(1));
+    let recovered = engine.recover().unwrap();
+    assert_eq!(recovered.damage.len(), 3);
+    assert_eq!((recovered.next_queue_id, recovered.queues[&QueueId(1)].next_seq), (2, 2));
+    change(&engine, engine.tables.meta, b"next_queue_id", |id| *id = u64::MAX.to_be_bytes().to_vec());
+    assert!(matches!(engine.recover(), Err(StoreError::Damaged(_))));
+}
+
+#[test]
 fn strange_rows_are_reported_and_harm_nothing() {
     let dir = TempDir::new().unwrap();
     let engine = open(dir.path());
