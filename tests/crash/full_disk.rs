@@ -2,6 +2,7 @@
 //! goes on by itself when there is room again.
 //!
 //! `LEVERET_DISK_MIB` sets the size of the file system, 64 MiB by default; the long form is 256.
+#![allow(clippy::print_stdout)] // the figures are to be read
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

@@ -1,5 +1,6 @@
 //! A small file system of a test's own, which can be filled to its last block: ext4 in a file, mounted as a loop device;
 //! where that is not allowed, a small tmpfs.
+#![allow(clippy::print_stdout)] // who skips tells why
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -70,7 +71,7 @@ impl Volume {
     pub(crate) fn fill(&self) -> Filler {
         let path = self.at.join("flood");
         let mut file = OpenOptions::new().create(true).append(true).open(&path).unwrap();
-        for size in [MIB as usize, 4096] {
+        for size in [1 << 20, 4096] {
             let zeros = vec![0; size];
             while file.write_all(&zeros).is_ok() && file.sync_all().is_ok() {}
         }
