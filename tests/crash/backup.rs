@@ -36,8 +36,7 @@ async fn store(directory: &Path) -> Notes {
     let broker = Process::start(directory).await;
     work(&broker, &book, 7, 1, 60).await.expect("the broker works");
     broker.kill().await;
-    let notes = book.lock().clone();
-    notes
+    Notes::clone(&book.lock())
 }
 
 #[test]

@@ -174,7 +174,9 @@ impl Disk {
                 // A directory: the journal is written up to here.
                 _ => {
                     let pending = std::mem::take(&mut self.pending);
-                    pending.iter().for_each(|naming| name(&mut self.durable, naming));
+                    for naming in pending.iter() {
+                        name(&mut self.durable, naming);
+                    }
                 }
             }
             return;
