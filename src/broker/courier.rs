@@ -1,9 +1,12 @@
 //! Dead letters on their way: from the queue they died in, through the dead-letter exchange, to other queues.
 //!
 //! A queue never publishes; it hands dead messages over as leases. For each, the courier records the death, routes,
-//! pushes, and only then settles the source. A durable source is settled after the watermark has reached the epochs of
-//! the targets' puts: a crash in between duplicates, never loses. Letters that die again join the end of the list, so a
-//! cycle is a loop here, not recursion.
+//! pushes, and settles the source, the latter two under one hold of the open epoch: one commit takes the letter to its
+//! targets and away from its source, so that a crash finds it in one place, and neither loses nor repeats it. Letters that
+//! die again join the end of the list, so a cycle is a loop here, not recursion.
+//!
+//! Letters wait for the disk as publishers do: while more than `journal_bytes` are on their way there, a batch of letters
+//! waits for the commit of the one before.
 //!
 //! Where a queue's strategy is at-least-once, a letter that finds no queue, or is refused by one, is parked: it is tried
 //! again when the topology has changed, and after a while in any case, with those of its targets that have not taken it.
@@ -101,17 +104,23 @@ impl Courier {
     }
 }
 
-/// Sources that wait for their targets' commit, in the order of the epochs.
-type Waiting = VecDeque<(Epoch, Arc<Queue>, DeadLetter)>;
-
 /// Carries letters until asked to end.
 pub(super) async fn run(broker: Arc<Broker>) {
-    let (mut waiting, mut parked) = (Waiting::new(), Vec::new());
+    let mut parked = Vec::new();
+    // The epoch of the latest letter.
+    let mut latest = 0;
     let mut look_at = 0;
     loop {
+        let crowded = broker.intake.bytes() > broker.config.journal_bytes;
+        if crowded && !broker.watermark.await_epoch(latest, &broker.courier.bell) {
+            broker.intake.urge();
+            broker.courier.bell.rung().await;
+            continue;
+        }
         let ending = broker.courier.ending.load(Ordering::Acquire);
         let due = std::mem::take(&mut *broker.courier.due.lock());
         look_after(&broker, &due);
+        let mut holders: Vec<Arc<Queue>> = Vec::new();
         let letters: Vec<Letter> = {
             let mut inbox = broker.courier.inbox.lock();
             let n = inbox.len().min(BUDGET);
@@ -119,8 +128,12 @@ pub(super) async fn run(broker: Arc<Broker>) {
         };
         let idle = letters.is_empty();
         for (queue, letter) in letters {
-            send_on(&broker, queue, letter, Trip::default(), &mut waiting, &mut parked);
+            if letter.reason == Reason::Due && !holders.iter().any(|known| Arc::ptr_eq(known, &queue)) {
+                holders.push(queue.clone());
+            }
+            latest = latest.max(send_on(&broker, queue, letter, Trip::default(), &mut parked));
         }
+        look_after(&broker, &holders);
         if ending {
             for Parked { queue, letter, .. } in parked.drain(..) {
                 queue.take_back_letter(letter.entry);
@@ -130,23 +143,14 @@ pub(super) async fn run(broker: Arc<Broker>) {
         let now = broker.clock.now();
         let mut more = false;
         if now >= look_at && !parked.is_empty() {
-            more = try_again(&broker, &mut waiting, &mut parked);
+            more = try_again(&broker, &mut parked);
             look_at = if more { now } else { now.saturating_add(LOOK_MILLIS) };
         }
-        settle_committed(&broker, &mut waiting);
         if !idle || more {
             tokio::task::yield_now().await;
-            continue;
-        }
-        if ending && waiting.is_empty() {
+        } else if ending {
             return;
-        }
-        if let Some((epoch, ..)) = waiting.front()
-            && broker.watermark.await_epoch(*epoch, &broker.courier.bell)
-        {
-            continue;
-        }
-        if parked.is_empty() {
+        } else if parked.is_empty() {
             broker.courier.bell.rung().await;
         } else {
             let _ = tokio::time::timeout(Duration::from_millis(LOOK_MILLIS), broker.courier.bell.rung()).await;
@@ -154,24 +158,27 @@ pub(super) async fn run(broker: Arc<Broker>) {
     }
 }
 
-/// Carries a letter, then lets its source wait for the commit, or parks it.
-fn send_on(
-    broker: &Broker,
-    queue: Arc<Queue>,
-    letter: DeadLetter,
-    trip: Trip,
-    waiting: &mut Waiting,
-    parked: &mut Vec<Parked>,
-) {
+/// Carries a letter and settles its source, or parks it. Returns the epoch that makes it durable.
+fn send_on(broker: &Broker, queue: Arc<Queue>, letter: DeadLetter, trip: Trip, parked: &mut Vec<Parked>) -> Epoch {
     // Read before the route is: a change in between is not missed.
     let version = version(broker, &queue);
-    let trip = carry(broker, &queue, &letter, trip);
-    if trip.complete || !queue.options().at_least_once() {
-        waiting.push_back((trip.epoch, queue, letter));
-    } else {
+    let (way, at_least_once) = (way(broker, &queue, &letter), queue.options().at_least_once());
+    let mut left = Vec::with_capacity(way.targets.len());
+    let (trip, epoch) = {
+        let _hold = broker.intake.hold();
+        let trip = push(broker, way, trip, &mut left);
+        let settled = trip.complete || !at_least_once;
+        let epoch = if settled { queue.settle_entry(&letter.entry) } else { trip.epoch };
+        (trip, epoch)
+    };
+    for (target, mut fx) in left {
+        broker.finish(&target, &mut fx);
+    }
+    if !trip.complete && at_least_once {
         let retry_at = broker.clock.now().saturating_add(RETRY);
         parked.push(Parked { queue, letter, trip, version, retry_at });
     }
+    epoch
 }
 
 fn version(broker: &Broker, queue: &Queue) -> u64 {
@@ -180,7 +187,7 @@ fn version(broker: &Broker, queue: &Queue) -> u64 {
 
 /// Carries parked letters whose time has come, a few at a time; `true` if there may be more. Those of a queue that is
 /// deleted go with it.
-fn try_again(broker: &Broker, waiting: &mut Waiting, parked: &mut Vec<Parked>) -> bool {
+fn try_again(broker: &Broker, parked: &mut Vec<Parked>) -> bool {
     let now = broker.clock.now();
     let due = |letter: &mut Parked| {
         letter.retry_at <= now
@@ -191,24 +198,10 @@ fn try_again(broker: &Broker, waiting: &mut Waiting, parked: &mut Vec<Parked>) -
     let more = due.len() == BUDGET;
     for Parked { queue, letter, trip, .. } in due {
         if !queue.inspect(State::is_deleted) {
-            send_on(broker, queue, letter, trip, waiting, parked);
+            send_on(broker, queue, letter, trip, parked);
         }
     }
     more
-}
-
-fn settle_committed(broker: &Broker, waiting: &mut Waiting) {
-    let mark = broker.watermark.get();
-    let mut holders: Vec<Arc<Queue>> = Vec::new();
-    while waiting.front().is_some_and(|(epoch, ..)| *epoch <= mark) {
-        if let Some((_, queue, letter)) = waiting.pop_front() {
-            queue.settle_entry(&letter.entry);
-            if letter.reason == Reason::Due && !holders.iter().any(|known| Arc::ptr_eq(known, &queue)) {
-                holders.push(queue);
-            }
-        }
-    }
-    look_after(broker, &holders);
 }
 
 /// Takes what is due out of holders. At the end of the broker it stays where it is.
@@ -220,38 +213,57 @@ fn look_after(broker: &Broker, holders: &[Arc<Queue>]) {
     }
 }
 
-/// Brings a letter to where it goes, but for targets where it is already.
-fn carry(broker: &Broker, queue: &Arc<Queue>, letter: &DeadLetter, trip: Trip) -> Trip {
-    if letter.reason == Reason::Due { release(broker, queue, &letter.entry) } else { bury(broker, queue, letter, trip) }
+/// Where a letter goes, and as what.
+#[derive(Default)]
+struct Way {
+    /// `None` if there is nothing to bring.
+    message: Option<Message>,
+    targets: Vec<Arc<Queue>>,
+    /// There is nowhere to go, and never will be.
+    ends: bool,
+}
+
+impl Way {
+    fn end() -> Self {
+        Self { ends: true, ..Self::default() }
+    }
+}
+
+/// Records what has happened to a message, and routes it.
+fn way(broker: &Broker, queue: &Queue, letter: &DeadLetter) -> Way {
+    if letter.reason == Reason::Due { release(broker, queue, &letter.entry) } else { bury(broker, queue, letter) }
 }
 
 /// Routes a delayed message through the exchange that held it, whose name its holder has.
-fn release(broker: &Broker, holder: &Queue, entry: &Entry) -> Trip {
-    let gone = Trip { complete: true, ..Trip::default() };
-    let Some(vhost) = broker.vhost(&holder.definition().vhost) else { return gone };
+fn release(broker: &Broker, holder: &Queue, entry: &Entry) -> Way {
+    let Some(vhost) = broker.vhost(&holder.definition().vhost) else { return Way::end() };
     let Some(message) = delay::released(&entry.message, entry.redelivered) else {
         let exchange = crate::telemetry::printable(&**holder.name());
         tracing::warn!(%exchange, "a delayed message's headers do not fit a message any more; it was dropped");
-        return gone;
+        return Way::end();
     };
-    let now = broker.clock.now();
-    let targets = vhost.topology().route_again(holder.name(), &message, now);
-    Trip { complete: true, ..push(broker, targets, &message, Trip::default()) }
+    let targets = vhost.topology().route_again(holder.name(), &message, broker.clock.now());
+    // What nobody is bound for is dropped, as when it is published.
+    Way { message: Some(message), targets, ends: true }
 }
 
 /// Publishes a letter to the dead-letter exchange.
-fn bury(broker: &Broker, queue: &Queue, letter: &DeadLetter, trip: Trip) -> Trip {
+fn bury(broker: &Broker, queue: &Queue, letter: &DeadLetter) -> Way {
     let definition = queue.definition();
     let options = queue.options();
     let (Some(exchange), Some(vhost)) = (&options.dead_letter_exchange, broker.vhost(&definition.vhost)) else {
-        return Trip { complete: true, ..trip };
+        return Way::end();
     };
     let circumstances = death::Circumstances {
         queue: &definition.name,
         reason: letter.reason.as_str(),
-        time: broker.clock.now() / 1000,
-        redelivered: options.profile.redelivered_survives_death
-            && (letter.entry.redelivered || letter.reason == Reason::Rejected),
+        time: broker.clock.wall() / 1000,
+        // A crash may have undone a death whose letter was delivered; that a message comes again must not be hidden,
+        // however many queues it passes through.
+        redelivered: letter.recovered
+            || letter.entry.message.facts().redelivered
+            || options.profile.redelivered_survives_death
+                && (letter.entry.redelivered || letter.reason == Reason::Rejected),
         discards_foreign: options.profile.discards_foreign_deaths,
         removes_cc: options.profile.removes_cc_at_death,
         to_exchange: exchange,
@@ -260,32 +272,32 @@ fn bury(broker: &Broker, queue: &Queue, letter: &DeadLetter, trip: Trip) -> Trip
     let Some(dead) = death::record(&letter.entry.message, &circumstances) else {
         let queue = crate::telemetry::printable(&*definition.name);
         tracing::warn!(%queue, "a dead letter's headers do not fit a message any more; it was dropped");
-        return Trip { complete: true, ..trip };
+        return Way::end();
     };
-    publish(broker, &vhost, &dead, trip)
+    route(broker, &vhost, dead)
 }
 
-fn publish(broker: &Broker, vhost: &VirtualHost, dead: &death::Dead, trip: Trip) -> Trip {
+/// Routes a letter through the dead-letter exchange.
+fn route(broker: &Broker, vhost: &VirtualHost, dead: death::Dead) -> Way {
     let exchange = std::str::from_utf8(dead.message.exchange()).unwrap_or_default();
     let properties = crate::wire::properties::Properties::parse(dead.message.properties()).unwrap_or_default();
     let keys: Vec<&[u8]> = dead.routing_keys.iter().map(|key| &**key).collect();
     let now = broker.clock.now();
     let routing = Routing { message: &dead.message, keys: &keys, properties: &properties, now };
-    let Ok(mut route) = vhost.topology().route(exchange, &routing, false) else { return trip };
+    let Ok(mut route) = vhost.topology().route(exchange, &routing, false) else { return Way::default() };
     // A holder is not one of the queues it died in, whatever its name.
     route.queues.retain(|target| target.is_holder() || !dead.cycles_to(target.name()));
-    push(broker, route.queues, &dead.message, trip)
+    Way { message: Some(dead.message), targets: route.queues, ends: false }
 }
 
-/// Pushes a letter to the targets that do not have it yet.
-fn push(broker: &Broker, targets: Vec<Arc<Queue>>, message: &Message, mut trip: Trip) -> Trip {
+/// Pushes a letter to the targets that do not have it yet; what that leaves to be done is added to `left`.
+fn push(broker: &Broker, way: Way, mut trip: Trip, left: &mut Vec<(Arc<Queue>, Effects)>) -> Trip {
     let now = broker.clock.now();
-    let (mut fx, mut refused) = (Effects::default(), Vec::new());
-    let mut missed = targets.is_empty();
-    for target in targets {
-        if trip.arrived.contains(&target.id()) {
-            continue;
-        }
+    let mut missed = way.targets.is_empty();
+    let mut refused = Vec::new();
+    for target in way.targets {
+        let Some(message) = way.message.as_ref().filter(|_| !trip.arrived.contains(&target.id())) else { continue };
+        let mut fx = Effects::default();
         match target.push(std::iter::once(message.clone()), false, now, &mut refused, &mut fx) {
             Push::Taken(epoch) if refused.is_empty() => {
                 trip.epoch = trip.epoch.max(epoch);
@@ -294,8 +306,8 @@ fn push(broker: &Broker, targets: Vec<Arc<Queue>>, message: &Message, mut trip: 
             Push::Taken(_) | Push::Gone => missed = true,
         }
         refused.clear();
-        broker.finish(&target, &mut fx);
+        left.push((target, fx));
     }
-    trip.complete = !missed;
+    trip.complete = way.ends || !missed;
     trip
 }

@@ -298,6 +298,8 @@ fn start_deadlines(broker: &Broker) {
         for queue in queues {
             apply::govern(&policies, &queue, now, &mut fx);
             queue.declared_again(now, &mut fx);
+            // What was on its way to the dead letters when the broker crashed is back, above a length limit.
+            queue.tick(now, &mut fx);
             broker.finish(&queue, &mut fx);
         }
     }

@@ -252,9 +252,9 @@ impl Queue {
         self.with(false, |state| state.settle(leases, now, fx));
     }
 
-    /// Settles a message whose dead letter has arrived.
-    pub fn settle_entry(self: &Arc<Self>, entry: &Entry) {
-        self.with(false, |state| state.settle_entry(entry));
+    /// Settles a message whose dead letter has arrived. Returns the epoch that makes it durable.
+    pub fn settle_entry(self: &Arc<Self>, entry: &Entry) -> Epoch {
+        self.with(false, |state| state.settle_entry(entry)).1
     }
 
     /// Takes back a message whose dead letter could not arrive before the broker stops.

@@ -335,7 +335,9 @@ impl State {
             self.leased += 1;
             self.dying.0 += 1;
             self.dying.1 += u64::from(entry.body_len);
-            fx.dead.push(DeadLetter { entry, reason });
+            let recovered =
+                entry.durable && matches!(&self.redelivered, Redelivered::Below(until) if entry.seq < *until);
+            fx.dead.push(DeadLetter { recovered, entry, reason });
         } else {
             self.forget(&entry);
         }

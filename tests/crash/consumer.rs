@@ -115,7 +115,7 @@ impl Hand {
     }
 
     /// Proves all that was done.
-    pub(crate) async fn prove(&mut self, prover: &mut Prover) -> lapin::Result<()> {
+    pub(crate) async fn prove(&mut self, prover: &Prover) -> lapin::Result<()> {
         self.send_acks().await?;
         if self.unproven.is_empty() {
             return Ok(());
@@ -156,19 +156,19 @@ pub(crate) async fn consume(address: SocketAddr, spot: Spot, random: Random, boo
     channel.basic_qos(spot.place().manner.prefetch, BasicQosOptions::default()).await?;
     let (queue, options) = (spot.place().name.into(), BasicConsumeOptions::default());
     let mut consumer = channel.basic_consume(queue, "".into(), options, none()).await?;
-    let mut prover = Prover::new(&client, line.is_carried()).await?;
+    let prover = Prover::new(&client, false).await?;
     let mut hand = Hand::new(spot, channel, book, random);
     loop {
         match tokio::time::timeout(IDLE, consumer.next()).await {
             Ok(Some(delivery)) => hand.take(&delivery?).await?,
             Ok(None) => return Ok(()),
             Err(_) if transactions => hand.commit().await?,
-            Err(_) => hand.prove(&mut prover).await?,
+            Err(_) => hand.prove(&prover).await?,
         }
         if hand.is_due() && transactions {
             hand.commit().await?;
         } else if hand.is_due() {
-            hand.prove(&mut prover).await?;
+            hand.prove(&prover).await?;
         }
     }
 }

@@ -71,11 +71,13 @@ impl Fault {
                 if !status.success() {
                     wrong.push(Violation::new("I12", format!("an orderly stop ends with {status}")));
                 }
-                let how = Circumstances { clean: true, crashes: 0 };
+                let how = Circumstances { marked: false };
                 return Ended { how, wrong, what: format!("{self:?}") };
             }
         };
-        let how = Circumstances { clean: false, crashes: 1 };
+        // It may have been done with its shutdown.
+        let marked = !matches!(self, Self::Shutdown(..));
+        let how = Circumstances { marked };
         Ended { how, wrong: i12_no_errors(&log), what: format!("{self:?}") }
     }
 }

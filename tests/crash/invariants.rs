@@ -14,20 +14,19 @@ use crate::story::{Branch, Event, Story};
 /// How the broker came to be looked at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Circumstances {
-    /// It had been stopped in order.
-    pub(crate) clean: bool,
-    /// How often it has crashed since it was looked at last.
-    pub(crate) crashes: u32,
+    /// It had no time to note what it had delivered, so that everything is marked as redelivered.
+    pub(crate) marked: bool,
 }
 
 /// One message in one branch, and where it was found there: positions in the chain, and marks.
 struct Case<'a> {
-    stamp: Stamp,
     at: usize,
     branch: &'a Branch,
     story: &'a Story,
     found: &'a [(usize, bool)],
     life: u32,
+    /// Dead letters keep their marks.
+    letters: bool,
     how: Circumstances,
 }
 
@@ -51,9 +50,9 @@ fn i2_what_was_acked_stays_away(case: &Case<'_>) -> Verdict {
 
 /// What comes a second time says so; after a crash everything says so, since nobody knows.
 fn i3_repeats_are_marked(case: &Case<'_>) -> Verdict {
-    let recovered = |at: usize| !case.how.clean && at == 0 && case.story.due.is_none();
+    let recovered = |at: usize| case.how.marked && at == 0 && case.story.due.is_none();
     let unmarked = case.found.iter().filter(|(_, mark)| !mark);
-    let wrong = unmarked.filter(|(at, _)| case.branch.seen > 0 || recovered(*at)).count();
+    let wrong = unmarked.filter(|(at, _)| case.branch.must_be_marked(*at, case.letters) || recovered(*at)).count();
     (wrong > 0).then(|| "is not marked as redelivered".to_owned())
 }
 
@@ -82,8 +81,8 @@ fn i6_transactions_are_whole(
     (some && missing).then(|| "is half of a transaction".to_owned())
 }
 
-/// In one place only: neither refused and there, nor twice, nor back where it had left; and what is not persistent is
-/// not there after a restart.
+/// In one place only: neither refused and there, nor twice (a dead letter leaves its queue in the commit that brings it to
+/// the next), nor back where it had left; and what is not persistent is not there after a restart.
 fn i9_each_is_in_one_place(case: &Case<'_>) -> Verdict {
     let Case { branch, found, story, .. } = case;
     if branch.gone && !found.is_empty() && i2_what_was_acked_stays_away(case).is_none() {
@@ -92,9 +91,7 @@ fn i9_each_is_in_one_place(case: &Case<'_>) -> Verdict {
     if !story.persistent && story.life < case.life && !found.is_empty() {
         return Some("is not persistent, and has come back".to_owned());
     }
-    // What was being carried at a crash is both where it was and where it went.
-    let growth = if case.stamp.line().is_carried() { case.how.crashes.min(8) } else { 0 };
-    if found.len() > branch.copies << growth {
+    if found.len() > branch.copies {
         return Some(format!("is there {} times", found.len()));
     }
     if found.iter().any(|(at, _)| *at < branch.from) {
@@ -167,7 +164,8 @@ pub(crate) fn judge(ledger: &Ledger, sights: &Sights, how: Circumstances) -> Vec
             say("I6", i6_transactions_are_whole(stamp, story, &found));
             for (at, branch) in story.branches.iter().enumerate() {
                 let found = found.get(&(stamp, at)).map_or(&[][..], Vec::as_slice);
-                let case = Case { stamp, at, branch, story, found, life: ledger.life, how };
+                let letters = ledger.compatibility.letters_keep_marks();
+                let case = Case { at, branch, story, found, life: ledger.life, letters, how };
                 say("I1", i1_nothing_confirmed_is_lost(&case));
                 say("I2", i2_what_was_acked_stays_away(&case));
                 say("I3", i3_repeats_are_marked(&case));
@@ -180,16 +178,14 @@ pub(crate) fn judge(ledger: &Ledger, sights: &Sights, how: Circumstances) -> Vec
 }
 
 /// From now on what was found is what there is.
-pub(crate) fn take_over(ledger: &mut Ledger, sights: &Sights) -> usize {
+pub(crate) fn take_over(ledger: &mut Ledger, sights: &Sights) {
     let found = sights.by_stamp();
-    let mut doubled = 0;
     for line in 0..ledger.lines.len() {
-        let stories: Vec<u32> =
-            ledger.lines[line].stories.iter().filter(|(_, s)| !s.is_over()).map(|(n, _)| *n).collect();
-        for stamp in stories.into_iter().map(|seq| Stamp { line, seq }) {
+        let stories = ledger.lines[line].stories.iter().filter(|(_, story)| !story.is_over());
+        let stamps: Vec<Stamp> = stories.map(|(seq, _)| Stamp { line, seq: *seq }).collect();
+        for stamp in stamps {
             for branch in 0..stamp.line().branches.len() {
                 let found = found.get(&(stamp, branch)).map_or(&[][..], Vec::as_slice);
-                doubled += found.len().saturating_sub(1);
                 let Some(story) = ledger.lines[line].stories.get_mut(&stamp.seq) else { continue };
                 let waiting = story.is_waiting();
                 story.found(stamp, branch, found, waiting);
@@ -202,5 +198,4 @@ pub(crate) fn take_over(ledger: &mut Ledger, sights: &Sights) -> usize {
             }
         }
     }
-    doubled
 }

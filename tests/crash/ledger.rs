@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::plan::{LINES, Spot, Style};
+use crate::plan::{Compatibility, LINES, Spot, Style};
 use crate::stamp::Stamp;
 use crate::story::{Event, Story};
 
@@ -48,6 +48,7 @@ pub(crate) struct Messages {
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger {
     began: Instant,
+    pub(crate) compatibility: Compatibility,
     /// Counts the broker's processes.
     pub(crate) life: u32,
     pub(crate) lines: Vec<Messages>,
@@ -61,7 +62,8 @@ pub(crate) struct Ledger {
 impl Ledger {
     pub(crate) fn new() -> Self {
         let lines = vec![Messages::default(); LINES.len()];
-        Self { began: Instant::now(), life: 0, lines, wrong: Vec::new(), confirmed: 0, settled: 0 }
+        let compatibility = Compatibility::Lenient;
+        Self { began: Instant::now(), compatibility, life: 0, lines, wrong: Vec::new(), confirmed: 0, settled: 0 }
     }
 
     /// The stamp of a message about to be sent.
@@ -105,10 +107,11 @@ impl Ledger {
                         story.has(|event| matches!(event, Event::SettledForGood(at) if at.branch == spot.branch));
                     wrong.push((if acked { "I2" } else { "I9" }, "came again after it was gone"));
                 }
-                if branch.seen > 0 && !redelivered {
+                if branch.must_be_marked(spot.at, self.compatibility.letters_keep_marks()) && !redelivered {
                     wrong.push(("I3", "came again without a mark"));
                 }
-                if spot.at == 0 && returns < branch.returns {
+                let counts = stamp.line().counted && self.compatibility.returns_are_failures();
+                if counts && spot.at == 0 && returns < branch.returns {
                     wrong.push(("I9", "is said to have returned fewer times than it has"));
                 }
                 // Two clients read at their own pace.

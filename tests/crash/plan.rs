@@ -9,6 +9,34 @@ use lapin::types::FieldTable;
 
 use crate::client::{Client, int, none, table, text};
 
+/// Which RabbitMQ the broker answers as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compatibility {
+    Lenient,
+    V3,
+    V4,
+}
+
+impl Compatibility {
+    pub(crate) fn setting(self) -> &'static str {
+        match self {
+            Self::Lenient => "lenient",
+            Self::V3 => "3.13",
+            Self::V4 => "4.3",
+        }
+    }
+
+    /// A dead letter of a message that was delivered is marked as redelivered.
+    pub(crate) fn letters_keep_marks(self) -> bool {
+        self == Self::V4
+    }
+
+    /// A message that a client returns counts as having failed.
+    pub(crate) fn returns_are_failures(self) -> bool {
+        self != Self::V4
+    }
+}
+
 /// What a consumer does, in percent; what remains is held until the end of the connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Manner {
@@ -25,7 +53,7 @@ pub(crate) struct Place {
     pub(crate) name: &'static str,
     pub(crate) arguments: fn() -> FieldTable,
     pub(crate) manner: Manner,
-    /// Most messages ready, where there is a limit.
+    /// Most messages ready, where those above it are dropped.
     pub(crate) limit: u32,
 }
 
@@ -64,6 +92,8 @@ pub(crate) struct Line {
     pub(crate) ordered: bool,
     /// What returned comes first, so that a queue's content is not in the order of publishing.
     pub(crate) returns_first: bool,
+    /// Its first queue counts failed deliveries.
+    pub(crate) counted: bool,
     /// Messages above which nothing more is published.
     pub(crate) cap: usize,
 }
@@ -137,6 +167,7 @@ const LINE: Line = Line {
     lossy: false,
     ordered: true,
     returns_first: false,
+    counted: false,
     cap: 400,
 };
 
@@ -169,9 +200,8 @@ fn delaying() -> (ExchangeKind, FieldTable) {
     (ExchangeKind::Custom("x-delayed-message".to_owned()), table([("x-delayed-type", text("fanout"))]))
 }
 
-/// The limits of queues that have one.
+/// Messages above which a queue drops the first.
 const DROPS_ABOVE: i32 = 40;
-const REFUSES_ABOVE: i32 = 120;
 
 /// Most failed deliveries of a message in the quorum queue.
 pub(crate) const DELIVERY_LIMIT: i32 = 3;
@@ -206,14 +236,11 @@ pub(crate) const LINES: &[Line] = &[
     },
     Line {
         name: "refuses",
-        branches: &[&[Place {
-            limit: REFUSES_ABOVE.unsigned_abs(),
-            ..place(
-                "refuses",
-                || table([("x-max-length", int(REFUSES_ABOVE)), ("x-overflow", text("reject-publish"))]),
-                WORKER,
-            )
-        }]],
+        branches: &[&[place(
+            "refuses",
+            || table([("x-max-length", int(120)), ("x-overflow", text("reject-publish"))]),
+            WORKER,
+        )]],
         ..LINE
     },
     Line {
@@ -261,6 +288,7 @@ pub(crate) const LINES: &[Line] = &[
             place("quorum.dead", none, TAKER),
         ]],
         returns_first: true,
+        counted: true,
         ..LINE
     },
     Line {

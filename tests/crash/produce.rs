@@ -28,8 +28,9 @@ pub(crate) async fn produce(address: SocketAddr, line: usize, mut random: Random
 async fn publish(channel: &lapin::Channel, stamp: Stamp) -> lapin::Result<lapin::PublisherConfirm> {
     let (exchange, key) = stamp.line().target();
     let content = stamp.content();
-    // Nothing is ever unroutable: had it been returned, a queue or a binding would be missing.
-    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    // Nothing is ever unroutable: had it been returned, a queue or a binding would be missing. Only of a delayed message
+    // nobody can say yet that it will be routed, so it always is returned.
+    let options = BasicPublishOptions { mandatory: content.delay.is_none(), ..BasicPublishOptions::default() };
     let how = stamp.properties(&content);
     channel.basic_publish(exchange.into(), key.into(), options, &content.body, how).await
 }
@@ -43,7 +44,6 @@ async fn confirm(client: &Client, line: usize, random: &mut Random, book: &Book)
         }
         for (stamp, confirm) in confirms {
             let event = match confirm.await? {
-                // A delayed message is not routed yet, so nobody can say that it will not be.
                 Confirmation::Ack(None) => Event::Confirmed,
                 Confirmation::Ack(Some(_)) => Event::Returned,
                 _ => Event::Refused,

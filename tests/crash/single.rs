@@ -49,7 +49,7 @@ pub(crate) async fn take_turns(
     stage: Arc<Mutex<Stage>>,
 ) -> lapin::Result<()> {
     let client = Client::try_connect(address).await?;
-    let mut prover = Prover::new(&client, false).await?;
+    let prover = Prover::new(&client, false).await?;
     loop {
         let channel = client.connection.create_channel().await?;
         channel.basic_qos(spot.place().manner.prefetch, BasicQosOptions::default()).await?;
@@ -65,7 +65,7 @@ pub(crate) async fn take_turns(
             }
             hand.take(&delivery).await?;
             if hand.is_due() {
-                hand.prove(&mut prover).await?;
+                hand.prove(&prover).await?;
             }
         }
         stage.lock().leaving += 1;
@@ -73,7 +73,7 @@ pub(crate) async fn take_turns(
         while let Some(delivery) = consumer.next().await {
             hand.take(&delivery?).await?;
         }
-        hand.prove(&mut prover).await?;
+        hand.prove(&prover).await?;
         channel.close(200, "next".into()).await?;
         stage.lock().leave(me);
     }

@@ -41,7 +41,7 @@ pub(crate) enum Event {
 /// One branch of a message's way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Branch {
-    /// How many of it there may be: one, and more after a crash in which it was being carried.
+    /// How many of it there may be.
     pub(crate) copies: usize,
     /// It must be there.
     pub(crate) owed: bool,
@@ -53,8 +53,22 @@ pub(crate) struct Branch {
     pub(crate) from: usize,
     /// Deliveries known of.
     pub(crate) seen: usize,
+    /// A bit for each position in the chain from which it was delivered: a dead letter is a new message to its queue.
+    pub(crate) seen_at: u8,
     /// Returns to the first queue that are proven to be committed.
     pub(crate) returns: i64,
+}
+
+impl Branch {
+    fn see(&mut self, at: usize) {
+        self.seen += 1;
+        self.seen_at |= 1 << at;
+    }
+
+    /// Whether a delivery from there must be marked. `letters` tells that dead letters keep their mark.
+    pub(crate) fn must_be_marked(&self, at: usize, letters: bool) -> bool {
+        if letters { self.seen > 0 } else { self.seen_at & (1 << at) != 0 }
+    }
 }
 
 /// A message.
@@ -75,7 +89,8 @@ pub(crate) struct Story {
 impl Story {
     pub(crate) fn new(stamp: Stamp, life: u32) -> Self {
         let content = stamp.content();
-        let branch = Branch { copies: 1, owed: false, settled: false, gone: false, from: 0, seen: 0, returns: 0 };
+        let branch =
+            Branch { copies: 1, owed: false, settled: false, gone: false, from: 0, seen: 0, seen_at: 0, returns: 0 };
         Self {
             branches: vec![branch; stamp.line().branches.len()],
             confirmed: false,
@@ -99,7 +114,7 @@ impl Story {
                 }
             }
             Event::Refused => self.branches.iter_mut().for_each(|branch| branch.gone = true),
-            Event::Delivered(spot, _) => self.branches[spot.branch].seen += 1,
+            Event::Delivered(spot, _) => self.branches[spot.branch].see(spot.at),
             Event::Settled(spot) => {
                 let branch = &mut self.branches[spot.branch];
                 (branch.owed, branch.settled) = (false, true);
@@ -126,7 +141,7 @@ impl Story {
         }
         if !found.is_empty() {
             (branch.owed, branch.settled, branch.copies) = (promised, false, found.len());
-            branch.seen += found.len();
+            found.iter().for_each(|(at, _)| branch.see(*at));
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A holder is a queue that nobody knows by name. Whatever is pushed to it waits for the milliseconds its header
 //! `x-delay` says, is then leased to the courier as [`Reason::Due`], and settled when it has arrived: the same rule as
-//! for dead letters, so a crash in between repeats a message and loses none. After a crash those that were due before the
+//! for dead letters, so a crash in between neither repeats a message nor loses it. After a crash those that were due before the
 //! start are marked as redelivered; what was not due cannot have gone on. In a durable holder everything is kept on
 //! disk, transient messages too, since the plugin does so; the due time is the store's expiry.
 //!
@@ -80,7 +80,7 @@ impl State {
                         acquired: 0,
                         message,
                     };
-                    fx.dead.push(DeadLetter { entry, reason: Reason::Due });
+                    fx.dead.push(DeadLetter { recovered: redelivered, entry, reason: Reason::Due });
                 }
                 Next::Fetch(from, until) => {
                     self.loading = true;

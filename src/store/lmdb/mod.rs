@@ -146,6 +146,14 @@ impl LmdbEngine {
         })
     }
 
+    /// How large the store's file is and how much of it is in use, for people.
+    pub fn report(&self) {
+        if let Some(usage) = self.usage() {
+            let (file, used) = (usage.file >> 20, usage.used >> 20);
+            tracing::info!("the store's file takes {file} MiB, of which {used} MiB are in use");
+        }
+    }
+
     /// Makes few blocks enough to defer their removal.
     #[cfg(test)]
     pub(super) fn with_removals(self, removals: usize) -> Self {
