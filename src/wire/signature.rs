@@ -113,7 +113,10 @@ fn walk(arguments: &[Argument], octets: &[u8]) -> Result<(bool, usize), Malforme
             Short => reader.short().map(|text| utf8 &= std::str::from_utf8(text).is_ok()),
             Long => reader.long().map(drop),
             Table => match reader.long() {
-                Some(content) => Some(values = values.saturating_add(table::measure(content)?)),
+                Some(content) => {
+                    values = values.saturating_add(table::measure(content)?);
+                    Some(())
+                }
                 None => None,
             },
         }
