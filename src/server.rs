@@ -135,7 +135,9 @@ impl Builder {
                     compact(&dir)?;
                 }
                 let options = LmdbOptions { map_size: self.config.map_size, ..LmdbOptions::default() };
-                (Arc::new(LmdbEngine::open(&dir, options)?), Some(spill(&dir)?))
+                let engine = LmdbEngine::open(&dir, options)?;
+                engine.report();
+                (Arc::new(engine), Some(spill(&dir)?))
             }
         };
         let start = Start { config: Arc::new(self.config), clock: self.clock, engine, spill };

@@ -18,6 +18,10 @@ use std::ops::{Deref, DerefMut};
 
 pub use bell::Bell;
 pub use line::{InLine, Line};
+/// Atomics and thread handles of the group commit's protocol come from here, so that a test can run it with others: see
+/// `tests/schedules`.
+pub use std::sync::atomic;
+pub use std::thread::Thread;
 
 /// Position of a lock in the order in which locks may be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,6 +2,8 @@
 //!
 //! Invariant: decoding is strict, so that one hash has one text: no blanks, no missing padding, no stray bits.
 //! Deliberately absent: the URL alphabet, streaming, speed.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+#![cfg_attr(test, allow(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 

@@ -3,6 +3,8 @@
 //! Pure functions over untrusted octets from before authentication; they borrow, allocate nothing, do not recurse, and
 //! answer `None` to anything out of the ordinary. Deliberately absent: EXTERNAL, and
 //! ANONYMOUS, which has nothing to read.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+#![cfg_attr(test, allow(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 /// User name and password, as sent.
 pub type Credentials<'a> = (&'a [u8], &'a [u8]);

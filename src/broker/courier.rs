@@ -257,7 +257,7 @@ fn bury(broker: &Broker, queue: &Queue, letter: &DeadLetter) -> Way {
     let circumstances = death::Circumstances {
         queue: &definition.name,
         reason: letter.reason.as_str(),
-        time: broker.clock.now() / 1000,
+        time: broker.clock.wall() / 1000,
         // A crash may have undone a death whose letter was delivered; that a message comes again must not be hidden,
         // however many queues it passes through.
         redelivered: letter.recovered

@@ -159,8 +159,7 @@ fn put(key: DefinitionKey, record: &impl Serialize) -> Define {
     Define::Put { key, value }
 }
 
-/// Key of a virtual host.
-pub(super) fn vhost_key(id: u32) -> DefinitionKey {
+fn vhost_key(id: u32) -> DefinitionKey {
     key(VHOST, id, &[])
 }
 
@@ -174,8 +173,7 @@ pub(super) fn delete_vhost(id: u32) -> Define {
     Define::Delete { key: vhost_key(id) }
 }
 
-/// Key of a policy.
-pub(super) fn policy_key(vhost: u32, kind: PolicyKind, name: &str) -> DefinitionKey {
+fn policy_key(vhost: u32, kind: PolicyKind, name: &str) -> DefinitionKey {
     let kind = match kind {
         PolicyKind::User => POLICY,
         PolicyKind::Operator => OPERATOR_POLICY,
@@ -194,8 +192,7 @@ pub(super) fn delete_policy(vhost: u32, kind: PolicyKind, name: &str) -> Define 
     Define::Delete { key: policy_key(vhost, kind, name) }
 }
 
-/// Key of a user.
-pub(super) fn user_key(name: &str) -> DefinitionKey {
+fn user_key(name: &str) -> DefinitionKey {
     let mut key = vec![USER];
     key.extend_from_slice(name.as_bytes());
     key
@@ -206,8 +203,7 @@ pub(super) fn put_user(user: &crate::auth::User) -> Define {
     put(user_key(&user.name), user)
 }
 
-/// Key of an exchange.
-pub(super) fn exchange_key(vhost: u32, name: &str) -> DefinitionKey {
+fn exchange_key(vhost: u32, name: &str) -> DefinitionKey {
     key(EXCHANGE, vhost, name.as_bytes())
 }
 
@@ -229,8 +225,7 @@ pub(super) fn delete_exchange(vhost: u32, name: &str) -> Define {
     Define::Delete { key: exchange_key(vhost, name) }
 }
 
-/// Key of a queue.
-pub(super) fn queue_key(vhost: u32, id: QueueId) -> DefinitionKey {
+fn queue_key(vhost: u32, id: QueueId) -> DefinitionKey {
     key(QUEUE, vhost, &id.0.to_be_bytes())
 }
 
@@ -292,16 +287,56 @@ pub(super) fn parse(key: &[u8], value: &[u8]) -> Result<Record, DamagedDefinitio
         let octets = key.get(1..5).and_then(|b| b.try_into().ok());
         octets.map(u32::from_be_bytes).ok_or_else(|| damaged("the key is too short".to_owned()))
     };
-    match key.first() {
-        Some(&VHOST) => Ok(Record::Vhost(serde_json::from_slice(value).map_err(json)?)),
-        Some(&EXCHANGE) => Ok(Record::Exchange(vhost()?, serde_json::from_slice(value).map_err(json)?)),
-        Some(&QUEUE) => Ok(Record::Queue(vhost()?, serde_json::from_slice(value).map_err(json)?)),
-        Some(&BINDING) => Ok(Record::Binding(vhost()?, serde_json::from_slice(value).map_err(json)?)),
-        Some(&USER) => Ok(Record::User(serde_json::from_slice(value).map_err(json)?)),
+    let record = match key.first() {
+        Some(&VHOST) => Record::Vhost(serde_json::from_slice(value).map_err(json)?),
+        Some(&EXCHANGE) => Record::Exchange(vhost()?, serde_json::from_slice(value).map_err(json)?),
+        Some(&QUEUE) => Record::Queue(vhost()?, serde_json::from_slice(value).map_err(json)?),
+        Some(&BINDING) => Record::Binding(vhost()?, serde_json::from_slice(value).map_err(json)?),
+        Some(&USER) => Record::User(serde_json::from_slice(value).map_err(json)?),
         Some(&kind @ (POLICY | OPERATOR_POLICY)) => {
             let kind = if kind == POLICY { PolicyKind::User } else { PolicyKind::Operator };
-            Ok(Record::Policy(vhost()?, kind, serde_json::from_slice(value).map_err(json)?))
+            Record::Policy(vhost()?, kind, serde_json::from_slice(value).map_err(json)?)
         }
-        _ => Err(damaged("the kind is unknown".to_owned())),
+        _ => return Err(damaged("the kind is unknown".to_owned())),
+    };
+    // Definitions have no checksum. A queue id that has rotted would leave messages without a queue, to be removed.
+    match own_key(&record) {
+        Some(own) if own != key => Err(damaged(format!("it belongs under {own:02x?}"))),
+        _ => Ok(record),
+    }
+}
+
+/// The key a definition belongs under; not told of bindings, which only [`super::check`] hashes again.
+fn own_key(record: &Record) -> Option<DefinitionKey> {
+    Some(match record {
+        Record::Vhost(record) => vhost_key(record.id),
+        Record::Exchange(vhost, record) => exchange_key(*vhost, &record.name),
+        Record::Queue(vhost, record) => queue_key(*vhost, QueueId(record.id)),
+        Record::User(user) => user_key(&user.name),
+        Record::Policy(vhost, kind, record) => policy_key(*vhost, *kind, &record.name),
+        Record::Binding(..) => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_put(define: Define, change: impl Fn(&mut DefinitionKey)) -> Result<Record, DamagedDefinition> {
+        let Define::Put { mut key, value } = define else { panic!("a definition") };
+        change(&mut key);
+        parse(&key, &value)
+    }
+
+    #[test]
+    fn a_definition_under_the_key_of_another_is_refused() {
+        let vhost = || put_vhost(1, "/", &VhostSettings::default());
+        assert!(parse_put(vhost(), |_| ()).is_ok());
+        let refused = parse_put(vhost(), |key| key[4] ^= 1).unwrap_err();
+        assert!(refused.to_string().contains("belongs under"), "{refused}");
+        let record = QueueRecord { id: 7, name: "q".to_owned(), auto_delete: false, arguments: Table::default() };
+        let queue = || put(queue_key(1, QueueId(7)), &record);
+        assert!(matches!(parse_put(queue(), |_| ()), Ok(Record::Queue(1, _))));
+        assert!(parse_put(queue(), |key| key[12] ^= 1).is_err());
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::Broker;
+use crate::clock::Clock;
 use crate::queue::{Effects, Load, Queue};
 use crate::store::{Engine, Page, StoreError};
 
@@ -72,7 +73,13 @@ fn serve(broker: &Broker, queue: &Arc<Queue>, load: Load, fx: &mut Effects) {
 fn read(broker: &Broker, queue: &Queue, load: Load) -> Result<(Page, Page), StoreError> {
     let budget = (broker.pager.share() / 4).clamp(LEAST_BUDGET, READ_BUDGET);
     let page = |engine: &dyn Engine| engine.read(queue.id(), load.lane, load.from, load.until, budget);
-    let kept = if queue.definition().durable { page(&**broker.engine())? } else { Page::default() };
+    let mut kept = if queue.definition().durable { page(&**broker.engine())? } else { Page::default() };
+    let skew = broker.clock.skew();
+    if skew != 0 {
+        for stored in &mut kept.messages {
+            stored.expires_at = Clock::from_wall(stored.expires_at, skew);
+        }
+    }
     let spill = broker.pager.spill().filter(|_| load.spilled);
     let spilled = spill.map(|spill| page(&**spill)).transpose()?.unwrap_or_default();
     Ok((kept, spilled))

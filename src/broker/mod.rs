@@ -64,6 +64,7 @@ use crate::clock::{Clock, NEVER};
 use crate::config::Config;
 use crate::queue::{Effects, Intake, Lease, Pool, Queue, Watermark};
 use crate::store::{Engine, StoreError};
+use crate::sync::Bell;
 use crate::sync::Line;
 
 /// A running broker, shared by all sessions and workers.
@@ -236,6 +237,17 @@ impl Broker {
             }
             notified.await;
         }
+    }
+
+    /// Whoever has just published waits until the pager has looked so often, if messages take much more memory than they
+    /// may; `bell` rings then.
+    pub fn hold_back(&self, bell: &Arc<Bell>) -> Option<u64> {
+        self.pager.is_overfull().then(|| self.pager.await_look(bell))
+    }
+
+    /// How often the pager has looked.
+    pub fn looks(&self) -> u64 {
+        self.pager.looks()
     }
 
     /// The engine, for reading.

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Broker;
+use crate::clock::Clock;
 use crate::queue::{Closed, Pressure};
 use crate::store::{Allowance, Batch, Commit, Define, Epoch, Held, QueueBatch, StoreError};
 
@@ -109,7 +110,13 @@ impl<'a> Writer<'a> {
 
     /// Closes the open epoch: its batch, its octets on the gauge, and whether a transaction belongs to it.
     fn close(&mut self) -> (Batch, usize, bool) {
-        let Closed { epoch, queues, bytes, definitions, atomic } = self.broker.intake.close();
+        let Closed { epoch, mut queues, bytes, definitions, atomic } = self.broker.intake.close();
+        let skew = self.broker.clock.skew();
+        if skew != 0 {
+            for put in queues.iter_mut().flat_map(|queue| &mut queue.puts) {
+                put.expires_at = Clock::to_wall(put.expires_at, skew);
+            }
+        }
         let batch = Batch { epoch, definitions, queues, clean_shutdown: false };
         self.sweeping |= batch.definitions.iter().any(|d| matches!(d, Define::DropQueue { .. }))
             || batch.queues.iter().any(|q| !q.drops.is_empty());

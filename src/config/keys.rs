@@ -19,7 +19,6 @@ pub(super) struct Key {
     /// Dotted name: section and key as in the file.
     pub name: &'static str,
     /// The default, as TOML.
-    #[cfg_attr(not(test), expect(dead_code, reason = "read by the test that holds the file to this table"))]
     pub default: &'static str,
     /// One sentence for people: the comment above the key in `config/leveret.toml`.
     #[cfg_attr(not(test), expect(dead_code, reason = "read by the test that holds the file to this table"))]
@@ -37,6 +36,8 @@ pub(super) enum Set {
     Text(fn(&mut Config, &str) -> Result<(), String>),
     /// A string, integer or fraction.
     Number(fn(&mut Config, &str) -> Result<(), String>),
+    /// True or false.
+    Choice(fn(&mut Config, &str) -> Result<(), String>),
     /// A list of strings; in the environment and on the command line, separated by commas.
     List(fn(&mut Config, &[String]) -> Result<(), String>),
     /// A list of tables that may be empty.
@@ -423,7 +424,7 @@ pub(super) const KEYS: &[Key] = &[
         default: "false",
         doc: "Whether unused space of the store is given back to the file system at each start, before clients get in.",
         accepts: "true or false",
-        set: Set::Text(|config, text| {
+        set: Set::Choice(|config, text| {
             config.compact_at_start = text.parse().map_err(|_| format!("{text:?} is neither"))?;
             Ok(())
         }),

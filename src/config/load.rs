@@ -118,7 +118,7 @@ impl Loader {
                 let digits = i128::from_str_radix(number.as_str(), number.radix());
                 digits.map_or(Err("the number is too large".to_owned()), |n| set(&mut self.config, &n.to_string()))
             }
-            (Set::Text(set), DeValue::Boolean(choice)) => set(&mut self.config, &choice.to_string()),
+            (Set::Choice(set), DeValue::Boolean(choice)) => set(&mut self.config, &choice.to_string()),
             (Set::Number(set), DeValue::Float(number)) => set(&mut self.config, number.as_str()),
             (Set::List(set), DeValue::Array(list)) => {
                 let texts: Option<Vec<String>> = list
@@ -179,7 +179,7 @@ impl Loader {
 
     fn variable(&mut self, key: &Key, text: &str, origin: Origin) {
         let result = match key.set {
-            Set::Text(set) | Set::Number(set) => set(&mut self.config, text.trim()),
+            Set::Text(set) | Set::Number(set) | Set::Choice(set) => set(&mut self.config, text.trim()),
             Set::List(set) => set(&mut self.config, &text.split(',').map(str::to_owned).collect::<Vec<_>>()),
             Set::Users(_) | Set::Tables(_) => match DeValue::parse(text) {
                 Ok(value) => return self.value(key, value.get_ref(), &value.span(), &|_| origin.clone()),

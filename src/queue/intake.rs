@@ -11,12 +11,11 @@
 
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, Ordering};
-use std::thread::Thread;
 
 use super::{Queue, Strays};
 use crate::store::{Define, Epoch, QueueBatch};
-use crate::sync::{Bell, Mutex, Rank, ReadGuard, RwLock};
+use crate::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, Ordering};
+use crate::sync::{Bell, Mutex, Rank, ReadGuard, RwLock, Thread};
 
 /// Durable work announced and not yet taken.
 #[derive(Debug)]

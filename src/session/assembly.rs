@@ -1,4 +1,5 @@
 //! A publish under assembly: the method has come, header and body have not, or not all of them.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use crate::message::Draft;
 use crate::wire::refusal::{Refusal, ReplyCode};

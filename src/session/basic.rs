@@ -1,4 +1,5 @@
 //! Class basic, but for publishing and delivering: qos, consume, cancel, get, ack, nack, reject, recover.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use amq_protocol::protocol::{AMQPClass, basic};
 
@@ -267,7 +268,7 @@ pub(super) fn ack(context: &mut Context, channel: &mut Channel, tag: u64, multip
     let before = context.settled.len();
     let known = tx::settle(channel, tag, multiple, Verdict::Settle)
         .unwrap_or_else(|| channel.unacked.take(tag, multiple, &mut context.settled));
-    context.turn.spend(context.settled.len() - before);
+    context.turn.spend(context.settled.len().saturating_sub(before));
     if known { Ok(()) } else { Err(unknown_tag(tag)) }
 }
 

@@ -86,6 +86,8 @@ pub(super) struct Context {
     pub(super) now: Millis,
     /// The highest epoch any publish waits for without a confirm (for slowing publishers down).
     pub(super) pressing: Epoch,
+    /// Something was pushed to a queue in this turn.
+    pub(super) pushed: bool,
     /// The shortest timeout of consumers that have come in this turn.
     pub(super) shortest_timeout: Millis,
     /// Octets held by the transactions of all channels.

@@ -1,5 +1,6 @@
 //! From a frame to the channel and the class handler it belongs to, with the checks that come before any handler:
 //! channel state, the order of content frames, methods that make no sense here.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use amq_protocol::protocol::{AMQPClass, access, basic, channel as channel_class, confirm, connection};
 

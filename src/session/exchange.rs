@@ -1,4 +1,5 @@
 //! Class exchange: declare, delete, bind, unbind.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use amq_protocol::protocol::{AMQPClass, exchange};
 

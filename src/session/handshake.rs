@@ -2,6 +2,7 @@
 //!
 //! Until the client is known it may send small frames and nothing else, and has the handshake timeout for all of it. Failures before tune are silent, as with RabbitMQ, except a refused login told to a client that asked to be
 //! told. Source: classes connection and SASL PLAIN/AMQPLAIN; RabbitMQ's order of checks.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,9 +84,8 @@ impl<S> Session<S> {
     pub(super) fn on_header(&mut self, input: &[u8]) -> usize {
         let Some(header) = input.get(..8) else {
             // A wrong beginning is not waited for: it may be a client of another protocol that waits for us.
-            if !HEADERS.iter().any(|known| known.starts_with(input))
-                && !b"AMQP".starts_with(&input[..input.len().min(4)])
-            {
+            let begins_well = HEADERS.iter().any(|known| known.starts_with(input));
+            if !begins_well && !input.iter().zip(b"AMQP").all(|(octet, expected)| octet == expected) {
                 self.wrong_header(input);
             }
             return 0;
@@ -261,6 +261,7 @@ impl<S> Session<S> {
             notes: super::notes::Notes::new(self.given_name.as_deref().unwrap_or_default()),
             now: self.broker.clock.now(),
             pressing: 0,
+            pushed: false,
             shortest_timeout: crate::clock::NEVER,
             transacted: 0,
             turn: super::turn::Turn::default(),

@@ -3,6 +3,7 @@
 //! A login that has to wait stays in the input, unread, with everything behind it; the session costs a timer and
 //! nothing else. The handshake's deadline holds all the same. Deliberately absent: passwords, see
 //! [`crate::auth`].
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use std::time::Duration;
 
@@ -70,7 +71,8 @@ impl<S> Session<S> {
     fn wait_for_login(&mut self, wait: Duration) {
         let end = self.timer.deadline();
         self.login = Login::Waits(end);
-        self.timer.as_mut().reset(end.min(Instant::now() + wait));
+        let due = Instant::now().checked_add(wait).unwrap_or(end);
+        self.timer.as_mut().reset(due.min(end));
     }
 
     /// The timer has run out: goes on with a login that has waited. `false` if none has, or the time for it is over.

@@ -132,6 +132,8 @@ pub struct Session<S> {
     awaiting: u64,
     /// No input is read until this epoch is committed: the disk is behind.
     throttled: u64,
+    /// No input is read until the pager has looked so often: memory is short.
+    held_back: u64,
     /// Published while an alarm is up: no input is read until it is over.
     blocked: bool,
     /// Octets of output counted for this session.
@@ -172,6 +174,7 @@ impl<S: Transport> Session<S> {
             watch: timeouts::Watch::default(),
             awaiting: 0,
             throttled: 0,
+            held_back: 0,
             blocked: false,
             owed: 0,
             released: false,
@@ -329,8 +332,8 @@ impl<S> Session<S> {
 
     /// Whether nothing but the turns of others keeps this session from its input.
     fn may_go_on(&self) -> bool {
-        let held_back = self.halted() || self.login_waits() || self.throttled > self.broker.watermark.get();
-        !held_back && !matches!(self.stage, Stage::Ended)
+        let behind = self.throttled > self.broker.watermark.get() || self.held_back > self.broker.looks();
+        !behind && !self.halted() && !self.login_waits() && !matches!(self.stage, Stage::Ended)
     }
 
     /// Whether frames have to wait.
@@ -342,10 +345,13 @@ impl<S> Session<S> {
     fn get_in_line(&mut self) {
         if !(self.behind && self.may_go_on()) {
             self.in_line = None;
-        } else if let Some(place) = &self.in_line {
-            place.again();
-        } else {
-            self.in_line = Some(self.broker.line.enter(self.outbox.bell()));
+            return;
+        }
+        match &self.in_line {
+            Some(place) if self.turn_is_over() => place.again(),
+            // It has not had its turn yet, though it may have been called this moment.
+            Some(_) => {}
+            None => self.in_line = Some(self.broker.line.enter(self.outbox.bell())),
         }
     }
 
@@ -461,6 +467,11 @@ impl<S> Session<S> {
             self.throttled = context.pressing;
         }
         context.pressing = 0;
+        if std::mem::take(&mut context.pushed)
+            && let Some(look) = self.broker.hold_back(self.outbox.bell())
+        {
+            self.held_back = look;
+        }
         self.confirm();
         self.watch_timeouts();
         if self.deliverable && matches!(self.stage, Stage::Open) {

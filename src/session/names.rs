@@ -1,4 +1,5 @@
 //! Names and arguments as clients send them.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use amq_protocol::types::ShortString;
 

@@ -1,4 +1,6 @@
 //! The properties of a publish: what the broker must know of them, and what RabbitMQ refuses them for.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+#![cfg_attr(test, allow(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 use super::assembly::PUBLISH;
 use super::context::Context;
@@ -63,7 +65,7 @@ pub(super) fn check(context: &Context, reply: Option<&str>, raw: &[u8]) -> Resul
                 // Other elements than strings are ignored, as RabbitMQ does.
                 let before = copies.len();
                 copies.extend(keys.iter().filter_map(|key| key.as_bytes().map(<[u8]>::to_vec)));
-                blind = copies.len() - before;
+                blind = copies.len().saturating_sub(before);
             } else {
                 let kind = value.to_value().map_or("unknown", |value| value.type_name());
                 refuse(format!("invalid message: {{unacceptable_type_in_header,\"{key}\",{kind}}}"));

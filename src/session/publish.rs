@@ -1,4 +1,5 @@
 //! Publishing: content is assembled, checked, routed, and gathered per queue until the end of the turn.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use std::sync::Arc;
 
@@ -190,6 +191,7 @@ fn route(context: &mut Context, message: &Message, copies: &[Vec<u8>]) -> Result
     let properties = Properties::parse(message.properties()).unwrap_or_default();
     let mut keys = vec![message.routing_key()];
     keys.extend(copies.iter().map(|key| &**key));
+    context.turn.spend(copies.len());
     let routing = Routing { message, keys: &keys, properties: &properties, now: context.now };
     let routed = context.vhost.topology().route(&name, &routing, true);
     match routed {
@@ -235,6 +237,7 @@ impl Context {
             let push = run.queue.push(run.messages.drain(..), confirm, self.now, &mut refused, &mut self.fx);
             let epoch = if let Push::Taken(epoch) = push { epoch } else { 0 };
             self.pressing = self.pressing.max(epoch);
+            self.pushed = true;
             self.publisher.pushed(run, epoch, refused.drain(..));
             self.broker.finish(&run.queue, &mut self.fx);
         }

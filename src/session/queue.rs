@@ -1,4 +1,5 @@
 //! Class queue: declare, bind, unbind, purge, delete.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use amq_protocol::protocol::{AMQPClass, queue};
 use amq_protocol::types::ShortString;

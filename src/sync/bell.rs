@@ -1,9 +1,10 @@
 //! A bell: wakes one task, however often it is rung before the task looks.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use atomic_waker::AtomicWaker;
+
+use super::atomic::{AtomicBool, Ordering};
 
 /// Wakes the one task that polls it. Ringing a bell that already rings costs one atomic operation.
 #[derive(Debug, Default)]

@@ -8,8 +8,8 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::atomic::{AtomicBool, Ordering};
 use super::{Bell, Mutex, Rank};
 
 /// Where those with much to do wait.

@@ -7,13 +7,13 @@
 //! Invariants: no input makes this room panic, recurse without bound or allocate by a declared number.
 //! Deliberately absent: sockets, clocks, broker types, async.
 #![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     clippy::cast_possible_wrap,
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::unwrap_used
+    clippy::arithmetic_side_effects
 )]
 // Tests may index and count: a panic there is a failed test.
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::cast_possible_truncation, clippy::arithmetic_side_effects))]

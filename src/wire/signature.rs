@@ -21,6 +21,10 @@ enum Argument {
 
 use Argument::{Long, Octets, Short, Table};
 
+/// Most values in a method's table, at all levels: no client sends a hundredth of it. One value may take a single octet
+/// of the frame, but some 60 of memory once it is read.
+const MAX_VALUES: usize = 4_096;
+
 /// One octet of packed bits; no method has more than eight.
 const BITS: Argument = Octets(1);
 const TICKET: Argument = Octets(2);
@@ -77,14 +81,18 @@ fn carries_content(class_id: u16, method_id: u16) -> bool {
 /// Checks `octets` against the method's signature.
 ///
 /// 503 for an unknown method; 501 for arguments that end early or leave octets over, for tables with unknown tags or
-/// too deep, and for short strings that are not UTF-8.
+/// too deep or with too many values, and for short strings that are not UTF-8.
 pub(super) fn guard(class_id: u16, method_id: u16, octets: &[u8]) -> Result<(), Refusal> {
     let Some(arguments) = arguments(class_id, method_id) else {
         let explanation = format!("unknown method class {class_id} method {method_id}");
         return Err(Refusal::new(ReplyCode::CommandInvalid, explanation).at(class_id, method_id));
     };
     match walk(arguments, octets) {
-        Ok(utf8) if utf8 || carries_content(class_id, method_id) => Ok(()),
+        Ok((_, values)) if values > MAX_VALUES => {
+            let explanation = format!("more than {MAX_VALUES} values in a table");
+            Err(Refusal::new(ReplyCode::FrameError, explanation).at(class_id, method_id))
+        }
+        Ok((utf8, _)) if utf8 || carries_content(class_id, method_id) => Ok(()),
         Ok(_) => Err(Refusal::new(ReplyCode::FrameError, "Malformed UTF-8 in shortstr")),
         Err(Malformed::Undecodable) => Err(cannot_decode(class_id, method_id, octets)),
         Err(Malformed::TooDeep) => {
@@ -94,23 +102,24 @@ pub(super) fn guard(class_id: u16, method_id: u16, octets: &[u8]) -> Result<(), 
     }
 }
 
-/// Reads every argument; whether all short strings were UTF-8.
-fn walk(arguments: &[Argument], octets: &[u8]) -> Result<bool, Malformed> {
+/// Reads every argument; whether all short strings were UTF-8, and the number of values in tables.
+fn walk(arguments: &[Argument], octets: &[u8]) -> Result<(bool, usize), Malformed> {
     let mut reader = Reader::new(octets);
     let mut utf8 = true;
+    let mut values = 0usize;
     for argument in arguments {
         match *argument {
             Octets(count) => reader.take(count).map(drop),
             Short => reader.short().map(|text| utf8 &= std::str::from_utf8(text).is_ok()),
             Long => reader.long().map(drop),
             Table => match reader.long() {
-                Some(content) => Some(table::validate(content)?),
+                Some(content) => Some(values = values.saturating_add(table::measure(content)?)),
                 None => None,
             },
         }
         .ok_or(Malformed::Undecodable)?;
     }
-    if reader.is_empty() { Ok(utf8) } else { Err(Malformed::Undecodable) }
+    if reader.is_empty() { Ok((utf8, values)) } else { Err(Malformed::Undecodable) }
 }
 
 /// 501 with the octets of the arguments, as RabbitMQ prints them.
@@ -188,6 +197,12 @@ mod tests {
         assert_eq!((refusal.class_id, refusal.method_id), (0, 0));
         let unknown_tag = [0, 0, 0, 0, 0, 0, 0, 3, 1, b'k', b'?'];
         assert!(guard(50, 10, &unknown_tag).unwrap_err().explanation.starts_with("cannot decode <<0,0,"));
+        let voids = |n: u32| {
+            [&[0, 0, 0, 0][..], &(n + 6).to_be_bytes(), &[0, b'A'], &n.to_be_bytes(), &vec![b'V'; n as usize]].concat()
+        };
+        guard(50, 10, &voids(4_095)).unwrap();
+        let refusal = guard(50, 10, &voids(4_096)).unwrap_err();
+        assert_eq!(refusal.reply_text(), "FRAME_ERROR - more than 4096 values in a table");
         guard(60, 50, &[1, 56, 1, 0xff, 0, 0]).expect("UTF-8 is not checked where content follows");
     }
 }

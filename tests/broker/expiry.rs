@@ -1,10 +1,12 @@
 //! Time to live of messages and of queues.
 
 use futures_lite::StreamExt;
+use lapin::ExchangeKind;
 use lapin::options::{BasicCancelOptions, BasicNackOptions};
+use leveret::server::Builder;
 
-use crate::client::{body, delivered, int, next, none, plain, table};
-use crate::server::scenario;
+use crate::client::{body, delivered, int, next, none, persistent, plain, table, text};
+use crate::server::{Broker, in_time, scenario};
 
 #[test]
 fn a_queues_messages_expire_at_the_head() {
@@ -131,5 +133,54 @@ fn publishing_does_not_keep_a_queue_alive() {
         client.queue("q", none()).await;
         let mut consumer = client.consume("q").await;
         assert!(futures_lite::future::poll_once(consumer.next()).await.is_none());
+    });
+}
+
+/// Milliseconds of an hour.
+const HOUR: i64 = 3_600_000;
+
+#[test]
+fn a_wall_clock_that_jumps_neither_expires_nor_preserves() {
+    scenario(async |broker, client| {
+        let kind = ExchangeKind::Custom("x-delayed-message".to_owned());
+        client.exchange("x", kind, table([("x-delayed-type", text("fanout"))])).await;
+        client.queue("arrived", none()).await;
+        client.bind("arrived", "x", "", none()).await;
+        client.queue("q", table([("x-message-ttl", int(60_000))])).await;
+        client.put("q", "lives for a minute").await;
+        let delayed = plain().with_headers(table([("x-delay", int(60_000))]));
+        assert!(client.publish("x", "", "a minute late", delayed).await.is_ack());
+        for jump in [5 * HOUR, -10 * HOUR] {
+            broker.clock().set_wall(jump);
+            broker.pass(1_000);
+            assert_eq!((client.ready("q").await, client.ready("arrived").await), (1, 0), "the wall clock was set");
+        }
+        broker.pass(58_001);
+        client.until_ready("q", 0).await;
+        assert_eq!(body(&client.arrival("arrived").await), "a minute late");
+    });
+}
+
+#[test]
+fn what_is_kept_expires_by_the_wall_clock_of_its_day() {
+    in_time(async {
+        let directory = tempfile::tempdir().unwrap();
+        let broker = Broker::in_directory(directory.path());
+        let client = broker.client().await;
+        // The machine came up with a clock that was wrong, and was told so after the broker had started.
+        broker.clock().set_wall(2 * HOUR);
+        client.durable("q", none()).await;
+        client.put_as("q", "an hour", persistent().with_expiration("3600000".into())).await;
+        drop(client);
+        let clock = broker.clock().clone();
+        broker.stop().await;
+        let broker = Broker::start_at(Builder::in_memory().data_dir(directory.path()), clock.restarted());
+        let client = broker.client().await;
+        broker.pass(3_000_000);
+        assert_eq!(client.ready("q").await, 1, "fifty minutes later");
+        broker.pass(700_000);
+        client.until_ready("q", 0).await;
+        drop(client);
+        broker.stop().await;
     });
 }

@@ -10,6 +10,7 @@ mod client;
 mod server;
 
 mod acknowledge;
+mod alarms;
 mod backlog;
 mod cancel;
 mod consume;
@@ -35,5 +36,6 @@ mod quorum;
 mod recover;
 mod reply_to;
 mod transactions;
+mod upgrades;
 mod vhosts;
 mod weak_spots;

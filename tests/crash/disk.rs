@@ -155,6 +155,17 @@ impl File {
 }
 
 impl Disk {
+    /// The disk under a directory of files, all of them synced.
+    pub(crate) fn of(directory: &Path) -> Self {
+        let mut disk = Self::default();
+        for entry in std::fs::read_dir(directory).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
+            disk.files.push(File { durable: std::fs::read(entry.path()).unwrap(), pending: Vec::new() });
+            disk.live.insert(entry.file_name().into_string().unwrap(), Some(disk.files.len() - 1));
+        }
+        disk.durable.clone_from(&disk.live);
+        disk
+    }
+
     /// A call that has ended.
     pub(crate) fn apply(&mut self, event: &Event) {
         if event.act == Act::Sync {

@@ -11,14 +11,17 @@ mod client;
 mod process;
 
 mod audit;
+mod backup;
 mod consumer;
 mod cuts;
+mod damage;
 mod define;
 mod delayed;
 mod disk;
 mod failures;
 mod faults;
 mod files;
+mod full_disk;
 mod invariants;
 mod kill;
 mod ledger;
@@ -39,6 +42,7 @@ mod stop;
 mod store;
 mod story;
 mod transactions;
+mod volume;
 
 use std::time::Duration;
 

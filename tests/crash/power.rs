@@ -15,7 +15,7 @@ use crate::disk::{Disk, Luck, index};
 use crate::in_time;
 use crate::process::Process;
 use crate::script::{Book, Found, Notes, recognise, work};
-use crate::settings::Random;
+use crate::settings::{Random, setting};
 use crate::shim::{Act, Event, read_log, scratch, shimmed};
 use crate::store::{findings, reopen};
 
@@ -27,10 +27,6 @@ const BY_COMMAND: usize = 100;
 
 /// Rounds of work in each run of the broker; a round is a commit or a few.
 const ROUNDS: u64 = 120;
-
-fn setting(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
-}
 
 /// Two runs of a broker on one directory: the first is stopped in order, the second killed. What it did to its files,
 /// and what its client knows.
@@ -50,8 +46,8 @@ async fn record(seed: u64) -> (Vec<Event>, Notes) {
     (read_log(&log), notes)
 }
 
-/// Everything the real command serves from a directory.
-async fn served(directory: &Path, notes: &Notes) -> Found {
+/// Everything the real command serves from a directory, and its log.
+pub(crate) async fn served(directory: &Path, notes: &Notes) -> (Found, Vec<String>) {
     let broker = Process::start(directory).await;
     let client = broker.client().await;
     let mut found = Found::new();
@@ -66,8 +62,8 @@ async fn served(directory: &Path, notes: &Notes) -> Found {
             *queue.entry(recognise(&delivery.data).unwrap()).or_default() += 1;
         }
     }
-    broker.kill().await;
-    found
+    broker.terminate();
+    (found, broker.ended().await.1)
 }
 
 /// Looks at an image of the moment `cut`.
@@ -77,7 +73,7 @@ fn judge(image: &Path, cut: u64, notes: &Notes) -> Result<(), String> {
     findings(image).map_err(|what| format!("after it was written to: {what}"))
 }
 
-/// The store is not to be looked at before the events from `first` on.
+/// Moments to look at, in order.
 fn moments(events: &[Event], images: usize, random: &mut Random) -> Vec<usize> {
     let mut at: Vec<usize> = (0..images).map(|_| index(random, events.len())).collect();
     at.sort_unstable();
@@ -108,7 +104,7 @@ fn a_power_cut_at_any_moment_leaves_everything_that_was_promised() {
             let cut = events[at].start;
             let verdict = if number % BY_COMMAND == 0 {
                 by_command += 1;
-                let found = served(image.path(), &notes).await;
+                let (found, _) = served(image.path(), &notes).await;
                 notes.audit(cut, &found).and_then(|()| findings(image.path()))
             } else {
                 judge(image.path(), cut, &notes)
@@ -138,17 +134,19 @@ fn a_lost_write_that_was_synced_is_noticed() {
         let last_root = events.iter().rposition(is_root).unwrap();
         let pages: Vec<usize> =
             events[..last_root].iter().enumerate().filter(|(_, e)| is_page(e)).map(|(n, _)| n).collect();
-        let verdict = |lost: usize| {
+        let roots: Vec<usize> = (0..=last_root).filter(|number| is_root(&events[*number])).collect();
+        let verdict = |lost: &[usize]| {
             let (mut disk, image, mut random) = (Disk::default(), scratch(), Random::new(seed));
-            let kept = events[..=last_root].iter().enumerate().filter(|(number, _)| *number != lost);
+            let kept = events[..=last_root].iter().enumerate().filter(|(number, _)| !lost.contains(number));
             kept.for_each(|(_, event)| disk.apply(event));
             let end = Event { start: u64::MAX, path: "none".to_owned(), act: Act::Sync };
             disk.cut(&end, Luck::Nothing, &mut random, image.path());
             // The recording ends here, so nothing was promised later.
             judge(image.path(), events[last_root].start, &notes)
         };
-        assert_eq!(verdict(usize::MAX), Ok(()), "nothing is lost");
-        let noticed: Vec<String> = pages.iter().rev().take(20).filter_map(|lost| verdict(*lost).err()).collect();
+        assert_eq!(verdict(&[]), Ok(()), "nothing is lost");
+        assert!(verdict(&roots[roots.len() - 10..]).is_err(), "the last ten commits are lost");
+        let noticed: Vec<String> = pages.iter().rev().take(20).filter_map(|lost| verdict(&[*lost]).err()).collect();
         println!("of 20 lost writes of pages {} were noticed, as {:.300}", noticed.len(), noticed.first().unwrap());
         assert!(noticed.len() >= 3, "the last pages are all in use");
     });

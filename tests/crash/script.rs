@@ -82,11 +82,17 @@ pub(crate) fn recognise(found: &[u8]) -> Result<Id, String> {
 impl Notes {
     /// Compares what a crash at `cut` left with what had been promised by then; `Err` says what is wrong.
     pub(crate) fn audit(&self, cut: u64, found: &Found) -> Result<(), String> {
-        let before = |time: Option<u64>| time.is_some_and(|time| time < cut);
+        self.audit_between(cut, cut, found)
+    }
+
+    /// The same for contents of some moment between `since` and `until`.
+    pub(crate) fn audit_between(&self, since: u64, until: u64, found: &Found) -> Result<(), String> {
+        let before = |time: Option<u64>| time.is_some_and(|time| time < since);
+        let maybe_before = |time: Option<u64>| time.is_some_and(|time| time < until);
         let mut wrong = Vec::new();
         for (name, life) in &self.queues {
             let exists = found.contains_key(name);
-            if before(life.declared) && !before(life.doomed) && !exists {
+            if before(life.declared) && !maybe_before(life.doomed) && !exists {
                 wrong.push(format!("queue {name} was declared and is missing"));
             }
             if before(life.deleted) && exists {
@@ -100,7 +106,7 @@ impl Notes {
             if copies > 1 {
                 wrong.push(format!("message {id} is there {copies} times"));
             }
-            if before(sent.removed) {
+            if maybe_before(sent.removed) {
                 continue;
             }
             if before(sent.promised) && copies == 0 {

@@ -3,7 +3,8 @@
 /// Rounds unless `LEVERET_CRASH_ROUNDS` says otherwise.
 const ROUNDS: u64 = 5;
 
-fn setting(name: &str) -> Option<u64> {
+/// A number from the environment.
+pub(crate) fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
 }
 

@@ -64,7 +64,11 @@ pub(crate) struct Event {
 
 /// The command on a directory (an absolute path), with the shim before it.
 pub(crate) fn shimmed(directory: &Path, log: &Path, fail: Option<(u64, &str)>) -> Command {
-    let mut command = command(directory);
+    watched(command(directory), directory, log, fail)
+}
+
+/// Any command of ours with the shim before it, which looks at a directory (an absolute path).
+pub(crate) fn watched(mut command: Command, directory: &Path, log: &Path, fail: Option<(u64, &str)>) -> Command {
     command.env("LD_PRELOAD", &*LIBRARY).env("SHIM_DIR", directory).env("SHIM_LOG", log);
     if let Some((number, kind)) = fail {
         command.env("SHIM_FAIL", format!("{number}:{kind}"));

@@ -28,7 +28,13 @@ pub(crate) fn findings(directory: &Path) -> Result<(), String> {
 /// Opens a store as a broker would, without waiting for the disk.
 fn open(directory: &Path) -> Result<LmdbEngine, String> {
     let options = LmdbOptions { sync: false, ..LmdbOptions::default() };
-    LmdbEngine::open(directory, options).map_err(|error| format!("does not open: {error}"))
+    loop {
+        match LmdbEngine::open(directory, options) {
+            // A process that another test is starting has this one's files, and so its locks, until it has begun.
+            Err(StoreError::Locked(_)) => std::thread::yield_now(),
+            opened => return opened.map_err(|error| format!("does not open: {error}")),
+        }
+    }
 }
 
 /// All queues of a store and their messages.

@@ -111,7 +111,9 @@ fn an_idle_crowd_costs_little_memory_and_nobody_time() {
             each as f64 / 1024.0,
             100.0 * disturbed / alone
         );
-        assert!(each <= EACH, "{each} octets for an idle connection");
+        // Of a small crowd each bears more of what the allocator keeps for all.
+        let bound = if long() { EACH } else { 2 * EACH };
+        assert!(each <= bound, "{each} octets for an idle connection");
         drop(crowd);
         // Nothing of them stays.
         while usage::descriptors(broker.id()) > descriptors {

@@ -20,13 +20,13 @@ async fn repeat(address: std::net::SocketAddr, before: Vec<u8>, again: Vec<u8>, 
     }
 }
 
-fn flood(before: Vec<u8>, again: Vec<u8>, answers: usize) {
+fn flood(before: &[u8], again: &[u8], answers: usize) {
     in_time(harmless(
         |_| {},
         async |address| {
             let mut clients = tokio::task::JoinSet::new();
             for _ in 0..4 {
-                clients.spawn(repeat(address, before.clone(), again.clone(), answers));
+                clients.spawn(repeat(address, before.to_vec(), again.to_vec(), answers));
             }
             clients.join_all().await;
         },
@@ -35,21 +35,21 @@ fn flood(before: Vec<u8>, again: Vec<u8>, answers: usize) {
 
 #[test]
 fn getting_from_an_empty_queue() {
-    flood(frames::queue_declare(1, "empty", "", &none()), frames::get(1, "empty", "").repeat(1_000), 1_000);
+    flood(&frames::queue_declare(1, "empty", "", &none()), &frames::get(1, "empty", "").repeat(1_000), 1_000);
 }
 
 #[test]
 fn consuming_and_cancelling() {
     let round = [frames::consume(1, "q", "c", "", &none()), frames::cancel(1, "c", "")].concat();
-    flood(frames::queue_declare(1, "q", "", &none()), round.repeat(500), 1_000);
+    flood(&frames::queue_declare(1, "q", "", &none()), &round.repeat(500), 1_000);
 }
 
 #[test]
 fn asking_to_recover_what_is_not_there() {
-    flood(Vec::new(), frames::recover(1, true).repeat(1_000), 1_000);
+    flood(&[], &frames::recover(1, true).repeat(1_000), 1_000);
 }
 
 #[test]
 fn heartbeats() {
-    flood(Vec::new(), [frames::heartbeat().repeat(10_000), frames::flow(1, true)].concat(), 1);
+    flood(&[], &[frames::heartbeat().repeat(10_000), frames::flow(1, true)].concat(), 1);
 }

@@ -4,6 +4,7 @@
 //! `LEVERET_FLOODS=long` makes them as large as the machine's limits allow, and their figures worth printing.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on fails
+#![allow(clippy::cast_precision_loss)] // figures for people
 
 #[path = "../wire/bystander.rs"]
 mod bystander;

@@ -209,6 +209,65 @@ async fn a_crash_at_any_commit_loses_nothing_confirmed() {
     }
 }
 
+/// Starts on what a crash left, and compares it with what was promised.
+async fn audit(memory: &MemoryEngine, ledger: &Ledger, when: &str) {
+    let node = Node::start(memory);
+    let found = match node.queue("q") {
+        Some(queue) => node.empty(&queue).await,
+        None => Vec::new(),
+    };
+    let ids: Vec<u64> = found.iter().map(|(id, _)| *id).collect();
+    assert!(found.iter().all(|(_, redelivered)| *redelivered), "{when}: nobody knows who saw what");
+    assert!(ids.is_sorted_by(|a, b| a < b), "{when}: order, and each once: {ids:?}");
+    let owed: Vec<&u64> = ledger.confirmed.iter().filter(|id| !ledger.acked.contains(id)).collect();
+    assert!(owed.iter().all(|id| ids.contains(id)), "{when}: owed {owed:?}, found {ids:?}");
+    node.stop().await.expect("nothing fails any more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_of_the_stop_or_of_the_recovery_after_a_crash_loses_nothing_confirmed() {
+    for applied in [false, true] {
+        for crashed_before in [false, true] {
+            let memory = MemoryEngine::new();
+            let node = Node::start(&memory);
+            let mut ledger = Ledger::default();
+            assert!(scenario(&node, &mut ledger).await.is_some());
+            if crashed_before {
+                node.crash().await;
+            } else {
+                // The commit that marks the end, or one of those before it.
+                let next = node.faults.calls().commits + 1;
+                if applied {
+                    node.faults.fail_after(next);
+                } else {
+                    node.faults.fail_before(next);
+                }
+                assert!(node.stop().await.is_err(), "the stop does not end well");
+            }
+            // The first commits of the next run fail as well, again and again.
+            for n in 1..=3 {
+                let faults = Faults::new();
+                if applied {
+                    faults.fail_after(n);
+                } else {
+                    faults.fail_before(n);
+                }
+                let node = Node::start_with(&memory, faults, Config::default());
+                if let Some(queue) = node.queue("q") {
+                    let more: Vec<u64> = (1_000 * n..1_000 * n + 3).collect();
+                    for id in more {
+                        if node.durable(node.publish(&queue, [id])).await {
+                            ledger.confirmed.push(id);
+                        }
+                    }
+                }
+                node.crash().await;
+            }
+            audit(&memory, &ledger, &format!("applied: {applied}, crashed before: {crashed_before}")).await;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clean_restart_keeps_redelivered_exact() {
     let memory = MemoryEngine::new();

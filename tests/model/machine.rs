@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use leveret::clock::NEVER;
-use leveret::message::Facts;
+use leveret::message::{Facts, Message};
 use leveret::queue::{
     Cause, ChannelCredit, Chunk, Consumer, Drained, Effects, Entry, Got, Item, Lease, Load, Options, Outbox, Overflow,
     State, Subscribed, Subscription, Surplus,
@@ -169,13 +169,7 @@ impl Pair {
     }
 
     pub(crate) fn push(&mut self, messages: &[Publish]) {
-        let facts = |m: &Publish| Facts {
-            persistent: m.persistent,
-            priority: m.priority,
-            expiration: m.expiration.unwrap_or(u64::MAX),
-            ..Facts::default()
-        };
-        let built = messages.iter().map(|m| numbered(m.id, m.size, facts(m)));
+        let built = messages.iter().map(built);
         let mut refused = Vec::new();
         let taken = self.state.push(built, self.twin.now, &mut refused, &mut self.fx);
         assert_eq!(taken, !self.twin.deleted);
@@ -183,6 +177,23 @@ impl Pair {
             assert_eq!(refused, self.twin.push(messages), "refusals");
         }
         self.check("push");
+    }
+
+    /// A transaction publishes: all of it or nothing. Sometimes it gives up what it has reserved.
+    pub(crate) fn transact(&mut self, messages: &[Publish], commits: bool) {
+        let built: Vec<Message> = messages.iter().map(built).collect();
+        let room = self.state.reserve(&built);
+        self.twin.judge_room(messages, room.is_some());
+        let Some(room) = room else { return self.check("refused") };
+        if !commits {
+            self.state.unreserve(room);
+            return self.check("unreserve");
+        }
+        self.state.push_reserved(room, built.into_iter(), self.twin.now, &mut self.fx);
+        if !self.twin.deleted {
+            self.twin.push_all(messages);
+        }
+        self.check("transact");
     }
 
     pub(crate) fn subscribe(&mut self, member: Member) {
@@ -487,6 +498,16 @@ impl Pair {
         self.fx.outboxes.clear();
         self.fx.doomed = false;
     }
+}
+
+fn built(publish: &Publish) -> Message {
+    let facts = Facts {
+        persistent: publish.persistent,
+        priority: publish.priority,
+        expiration: publish.expiration.unwrap_or(u64::MAX),
+        ..Facts::default()
+    };
+    numbered(publish.id, publish.size, facts)
 }
 
 /// What a client does with a delivery.

@@ -130,8 +130,17 @@ fn recovered(rng: &mut Rng, pair: &mut Pair) {
 }
 
 fn publish(rng: &mut Rng, pair: &mut Pair) {
+    let messages = messages(rng, pair);
+    if rng.chance(1, 5) {
+        pair.transact(&messages, rng.chance(4, 5));
+    } else {
+        pair.push(&messages);
+    }
+}
+
+fn messages(rng: &mut Rng, pair: &mut Pair) -> Vec<Publish> {
     let burst = rng.pick(&[1, 1, 1, 2, 5, 12]);
-    let messages: Vec<Publish> = (0..burst)
+    (0..burst)
         .map(|_| Publish {
             id: pair.next_id(),
             priority: rng.pick(&[0, 0, 1, 2, 5, 255]),
@@ -139,8 +148,7 @@ fn publish(rng: &mut Rng, pair: &mut Pair) {
             persistent: rng.chance(1, 2),
             expiration: rng.chance(1, 5).then(|| rng.pick(&[0, 1, 10, 100])),
         })
-        .collect();
-    pair.push(&messages);
+        .collect()
 }
 
 fn subscribe(rng: &mut Rng, pair: &mut Pair, ids: &mut u64) {

@@ -84,7 +84,7 @@ pub(crate) enum Fetched {
 }
 
 /// The queue.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[allow(clippy::struct_excessive_bools)] // plain facts, independent of each other
 pub(crate) struct Twin {
     pub(crate) options: Options,
@@ -270,38 +270,67 @@ impl Twin {
     pub(crate) fn push(&mut self, messages: &[Publish]) -> Vec<usize> {
         let mut refused = Vec::new();
         for (at, message) in messages.iter().enumerate() {
-            let ttl = [self.options.message_ttl, message.expiration].into_iter().flatten().min();
-            let msg = Msg {
-                id: message.id,
-                lane: self.lane(message.priority),
-                size: message.size,
-                expires_at: ttl.map_or(u64::MAX, |ttl| self.now + ttl),
-                durable: self.durable && (message.persistent || self.quorum()),
-                redelivered: false,
-                on_disk: false,
-                failures: 0,
-                acquired: 0,
-                counted: (0, 0),
-                came_back: None,
-            };
             if self.refuses() && self.full(message.size) {
                 refused.push(at);
                 if self.options.overflow == Overflow::RejectPublishDlx {
                     self.published += 1;
-                    self.die(Msg { durable: false, ..msg }, Reason::MaxLen);
+                    let msg = Msg { durable: false, ..self.stamped(message) };
+                    self.die(msg, Reason::MaxLen);
                 }
                 continue;
             }
-            self.published += 1;
-            let now_or_never = msg.expires_at <= self.now;
-            self.ready.push(msg);
-            self.pump();
-            if now_or_never || self.refuses() {
-                self.expire();
-            }
-            self.drop_head();
+            self.take_in(message);
         }
         refused
+    }
+
+    /// Publishes in order what room was found for.
+    pub(crate) fn push_all(&mut self, messages: &[Publish]) {
+        messages.iter().for_each(|message| self.take_in(message));
+    }
+
+    /// Whether a transaction's publishes fit, judged by publishing them to another such queue. Two things are only
+    /// estimated: what waiting consumers will take, and what leaves at once because its time has come.
+    pub(crate) fn judge_room(&self, messages: &[Publish], found: bool) {
+        if self.deleted || !self.refuses() {
+            return assert!(found, "this queue refuses nothing");
+        }
+        let mut other = self.clone();
+        let fits = other.push(messages).is_empty();
+        let fleeting = self.options.message_ttl == Some(0) || messages.iter().any(|m| m.expiration == Some(0));
+        let fleeting = fleeting || self.ready.iter().any(|m| m.expires_at <= self.now);
+        let hungry = self.ready.is_empty() && !self.line.is_empty();
+        assert!(found || !fits || fleeting, "there is room for {messages:?} in {self:?}");
+        assert!(!found || fits || hungry || fleeting, "there is no room for {messages:?} in {self:?}");
+    }
+
+    fn stamped(&self, message: &Publish) -> Msg {
+        let ttl = [self.options.message_ttl, message.expiration].into_iter().flatten().min();
+        Msg {
+            id: message.id,
+            lane: self.lane(message.priority),
+            size: message.size,
+            expires_at: ttl.map_or(u64::MAX, |ttl| self.now + ttl),
+            durable: self.durable && (message.persistent || self.quorum()),
+            redelivered: false,
+            on_disk: false,
+            failures: 0,
+            acquired: 0,
+            counted: (0, 0),
+            came_back: None,
+        }
+    }
+
+    fn take_in(&mut self, message: &Publish) {
+        let msg = self.stamped(message);
+        self.published += 1;
+        let now_or_never = msg.expires_at <= self.now;
+        self.ready.push(msg);
+        self.pump();
+        if now_or_never || self.refuses() {
+            self.expire();
+        }
+        self.drop_head();
     }
 
     fn drop_head(&mut self) {

@@ -32,12 +32,18 @@ pub(crate) struct Process {
 
 /// The command with its defaults, whatever the environment of the tests says; only `LEVERET_BIN` may name another one.
 pub(crate) fn command(directory: &Path) -> Command {
+    let mut command = plain();
+    command.arg("--data-dir").arg(directory).args(["--listen", "127.0.0.1:0"]);
+    command
+}
+
+/// The command without arguments.
+pub(crate) fn plain() -> Command {
     let binary = std::env::var_os("LEVERET_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_leveret").into());
     let mut command = Command::new(binary);
     for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("LEVERET_")) {
         command.env_remove(key);
     }
-    command.arg("--data-dir").arg(directory).args(["--listen", "127.0.0.1:0"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
@@ -101,7 +107,10 @@ impl Process {
                 break;
             }
         }
-        tokio::net::TcpStream::connect(address).await.expect("the port accepts");
+        if tokio::net::TcpStream::connect(address).await.is_err() {
+            let seen = collect(stderr, seen).await;
+            return Err((child.wait().await.expect("the process ends"), seen));
+        }
         let start_time = started.elapsed();
         Ok(Self { child, address, start_time, _stdout: stdout, log: tokio::spawn(collect(stderr, seen)) })
     }

@@ -31,7 +31,11 @@ impl Broker {
     }
 
     pub(crate) fn start(builder: Builder) -> Self {
-        let clock = Clock::system();
+        Self::start_at(builder, Clock::system())
+    }
+
+    /// A broker with a clock of the caller's.
+    pub(crate) fn start_at(builder: Builder, clock: Clock) -> Self {
         let server = builder.clock(clock.clone()).start().expect("the broker starts");
         Self { server, clock }
     }
@@ -53,6 +57,11 @@ impl Broker {
     /// Lets time pass.
     pub(crate) fn pass(&self, milliseconds: u64) {
         self.clock.advance(Duration::from_millis(milliseconds));
+    }
+
+    /// The clock.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     pub(crate) async fn stop(self) {

@@ -135,10 +135,11 @@ impl Alarms {
         self.memory_limit.load(Ordering::Relaxed)
     }
 
-    /// The room the store must have, of `total` octets.
-    fn disk_limit(&self, total: u64) -> u64 {
+    /// The room the store must have: if nobody says otherwise, twice the reserve of the store at least, so that publishers
+    /// are stopped before their messages would touch it.
+    fn disk_limit(&self, space: Space) -> u64 {
         match self.disk_limit.load(Ordering::Relaxed) {
-            AUTOMATIC => (total / DISK_PART).min(LARGEST_DISK_LIMIT),
+            AUTOMATIC => (space.total / DISK_PART).min(LARGEST_DISK_LIMIT).max(space.reserve.saturating_mul(2)),
             limit => limit,
         }
     }
@@ -158,7 +159,7 @@ impl Alarms {
 
     /// Judges the room in the store when `pending` octets are on their way there.
     fn judge_disk(&self, space: Space, pending: u64) {
-        let limit = self.disk_limit(space.total);
+        let limit = self.disk_limit(space);
         let room = space.room.saturating_sub(pending);
         let up = self.raised.load(Ordering::Acquire) & DISK != 0;
         // Down at a quarter above the limit.
@@ -251,7 +252,9 @@ mod tests {
     fn the_automatic_disk_limit_follows_the_size_of_the_disk() {
         let alarms = alarms();
         alarms.set_disk_free_limit(DiskFreeLimit::Automatic);
-        assert_eq!(alarms.disk_limit(1 << 40), 1 << 30);
-        assert_eq!(alarms.disk_limit(256 << 20), (256 << 20) / 20);
+        let of = |total, reserve| alarms.disk_limit(Space { room: 0, total, reserve });
+        assert_eq!(of(1 << 40, 32 << 20), 1 << 30);
+        assert_eq!(of(256 << 20, 2 << 20), (256 << 20) / 20);
+        assert_eq!(of(16 << 20, 1 << 20), 2 << 20, "above the reserve");
     }
 }

@@ -16,6 +16,7 @@ const FILL_RATE: u64 = 500_000;
 
 /// Watches until the broker ends.
 pub(in crate::broker) async fn run(broker: Arc<Broker>) {
+    tracing::info!("the memory alarm goes up at {} MiB", broker.alarms.memory_limit() >> 20);
     loop {
         let distance = look(&broker).await;
         tokio::select! {
@@ -45,7 +46,7 @@ async fn look(broker: &Arc<Broker>) -> u64 {
 
 fn look_at_disk(broker: &Broker) -> u64 {
     let Some(space) = broker.look_at_disk() else { return u64::MAX };
-    let limit = broker.alarms.disk_limit(space.total);
+    let limit = broker.alarms.disk_limit(space);
     if !broker.alarms.raised() {
         // Twice the margin above the limit, lest the ballast itself raise the alarm.
         broker.engine().restore_ballast(limit.saturating_add(limit / 2));

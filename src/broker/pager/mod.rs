@@ -6,6 +6,9 @@
 //! written to the *spill* first: an engine of its own, which is never synced and is wiped at start. Reading back is the
 //! loader's work.
 //!
+//! Publishers that fill memory faster than it is given up are held back: after a turn in which they pushed something they
+//! wait until everything asked of the pager so far is done. Nobody waits longer: what cannot be given up holds nobody up.
+//!
 //! Only this thread writes to the spill; `copies` says what is there.
 
 mod copies;
@@ -18,8 +21,9 @@ use std::time::Duration;
 use super::Broker;
 use crate::clock::Millis;
 use crate::message::ledger;
-use crate::queue::{Queue, State, Surplus};
+use crate::queue::{Queue, State, Surplus, Watermark};
 use crate::store::{Engine, StoreError};
+use crate::sync::Bell;
 use copies::Copies;
 
 /// Least octets of records that a queue may keep in memory, however many there are.
@@ -36,6 +40,8 @@ pub type Spill = dyn Fn() -> Result<Arc<dyn Engine>, StoreError> + Send + Sync;
 
 enum Request {
     Look(Arc<Queue>),
+    /// Somebody waits.
+    Tell,
     Stop,
 }
 
@@ -46,6 +52,8 @@ pub(super) struct Pager {
     mark: usize,
     /// Octets of records that each queue may keep.
     share: AtomicUsize,
+    /// Looks so far, and who waits for the next.
+    looks: Watermark,
     open: Option<Arc<Spill>>,
     spill: OnceLock<Arc<dyn Engine>>,
 }
@@ -59,13 +67,32 @@ impl Pager {
         // A store in memory has nowhere to give messages up to.
         let mark = if open.is_some() { mark } else { usize::MAX };
         let share = AtomicUsize::new(mark / 2);
-        (Self { requests, mark, share, open, spill: OnceLock::new() }, Announced(receiver))
+        (Self { requests, mark, share, looks: Watermark::default(), open, spill: OnceLock::new() }, Announced(receiver))
     }
 
     /// Whether messages take more memory than they may.
     #[inline]
     pub(super) fn is_pressed(&self) -> bool {
         ledger::resident() > self.mark
+    }
+
+    /// Whether publishers fill memory faster than it is given up.
+    pub(super) fn is_overfull(&self) -> bool {
+        ledger::resident() > self.mark.saturating_add(self.mark / 2)
+    }
+
+    /// The look that has to be over before whoever has filled memory goes on; `bell` rings then.
+    pub(super) fn await_look(&self, bell: &Arc<Bell>) -> u64 {
+        let look = self.looks.get() + 1;
+        if self.looks.await_epoch(look, bell) || self.requests.send(Request::Tell).is_err() {
+            return 0;
+        }
+        look
+    }
+
+    /// Looks so far.
+    pub(super) fn looks(&self) -> u64 {
+        self.looks.get()
     }
 
     /// Octets of records that each queue may keep in memory while it is short.
@@ -132,6 +159,7 @@ impl Paging<'_> {
             };
             match received {
                 Ok(Request::Look(queue)) => self.look_at(queue),
+                Ok(Request::Tell) => {}
                 Err(RecvTimeoutError::Timeout) => {
                     for queue in std::mem::take(&mut self.later) {
                         self.look_at(queue);
@@ -139,6 +167,8 @@ impl Paging<'_> {
                 }
                 Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             }
+            let pager = &self.broker.pager;
+            pager.looks.advance(pager.looks.get() + 1);
             let now = self.broker.clock.now();
             if now.saturating_sub(self.round) >= ROUND {
                 self.round = now;

@@ -41,6 +41,9 @@ const MOST_FINDINGS: usize = 1000;
 /// Leaf pages up to which a big tree is read at a start: 64 MiB, which a slow disk reads in half a second.
 const LEAVES_AT_START: u64 = 16_384;
 
+/// Values of a tree up to which the headers of large ones are read at a start, each from a place of its own.
+const HEADERS_AT_START: u64 = 4_096;
+
 /// How much is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Depth {
@@ -230,6 +233,7 @@ impl Walk<'_> {
             return Ok(false);
         }
         let large = tree.leaves > LEAVES_AT_START;
+        let look = self.depth == Depth::Everything || kind == Kind::Free || tree.entries <= HEADERS_AT_START;
         let skip_leaves = self.depth == Depth::Start && large && kind == Kind::Named;
         let mut totals = Totals::default();
         let mut todo = vec![Todo { page: root, level: 1, low: None, high: None }];
@@ -251,7 +255,7 @@ impl Walk<'_> {
                         whole &= self.in_order(&nodes, &next, kind, is_leaf);
                         if is_leaf {
                             totals.leaves = totals.leaves.saturating_add(1);
-                            whole &= self.leaf(&nodes, next.page, kind, &mut totals)?;
+                            whole &= self.leaf(&nodes, next.page, kind, look, &mut totals)?;
                         } else {
                             totals.branches = totals.branches.saturating_add(1);
                             descend(&nodes, next, &mut todo);
@@ -294,8 +298,15 @@ impl Walk<'_> {
         ascending && low && high
     }
 
-    /// The values of a leaf page.
-    fn leaf(&mut self, nodes: &[Node<'_>], page: u64, kind: Kind, totals: &mut Totals) -> Result<bool, StoreError> {
+    /// The values of a leaf page; `look`: the headers of large ones are read.
+    fn leaf(
+        &mut self,
+        nodes: &[Node<'_>],
+        page: u64,
+        kind: Kind,
+        look: bool,
+        totals: &mut Totals,
+    ) -> Result<bool, StoreError> {
         let mut whole = true;
         for node in nodes {
             totals.entries = totals.entries.saturating_add(1);
@@ -306,7 +317,7 @@ impl Walk<'_> {
                 continue;
             }
             if node.flags == BIG {
-                let Some((first, count)) = self.large(node, page, kind == Kind::Free)? else {
+                let Some((first, count)) = self.large(node, page, look)? else {
                     whole = false;
                     continue;
                 };
@@ -350,7 +361,7 @@ impl Walk<'_> {
         if !self.take(first, count, "a large value") {
             return Ok(None);
         }
-        if look || self.depth == Depth::Everything {
+        if look {
             let mut header = [0; PAGE_HEADER];
             self.file.read_exact_at(&mut header, first.saturating_mul(self.page_size))?;
             let says = u32_at(&header, 12).map(u64::from);

@@ -132,9 +132,13 @@ pub(super) fn checksum(key: &[u8], value: &[u8]) -> u32 {
 
 /// Checks version and checksum of a row, and returns what follows the first eight octets together with the field at 2.
 pub(super) fn open_row<'a>(key: &[u8], value: &'a [u8]) -> Result<(u16, Octets<'a>), Damage> {
+    open_row_of(ROW_VERSION, key, value)
+}
+
+fn open_row_of<'a>(wanted: u8, key: &[u8], value: &'a [u8]) -> Result<(u16, Octets<'a>), Damage> {
     let mut rest = Octets(value);
     let version = rest.u8().ok_or(Damage::Length)?;
-    if version != ROW_VERSION {
+    if version != wanted {
         return Err(Damage::Version(version));
     }
     rest.u8().ok_or(Damage::Length)?;
@@ -184,29 +188,37 @@ pub(super) enum Hole {
     Range { key: Key, until: Seq },
 }
 
+/// Version octet of the rows of `holes`. Those of version 1 had no checksum: rot could remove what nobody had dropped.
+const HOLE_VERSION: u8 = 2;
+
 /// Value of the hole of a whole queue.
-pub(super) const QUEUE_HOLE: &[u8] = &[ROW_VERSION];
+pub(super) fn encode_queue_hole(queue: QueueId) -> Vec<u8> {
+    let mut out = vec![HOLE_VERSION, 0, 0, 0, 0, 0, 0, 0];
+    seal_row(&queue.0.to_be_bytes(), &mut out);
+    out
+}
 
 /// Value of the hole of a range.
-pub(super) fn encode_until(until: Seq) -> [u8; 9] {
-    let mut out = [ROW_VERSION; 9];
-    out[1..].copy_from_slice(&until.min(HIGHEST).to_be_bytes());
+pub(super) fn encode_hole(key: Key, until: Seq) -> Vec<u8> {
+    let mut out = vec![HOLE_VERSION, 0, 0, 0, 0, 0, 0, 0];
+    out.extend_from_slice(&until.min(HIGHEST).to_be_bytes());
+    seal_row(&key.encode(), &mut out);
     out
 }
 
 /// A row of `holes`.
 pub(super) fn decode_hole(key: &[u8], value: &[u8]) -> Result<Hole, Damage> {
-    let mut rest = Octets(value);
-    match rest.u8().ok_or(Damage::Length)? {
-        ROW_VERSION => {}
-        version => return Err(Damage::Version(version)),
-    }
-    if key.len() == size_of::<u64>() {
-        return decode_queue(key).map(Hole::Queue);
-    }
-    let key = Key::decode(key).ok_or(Damage::Length)?;
-    let until = rest.u64().ok_or(Damage::Length)?;
-    if until <= HIGHEST { Ok(Hole::Range { key, until }) } else { Err(Damage::Inconsistent) }
+    let mut rest = match value.split_first() {
+        Some((&ROW_VERSION, rest)) => Octets(rest),
+        _ => open_row_of(HOLE_VERSION, key, value)?.1,
+    };
+    let hole = if key.len() == size_of::<u64>() {
+        Hole::Queue(decode_queue(key)?)
+    } else {
+        let key = Key::decode(key).ok_or(Damage::Length)?;
+        Hole::Range { key, until: rest.u64().filter(|until| *until <= HIGHEST).ok_or(Damage::Inconsistent)? }
+    };
+    if rest.0.is_empty() { Ok(hole) } else { Err(Damage::Length) }
 }
 
 #[cfg(test)]
@@ -248,15 +260,37 @@ mod tests {
     #[test]
     fn holes_come_back() {
         let key = Key { queue: QueueId(3), lane: 255, first: 10 };
-        assert_eq!(decode_hole(&key.encode(), &encode_until(99)), Ok(Hole::Range { key, until: 99 }));
-        assert_eq!(decode_hole(&3u64.to_be_bytes(), QUEUE_HOLE), Ok(Hole::Queue(QueueId(3))));
-        assert_eq!(decode_hole(&key.encode(), QUEUE_HOLE), Err(Damage::Length));
-        assert_eq!(decode_hole(&[1, 2], &encode_until(99)), Err(Damage::Length));
-        assert_eq!(decode_hole(&key.encode(), &[2; 9]), Err(Damage::Version(2)));
-        assert_eq!(decode_hole(&key.encode(), &[1; 9]), Ok(Hole::Range { key, until: 0x0101_0101_0101_0101 }));
-        let beyond = [&[ROW_VERSION][..], &u64::MAX.to_be_bytes()].concat();
+        let (at, queue) = (key.encode(), 3u64.to_be_bytes());
+        for (key, row, hole) in [
+            (&at[..], encode_hole(key, 99), Hole::Range { key, until: 99 }),
+            (&at, encode_hole(key, u64::MAX), Hole::Range { key, until: HIGHEST }),
+            (&queue, encode_queue_hole(QueueId(3)), Hole::Queue(QueueId(3))),
+        ] {
+            assert_eq!(decode_hole(key, &row), Ok(hole));
+            for octet in 0..row.len() {
+                let mut damaged = row.clone();
+                damaged[octet] ^= 4;
+                assert!(decode_hole(key, &damaged).is_err(), "octet {octet}");
+                assert!(decode_hole(key, &row[..octet]).is_err(), "length {octet}");
+            }
+            let elsewhere: Vec<u8> = key.iter().map(|octet| octet ^ 1).collect();
+            assert!(decode_hole(&elsewhere, &row).is_err(), "a row under another key");
+        }
+        assert_eq!(decode_hole(&at, &encode_queue_hole(QueueId(3))), Err(Damage::Checksum));
+        assert_eq!(decode_hole(&[1, 2], &[1; 9]), Err(Damage::Length));
+        assert_eq!(decode_hole(&at, &[3; 16]), Err(Damage::Version(3)));
+    }
+
+    #[test]
+    fn holes_of_version_1_are_read() {
+        let key = Key { queue: QueueId(3), lane: 255, first: 10 };
+        let row = [&[1][..], &99u64.to_be_bytes()].concat();
+        assert_eq!(decode_hole(&key.encode(), &row), Ok(Hole::Range { key, until: 99 }));
+        assert_eq!(decode_hole(&3u64.to_be_bytes(), &[1]), Ok(Hole::Queue(QueueId(3))));
+        assert_eq!(decode_hole(&key.encode(), &[1]), Err(Damage::Inconsistent));
+        assert_eq!(decode_hole(&key.encode(), &[&row[..], &[0]].concat()), Err(Damage::Length));
+        let beyond = [&[1][..], &u64::MAX.to_be_bytes()].concat();
         assert_eq!(decode_hole(&key.encode(), &beyond), Err(Damage::Inconsistent));
-        assert_eq!(decode_hole(&[0xFF; 8], QUEUE_HOLE), Err(Damage::Inconsistent));
-        assert_eq!(decode_hole(&key.encode(), &encode_until(u64::MAX)), Ok(Hole::Range { key, until: HIGHEST }));
+        assert_eq!(decode_hole(&[0xFF; 8], &[1]), Err(Damage::Inconsistent));
     }
 }

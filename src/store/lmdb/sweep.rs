@@ -31,7 +31,7 @@ pub(super) fn drop_queue(
     tables.marks.delete(txn, &key)?;
     counts::drop_queue(tables, txn, queue)?;
     if remove_queue(tables, txn, queue, removals)? {
-        tables.holes.put(txn, &key, schema::QUEUE_HOLE)?;
+        tables.holes.put(txn, &key, &schema::encode_queue_hole(queue))?;
     }
     Ok(())
 }
@@ -101,7 +101,7 @@ fn put_hole(tables: &Tables, txn: &mut RwTxn<'_>, key: Key, until: Seq) -> heed:
         Some(Ok(Hole::Range { until, .. })) => until,
         _ => 0,
     };
-    tables.holes.put(txn, &key.encode(), &schema::encode_until(until.max(known)))
+    tables.holes.put(txn, &key.encode(), &schema::encode_hole(key, until.max(known)))
 }
 
 /// Removes rows of a queue, damaged ones too; `true` if some are left.

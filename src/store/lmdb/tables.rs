@@ -9,7 +9,7 @@ use heed::types::Bytes;
 use heed::{Database, Env, RoTxn, RwTxn, WithoutTls};
 
 use super::blocks::Draft;
-use super::index::IndexRow;
+use super::index::{IndexRow, MAX_SPAN};
 use super::schema::{self, Hole, Key};
 use crate::store::{QueueId, Seq, StoreError};
 
@@ -125,15 +125,18 @@ impl Tables {
         lane: u8,
         seq: Seq,
     ) -> heed::Result<Option<(Key, IndexRow)>> {
-        let wanted = Key { queue, lane, first: seq };
-        let Some((key, value)) = self.index.get_lower_than_or_equal_to(txn, &wanted.encode())? else {
-            return Ok(None);
-        };
-        let key = Key::decode(key).filter(|key| key.queue == queue && key.lane == lane);
-        Ok(key.and_then(|key| {
-            let row = IndexRow::decode(key, value).ok()?;
-            (seq <= row.last_covered(key)).then_some((key, row))
-        }))
+        // Mostly the first one looked at. A damaged one between must not hide it, wherever its key says it stands.
+        let farthest = Key { queue, lane, first: seq.saturating_sub(MAX_SPAN.into()) }.encode();
+        let wanted = Key { queue, lane, first: seq }.encode();
+        let span: Span<'_> = (Bound::Included(&farthest), Bound::Included(&wanted));
+        for entry in self.index.rev_range(txn, &span)? {
+            let (key, value) = entry?;
+            let Some(key) = Key::decode(key) else { continue };
+            if let Ok(row) = IndexRow::decode(key, value) {
+                return Ok((seq <= row.last_covered(key)).then_some((key, row)));
+            }
+        }
+        Ok(None)
     }
 
     /// Writes a changed index row back; one without messages goes, and its block with it.
@@ -153,7 +156,9 @@ impl Tables {
 
     /// Whether a queue is dropped and its rows are not all removed yet.
     pub(super) fn is_dropped(&self, txn: &RoTxn<'_>, queue: QueueId) -> heed::Result<bool> {
-        Ok(self.holes.get(txn, &queue.0.to_be_bytes())?.is_some())
+        let key = queue.0.to_be_bytes();
+        let row = self.holes.get(txn, &key)?;
+        Ok(row.is_some_and(|row| schema::decode_hole(&key, row).is_ok()))
     }
 
     /// Ranges of a lane whose rows are not all removed yet, as (from, until).

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use heed::EnvFlags;
@@ -13,7 +13,7 @@ use super::schema::Key;
 use super::tables::Table;
 use super::{LmdbEngine, LmdbOptions};
 use crate::store::fixture::{define, done, drops, open, positions, puts, settles, work};
-use crate::store::{Batch, Commit, Count, Define, Engine, QueueBatch, QueueId, Seq, StoreError};
+use crate::store::{Allowance, Batch, Commit, Count, Define, Engine, Held, QueueBatch, QueueId, Seq, StoreError};
 
 /// The stored key of a block of lane 0.
 fn key(queue: u64, first: Seq) -> Vec<u8> {
@@ -201,6 +201,50 @@ fn a_damaged_index_row_is_set_aside() {
 }
 
 #[test]
+fn a_damaged_row_does_not_hide_the_one_it_stands_in() {
+    let dir = TempDir::new().unwrap();
+    let engine = open(dir.path());
+    done(&engine, &work([puts(1, 1..=100, 10)]));
+    // The key of some other row has rotted and stands in the middle of this one.
+    change(&engine, engine.tables.index, &key(1, 50), |row| row.extend([1, 0, 0, 1]));
+    assert_eq!(engine.recover().unwrap().damage.len(), 1);
+    let page = engine.read(QueueId(1), 0, 60, Seq::MAX, 1 << 20).unwrap();
+    assert_eq!((page.messages.len(), page.damaged), (41, 0));
+    done(&engine, &work([settles(1, [70, 80], 10)]));
+    assert_eq!(positions(&engine, 1).len(), 98, "acknowledgements reach it too");
+    done(&engine, &work([drops(1, 90, 101)]));
+    assert_eq!(positions(&engine, 1).len(), 87);
+}
+
+#[test]
+fn a_damaged_removal_removes_nothing() {
+    let dir = TempDir::new().unwrap();
+    let engine = open(dir.path());
+    done(&engine, &work([puts(1, 1..=3, 10)]));
+    change(&engine, engine.tables.holes, &1u64.to_be_bytes(), |row| row.extend([2, 0, 0, 0, 9, 9, 9, 9]));
+    assert_eq!(engine.recover().unwrap().damage.len(), 1);
+    done(&engine, &work([puts(1, [4], 10)]));
+    assert_eq!(positions(&engine, 1), [1, 2, 3, 4]);
+    assert!(!engine.sweep().unwrap(), "there is nothing to sweep that can be read");
+    assert_eq!(positions(&engine, 1), [1, 2, 3, 4]);
+}
+
+#[test]
+fn nothing_beyond_belief_takes_the_last_position_or_id() {
+    let dir = TempDir::new().unwrap();
+    let engine = open(dir.path());
+    done(&engine, &work([puts(1, [1], 10)]));
+    change(&engine, engine.tables.index, &key(1, Seq::MAX - 5), |row| row.extend([1, 0, 0, 1]));
+    change(&engine, engine.tables.index, &key(u64::MAX, 1), |row| row.extend([1, 0, 0, 1]));
+    change(&engine, engine.tables.holes, &u64::MAX.to_be_bytes(), |row| row.push(1));
+    let recovered = engine.recover().unwrap();
+    assert_eq!(recovered.damage.len(), 3);
+    assert_eq!((recovered.next_queue_id, recovered.queues[&QueueId(1)].next_seq), (2, 2));
+    change(&engine, engine.tables.meta, b"next_queue_id", |id| *id = u64::MAX.to_be_bytes().to_vec());
+    assert!(matches!(engine.recover(), Err(StoreError::Damaged(_))));
+}
+
+#[test]
 fn strange_rows_are_reported_and_harm_nothing() {
     let dir = TempDir::new().unwrap();
     let engine = open(dir.path());
@@ -375,4 +419,81 @@ fn readers_beside_the_writer_see_what_is_done() {
     for reader in readers {
         reader.join().unwrap();
     }
+}
+
+#[test]
+fn a_map_grows_beside_its_readers_up_to_its_bound() {
+    let dir = TempDir::new().unwrap();
+    let options = LmdbOptions { map_size: 1 << 20, grow_to: 16 << 20, sync: false };
+    let engine = LmdbEngine::open(dir.path(), options).unwrap();
+    let stop = AtomicBool::new(false);
+    let mut committed = 0;
+    thread::scope(|scope| {
+        let readers = [(); 3].map(|()| {
+            scope.spawn(|| {
+                let mut most = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    let page = engine.read(QueueId(1), 0, 0, Seq::MAX, 1 << 20).unwrap();
+                    assert!(page.messages.iter().all(|stored| stored.message.body() == [b'm'; 1000]));
+                    assert!(engine.space().is_some());
+                    most = most.max(page.messages.len());
+                }
+                most
+            })
+        });
+        // Far more than the first map, in pieces that need several growths.
+        while committed < 8_000 {
+            done(&engine, &work([puts(1, committed + 1..=committed + 500, 1000)]));
+            committed += 500;
+        }
+        stop.store(true, Ordering::Relaxed);
+        let most = readers.map(|reader| reader.join().unwrap());
+        assert!(most.iter().any(|most| *most > 0), "they have read: {most:?}");
+    });
+    assert_eq!(engine.env.info().map_size, 16 << 20);
+    let answer = engine.commit(&work([puts(1, committed + 1..=committed + 10_000, 1000)]));
+    assert!(matches!(answer, Commit::Full(_)), "{answer:?}");
+    assert_eq!(positions(&engine, 1), (1..=committed).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_map_filled_up_to_its_reserve_is_drained_in_any_order() {
+    let dir = TempDir::new().unwrap();
+    let options = LmdbOptions { map_size: 4 << 20, sync: false, ..LmdbOptions::default() };
+    let engine = LmdbEngine::open(dir.path(), options).unwrap();
+    let mut held = Held::default();
+    let mut epoch = 0;
+    let mut round = |held: &mut Held, batch: Batch| {
+        epoch += 1;
+        held.take_in(Batch { epoch, ..batch }, false);
+        held.begin();
+        loop {
+            let space = engine.space().unwrap();
+            let left = space.room.saturating_sub(space.reserve);
+            let Some(batch) = held.next(Allowance { messages: left, definitions: left }) else { break };
+            match engine.commit(&batch) {
+                Commit::Done => drop(held.committed()),
+                Commit::Full(_) => held.refused(),
+                other => panic!("{other:?}"),
+            }
+        }
+        held.reached() == epoch
+    };
+    // Two queues in turn, a message a block: rows and blocks lie as far apart as can be.
+    let mut last = 0;
+    while round(&mut held, work([puts(1, [last + 1], 700), puts(2, [last + 1], 700)])) {
+        last += 1;
+    }
+    assert!(last > 500, "{last}");
+    // What did not fit is settled as well, and thereby needs no room.
+    let mut order: Vec<u64> = (1..=last + 1).collect();
+    order.sort_by_key(|seq| seq.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    for (turn, some) in order.chunks(100).enumerate() {
+        let batch = work([settles(1, some.iter().copied(), 700), settles(2, some.iter().copied(), 700)]);
+        assert!(round(&mut held, batch), "turn {turn}");
+    }
+    assert!(held.is_empty());
+    assert_eq!((positions(&engine, 1), positions(&engine, 2)), (vec![], vec![]));
+    let space = engine.space().unwrap();
+    assert!(space.room > (4 << 20) * 9 / 10, "{space:?}");
 }

@@ -14,7 +14,7 @@ mod value;
 
 pub use edit::{put_length, set, set_raw, without};
 pub use raw::{RawArray, RawTable, RawValue};
-pub use validate::{MAX_TABLE_DEPTH, Malformed, validate};
+pub use validate::{MAX_TABLE_DEPTH, Malformed, measure, validate};
 pub use value::Value;
 
 use super::short;

@@ -54,17 +54,26 @@ struct Level<'a> {
 }
 
 /// Checks the content of a table, given without its four octets of length.
+#[inline]
 pub fn validate(raw: &[u8]) -> Result<(), Malformed> {
+    measure(raw).map(drop)
+}
+
+/// As [`validate`]; the number of values at all levels, each of which takes some dozens of octets once it is owned,
+/// however few it takes here.
+pub fn measure(raw: &[u8]) -> Result<usize, Malformed> {
     // The levels around the current one; allocates nothing for flat tables.
     let mut outer: Vec<Level<'_>> = Vec::new();
     let mut level = Level { reader: Reader::new(raw), keyed: true };
+    let mut values = 0usize;
     loop {
         while level.reader.is_empty() {
             match outer.pop() {
                 Some(enclosing) => level = enclosing,
-                None => return Ok(()),
+                None => return Ok(values),
             }
         }
+        values = values.saturating_add(1);
         if let Step::Into(inner) = step(&mut level).ok_or(Malformed::Undecodable)? {
             outer.push(level);
             // The levels around the inner one, which is one more.
