@@ -34,7 +34,7 @@ const LARGEST: u64 = 12_000;
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Who has had no confirm for so long stands still.
-const STILL: Duration = Duration::from_secs(2);
+const STILL: Duration = Duration::from_secs(5);
 
 /// How long anything that is waited for takes at most.
 const SOON: Duration = Duration::from_secs(120);
