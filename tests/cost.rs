@@ -30,9 +30,13 @@ fn allocated(run: impl FnOnce()) -> usize {
     region.change().bytes_allocated
 }
 
+fn length(octets: usize) -> [u8; 4] {
+    u32::try_from(octets).expect("a length of four octets").to_be_bytes()
+}
+
 /// `queue.declare` with this content of its table.
 fn declare(content: &[u8]) -> Vec<u8> {
-    let len = u32::try_from(content.len()).unwrap().to_be_bytes();
+    let len = length(content.len());
     [&[0, 50, 0, 10, 0, 0, 1, b'q', 0][..], &len, content].concat()
 }
 
@@ -40,12 +44,12 @@ fn declare(content: &[u8]) -> Vec<u8> {
 fn worst_tables() -> Vec<(&'static str, Vec<u8>)> {
     let array = |item: &[u8]| {
         let items = item.repeat((FRAME - 64) / item.len());
-        [&[0, b'A'][..], &u32::try_from(items.len()).unwrap().to_be_bytes(), &items].concat()
+        [&[0, b'A'][..], &length(items.len()), &items].concat()
     };
     let nested = |tag: u8, key: &[u8]| {
         let step = key.len() + 5;
         let levels = (FRAME - 64) / step;
-        let level = |inner: usize| [key, &[tag], &u32::try_from(inner * step).unwrap().to_be_bytes()].concat();
+        let level = |inner: usize| [key, &[tag], &length(inner * step)].concat();
         (0..levels).rev().flat_map(level).collect::<Vec<u8>>()
     };
     vec![
@@ -87,9 +91,9 @@ fn the_worst_input_costs_what_it_may() {
         assert!(taken <= most, "{name}: {taken} octets for a method of {}", frame.len());
 
         // As headers of a message they stay as they came.
-        let len = u32::try_from(content.len()).unwrap().to_be_bytes();
+        let len = length(content.len());
         let header = [&[0x20, 0][..], &len, &content].concat();
-        let taken = allocated(|| drop(Properties::parse(&header)));
+        let taken = allocated(|| _ = Properties::parse(&header));
         assert!(taken <= BESIDE / 64, "{name}: {taken} octets for headers of {}", header.len());
     }
     let taken = allocated(|| drop(method::decode(&declare(&b"\x01kV".repeat(4_000)))));

@@ -70,7 +70,7 @@ fn every_default_is_what_its_setter_accepts() {
     // Read as environment variables, in which every key can be written.
     for key in KEYS {
         let text = match key.set {
-            Set::Text(_) | Set::Number(_) => key.default.trim_matches('"').to_owned(),
+            Set::Text(_) | Set::Number(_) | Set::Choice(_) => key.default.trim_matches('"').to_owned(),
             Set::List(_) => key.default.trim_start_matches('[').trim_end_matches(']').replace('"', ""),
             Set::Users(_) | Set::Tables(_) => key.default.to_owned(),
         };

@@ -38,7 +38,8 @@ impl Reason {
 /// A message on its way to the dead-letter exchange; its queue still answers for it until it is settled there.
 #[derive(Debug)]
 pub struct DeadLetter {
-    /// The message is from before a crash, which may have undone its death: its letter may have been delivered already.
+    /// The message is from before a start and was marked at it: a crash may have undone its death, so that its letter
+    /// may have been delivered already.
     pub recovered: bool,
     /// The message.
     pub entry: Entry,

@@ -66,6 +66,15 @@ enum Redelivered {
     These(BTreeSet<Seq>),
 }
 
+impl Redelivered {
+    fn covers(&self, seq: Seq) -> bool {
+        match self {
+            Self::Below(until) => seq < *until,
+            Self::These(seqs) => seqs.contains(&seq),
+        }
+    }
+}
+
 /// What a queue is made of, apart from its name.
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools)] // independent facts, not a state machine in disguise
@@ -335,8 +344,7 @@ impl State {
             self.leased += 1;
             self.dying.0 += 1;
             self.dying.1 += u64::from(entry.body_len);
-            let recovered =
-                entry.durable && matches!(&self.redelivered, Redelivered::Below(until) if entry.seq < *until);
+            let recovered = entry.durable && self.redelivered.covers(entry.seq);
             fx.dead.push(DeadLetter { recovered, entry, reason });
         } else {
             self.forget(&entry);

@@ -112,10 +112,11 @@ fn walk(arguments: &[Argument], octets: &[u8]) -> Result<(bool, usize), Malforme
             Octets(count) => reader.take(count).map(drop),
             Short => reader.short().map(|text| utf8 &= std::str::from_utf8(text).is_ok()),
             Long => reader.long().map(drop),
-            Table => match reader.long() {
-                Some(content) => Some(values = values.saturating_add(table::measure(content)?)),
-                None => None,
-            },
+            Table => {
+                let content = reader.long().ok_or(Malformed::Undecodable)?;
+                values = values.saturating_add(table::measure(content)?);
+                Some(())
+            }
         }
         .ok_or(Malformed::Undecodable)?;
     }

@@ -55,9 +55,9 @@ fn unpacked(name: &str) -> tempfile::TempDir {
 fn pack(directory: &Path, name: &str) {
     let store = std::fs::read(directory.join("data.mdb")).unwrap();
     let packed = File::create(fixture(name)).unwrap();
-    let mut packer = flate2::write::GzEncoder::new(packed, flate2::Compression::best());
-    packer.write_all(&store).unwrap();
-    packer.finish().unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(packed, flate2::Compression::best());
+    gzip.write_all(&store).unwrap();
+    gzip.finish().unwrap();
 }
 
 async fn exchange(client: &Client, name: &str, kind: &str, arguments: FieldTable) {

@@ -34,10 +34,9 @@ fn text(path: &Path) -> &str {
 async fn store(directory: &Path) -> Notes {
     let book = Book::default();
     let broker = Process::start(directory).await;
-    work(&broker, &book, 7, 1, 60).await.expect("the broker works");
+    work(broker.address(), book.clone(), 7, 1, 60).await.expect("the broker works");
     broker.kill().await;
-    let notes = book.lock().clone();
-    notes
+    book.lock().clone()
 }
 
 #[test]
@@ -46,13 +45,14 @@ fn a_backup_beside_a_running_broker_is_one_moment_of_it_and_can_be_restored() {
         let (directory, elsewhere) = (scratch(), scratch());
         let book = Book::default();
         let broker = Process::start(directory.path()).await;
-        work(&broker, &book, 1, 1, 40).await.expect("the broker works");
+        work(broker.address(), book.clone(), 1, 1, 40).await.expect("the broker works");
         for n in 0..3 {
             let target = elsewhere.path().join(format!("backup-{n}"));
             let mut backup = plain();
             backup.arg("backup").arg(&target).arg("--data-dir").arg(directory.path());
             let since = now();
-            let (worked, done) = tokio::join!(work(&broker, &book, n, (n + 1) * 1_000_000, 60), backup.output());
+            let (worked, done) =
+                tokio::join!(work(broker.address(), book.clone(), n, (n + 1) * 1_000_000, 60), backup.output());
             worked.expect("the broker goes on");
             let (until, done) = (now(), said(&done.unwrap()));
             assert_eq!(done.0, Some(0), "{}", done.1);
@@ -164,8 +164,8 @@ fn compacting_gives_space_back_and_changes_nothing_else() {
 }
 
 /// Runs a command on a copy of a store: with power cuts at every call, and with every call failing. `is_whole` judges
-/// what is left.
-async fn interrupt(origin: &Path, arguments: &[&str], is_whole: impl Fn(&Path) -> Result<(), String>) {
+/// what is left. Says how much was tried.
+async fn interrupt(origin: &Path, arguments: &[&str], is_whole: impl Fn(&Path) -> Result<(), String>) -> String {
     let fresh = || {
         let directory = scratch();
         // The ballast and the spill are made anew by whoever needs them.
@@ -213,7 +213,7 @@ async fn interrupt(origin: &Path, arguments: &[&str], is_whole: impl Fn(&Path) -
         }
         failures += 1;
     }
-    println!("{}: {} calls cut, {failures} failed", arguments[0], events.len());
+    format!("{}: {} calls cut, {failures} failed", arguments[0], events.len())
 }
 
 #[test]
@@ -221,11 +221,12 @@ fn compacting_may_be_interrupted_at_any_moment() {
     in_time(Duration::from_secs(300), async {
         let origin = scratch();
         let notes = store(origin.path()).await;
-        interrupt(origin.path(), &["compact"], |left| {
+        let tried = interrupt(origin.path(), &["compact"], |left| {
             findings(left)?;
             notes.audit(u64::MAX, &reopen(left)?)
         })
         .await;
+        println!("{tried}");
     });
 }
 
@@ -236,16 +237,17 @@ fn restoring_may_be_interrupted_at_any_moment() {
         let old = store(origin.path()).await;
         let book = Book::default();
         let broker = Process::start(other.path()).await;
-        work(&broker, &book, 8, 500_000, 60).await.expect("the broker works");
+        work(broker.address(), book.clone(), 8, 500_000, 60).await.expect("the broker works");
         broker.kill().await;
         let backup = outside.path().join("backup");
         assert_eq!(run(&["backup", text(&backup)], other.path()).await.0, Some(0));
         let new = book.lock().clone();
-        interrupt(origin.path(), &["restore", text(&backup), "--force"], |left| {
+        let tried = interrupt(origin.path(), &["restore", text(&backup), "--force"], |left| {
             findings(left)?;
             let found = reopen(left)?;
             new.audit(u64::MAX, &found).or_else(|_| old.audit(u64::MAX, &found))
         })
         .await;
+        println!("{tried}");
     });
 }

@@ -117,7 +117,7 @@ fn a_deleted_queue_does_not_reappear_nor_its_messages() {
             for queue in ["gone", "again", "kept"] {
                 client.durable(queue, none()).await;
                 client.bind(queue, "x", queue, none()).await;
-                for n in 0..200 {
+                for n in 0..40 {
                     put(client, "x", queue, &filled(n, 2_000)).await;
                 }
             }
@@ -129,7 +129,7 @@ fn a_deleted_queue_does_not_reappear_nor_its_messages() {
         },
         async |_, client| {
             assert!(!client.queue_exists("gone").await);
-            assert_eq!(client.ready("kept").await, 200);
+            assert_eq!(client.ready("kept").await, 40);
             assert_eq!(client.drain("again").await, ["the only one"]);
             // Nor do the bindings.
             let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };

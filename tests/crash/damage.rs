@@ -110,7 +110,7 @@ fn a_rotten_file_is_refused_or_served_but_never_crashed_on() {
     in_time(PATIENCE * u32::try_from(rounds + 1).unwrap(), async move {
         let (origin, book) = (scratch(), Book::default());
         let broker = Process::start(origin.path()).await;
-        work(&broker, &book, seed, 1, 120).await.expect("the broker works");
+        work(broker.address(), book.clone(), seed, 1, 120).await.expect("the broker works");
         broker.kill().await;
         let whole = std::fs::read(origin.path().join("data.mdb")).unwrap();
         let notes = book.lock().clone();

@@ -169,12 +169,12 @@ impl Disk {
     /// A call that has ended.
     pub(crate) fn apply(&mut self, event: &Event) {
         if event.act == Act::Sync {
-            match self.live.get(&event.path) {
-                Some(Some(number)) => self.files[*number].sync(),
+            if let Some(Some(number)) = self.live.get(&event.path) {
+                self.files[*number].sync();
+            } else {
                 // A directory: the journal is written up to here.
-                _ => {
-                    let pending = std::mem::take(&mut self.pending);
-                    pending.iter().for_each(|naming| name(&mut self.durable, naming));
+                for naming in std::mem::take(&mut self.pending) {
+                    name(&mut self.durable, &naming);
                 }
             }
             return;
@@ -229,7 +229,9 @@ impl Disk {
             Luck::Writes | Luck::Pages | Luck::Sectors => index(random, pending.len() + 1),
         };
         let mut names = self.durable.clone();
-        pending[..kept].iter().for_each(|naming| name(&mut names, naming));
+        for naming in &pending[..kept] {
+            name(&mut names, naming);
+        }
         // In order of their names: a directory comes before what is in it.
         for (path, what) in names {
             let target = into.join(&path);

@@ -53,9 +53,14 @@ async fn run(number: u64, kind: &str, seed: u64) -> Result<(Outcome, String), St
             }
             (Outcome::NoStart, said)
         }
-        Ok(broker) => {
-            // A broker that failed closes its connections, or ends before it can.
-            let worked = work(&broker, &book, seed, 1, ROUNDS).await;
+        Ok(mut broker) => {
+            // A client library may never answer again once its broker is gone.
+            let mut work = tokio::spawn(work(broker.address(), book.clone(), seed, 1, ROUNDS));
+            let worked = tokio::select! {
+                worked = &mut work => worked.unwrap().map_err(|error| error.to_string()),
+                () = broker.gone() => Err("the broker has ended".to_owned()),
+            };
+            work.abort();
             if worked.is_ok() {
                 broker.terminate();
             }

@@ -187,12 +187,12 @@ pub(crate) fn take_over(ledger: &mut Ledger, sights: &Sights) {
             for branch in 0..stamp.line().branches.len() {
                 let found = found.get(&(stamp, branch)).map_or(&[][..], Vec::as_slice);
                 let Some(story) = ledger.lines[line].stories.get_mut(&stamp.seq) else { continue };
-                let waiting = story.is_waiting();
+                let (waiting, known) = (story.is_waiting(), story.branches[branch].gone);
                 story.found(stamp, branch, found, waiting);
                 for (at, mark) in found {
                     ledger.note(stamp, Event::Found(Spot { line, branch, at: *at }, *mark));
                 }
-                if found.is_empty() && !waiting {
+                if found.is_empty() && !waiting && !known {
                     ledger.note(stamp, Event::Missing(branch));
                 }
             }

@@ -3,6 +3,7 @@
 //! `LEVERET_CRASH_ROUNDS` sets how often the workloads are killed, `LEVERET_CRASH_SEED` repeats a run's choices.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on fails
+#![allow(clippy::print_stdout)] // figures of the long forms
 
 #[allow(dead_code, reason = "shared with the behaviour tests")]
 #[path = "../support/client.rs"]

@@ -266,7 +266,7 @@ pub(crate) const LINES: &[Line] = &[
         exchange: Some(fanout),
         branches: &[
             &[place("copies.a", none, WORKER)],
-            &[place("copies.b", quorum, WORKER)],
+            &[place("copies.b", || with(quorum(), [("x-delivery-limit", int(1_000_000))]), WORKER)],
             &[place("copies.c", none, TAKER)],
         ],
         large: true,

@@ -35,12 +35,12 @@ async fn record(seed: u64) -> (Vec<Event>, Notes) {
     let log = outside.path().join("log");
     let book = Book::default();
     let broker = Process::run(shimmed(directory.path(), &log, None)).await;
-    work(&broker, &book, seed, 1, ROUNDS).await.expect("the broker works");
+    work(broker.address(), book.clone(), seed, 1, ROUNDS).await.expect("the broker works");
     broker.terminate();
     let (status, said) = broker.ended().await;
     assert!(status.success(), "{}", said.join("\n"));
     let broker = Process::run(shimmed(directory.path(), &log, None)).await;
-    work(&broker, &book, seed + 1, 1_000_000, ROUNDS).await.expect("the broker works");
+    work(broker.address(), book.clone(), seed + 1, 1_000_000, ROUNDS).await.expect("the broker works");
     broker.kill().await;
     let notes = book.lock().clone();
     (read_log(&log), notes)

@@ -69,7 +69,7 @@ impl Raw {
         let response = long(b"\0guest\0guest");
         raw.send(&method(0, 10, 11, &[&long(&[]), &short("PLAIN"), &response, &short("en_US")])).await;
         raw.frame().await;
-        raw.send(&method(0, 10, 31, &[&[0, 0], &8192u32.to_be_bytes(), &[0, 0]])).await;
+        raw.send(&method(0, 10, 31, &[&[7, 255], &8192u32.to_be_bytes(), &[0, 0]])).await;
         raw.send(&method(0, 10, 40, &[&short("/"), &short(""), &[0]])).await;
         raw.frame().await;
         raw.send(&method(1, 20, 10, &[&short("")])).await;

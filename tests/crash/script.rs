@@ -3,6 +3,7 @@
 //! Times are those of the shim's log, so that it is known of every moment in it what had been promised by then.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use lapin::options::{
@@ -14,7 +15,6 @@ use parking_lot::Mutex;
 
 use crate::client::{Client, int, none, persistent, table};
 use crate::disk::index;
-use crate::process::Process;
 use crate::settings::Random;
 use crate::shim::now;
 
@@ -137,11 +137,17 @@ struct Script {
 }
 
 /// Works for some rounds; ends early, with the error, when the broker does. Ids start at `first`.
-pub(crate) async fn work(broker: &Process, book: &Book, seed: u64, first: Id, rounds: u64) -> Result<(), lapin::Error> {
-    let client = Client::try_connect(broker.address()).await?;
+pub(crate) async fn work(
+    address: SocketAddr,
+    book: Book,
+    seed: u64,
+    first: Id,
+    rounds: u64,
+) -> Result<(), lapin::Error> {
+    let client = Client::try_connect(address).await?;
     let transactional = client.connection.create_channel().await?;
     transactional.tx_select().await?;
-    let mut script = Script { client, transactional, book: book.clone(), random: Random::new(seed), next: first };
+    let mut script = Script { client, transactional, book, random: Random::new(seed), next: first };
     for queue in QUEUES {
         let arguments = if queue == "ranked" { table([("x-max-priority", int(3))]) } else { none() };
         script.declare(queue, arguments).await?;
@@ -171,7 +177,9 @@ impl Script {
     fn promised(&self, ids: &[Id]) {
         let at = now();
         let mut book = self.book.lock();
-        ids.iter().for_each(|id| book.messages.get_mut(id).unwrap().promised = Some(at));
+        for id in ids {
+            book.messages.get_mut(id).unwrap().promised = Some(at);
+        }
     }
 
     /// Before the removal of everything that may match is asked for.

@@ -7,8 +7,14 @@
 //! `LEVERET_SCHEDULES` sets how many schedules each scenario gets. A failure prints the schedule that shows it.
 
 // Sources are compiled here of which only a part is called.
-#![allow(dead_code, missing_docs, unreachable_pub)]
+#![allow(dead_code, missing_docs, unreachable_pub, unused_imports)]
 
+mod clock {
+    pub use leveret::clock::NEVER;
+}
+mod message {
+    pub use leveret::message::{Draft, Facts, address};
+}
 mod queue;
 mod store {
     pub use leveret::store::{Count, Define, DropRange, Epoch, Put, QueueBatch, QueueId, Seq, Settle};

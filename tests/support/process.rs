@@ -156,6 +156,11 @@ impl Process {
         kill_process(id.expect("the process runs"), signal).expect("the process can be told");
     }
 
+    /// Returns once the process has ended.
+    pub(crate) async fn gone(&mut self) {
+        self.child.wait().await.expect("the process ends");
+    }
+
     /// Waits for the end of the process; returns its log too.
     pub(crate) async fn ended(mut self) -> (ExitStatus, Vec<String>) {
         let status = self.child.wait().await.expect("the process ends");

@@ -97,10 +97,7 @@ impl State {
 
     fn entry_of(&mut self, stored: Stored, kept: bool, lane: u8) -> Entry {
         let (failures, acquired) = self.counts.remove(&stored.seq).unwrap_or_default();
-        let seen = match &self.redelivered {
-            Redelivered::Below(seq) => stored.seq < *seq,
-            Redelivered::These(seqs) => seqs.contains(&stored.seq),
-        };
+        let seen = self.redelivered.covers(stored.seq);
         Entry {
             seq: stored.seq,
             expires_at: stored.expires_at,

@@ -194,7 +194,9 @@ fn a_file_that_lmdb_could_not_bear_is_refused() {
         magic[root * 4096 + 16] ^= 1;
         size[root * 4096 + 16 + 24] ^= 1;
         number[root * 4096 + 16 + 128] ^= 4;
-        [magic, size, number].iter().for_each(|file| refused(file));
+        for file in [magic, size, number] {
+            refused(&file);
+        }
     }
     fs::write(&path, &whole).unwrap();
     assert_eq!(positions(&open(dir.path()), 2), [1, 3]);
