@@ -35,6 +35,5 @@ mod quorum;
 mod recover;
 mod reply_to;
 mod transactions;
-mod upgrades;
 mod vhosts;
 mod weak_spots;
