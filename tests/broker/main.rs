@@ -35,5 +35,6 @@ mod quorum;
 mod recover;
 mod reply_to;
 mod transactions;
+mod upgrades;
 mod vhosts;
 mod weak_spots;
