@@ -286,7 +286,9 @@ impl Twin {
 
     /// Publishes in order what room was found for.
     pub(crate) fn push_all(&mut self, messages: &[Publish]) {
-        messages.iter().for_each(|message| self.take_in(message));
+        for message in messages {
+            self.take_in(message);
+        }
     }
 
     /// Whether a transaction's publishes fit, judged by publishing them to another such queue. Two things are only

@@ -104,7 +104,9 @@ fn scenario(threads: Vec<fn(&Node)>, after: fn(&Node)) {
         shuttle::thread::spawn(move || thread(&node))
     };
     let threads: Vec<_> = threads.into_iter().map(run).collect();
-    threads.into_iter().for_each(|thread| thread.join().expect("a thread ends"));
+    for thread in threads {
+        thread.join().expect("a thread ends");
+    }
     node.intake.stop();
     writer.join().expect("the writer ends");
     assert_eq!(node.intake.bytes(), 0, "the gauge is back at nothing");
@@ -218,7 +220,9 @@ fn a_line_serves_everybody_one_at_a_time() {
             })
         })
         .collect();
-    threads.into_iter().for_each(|thread| thread.join().expect("a thread ends"));
+    for thread in threads {
+        thread.join().expect("a thread ends");
+    }
     assert!(line.enter(&Arc::new(Bell::new())).is_called(), "the slot is free at the end");
 }
 

@@ -17,7 +17,7 @@ use journal::{Journal, Taken};
 
 /// Of no concern here.
 #[derive(Debug, Default)]
-pub struct Strays;
+pub struct Strays(());
 
 /// Length of every message's body, in octets.
 const LEN: u32 = 4;

@@ -215,8 +215,8 @@ fn no_flipped_bit_in_a_tree_page_panics() {
                 file.write_all_at(&[whole[at] ^ bit], at as u64).unwrap();
                 // The walk only: LMDB itself must not be asked to follow such a tree.
                 let read = fs::File::open(&path).unwrap();
-                if let Ok(metas) = super::meta::read(&read) {
-                    let _ = super::pages::survey(&read, &metas[0], super::pages::Depth::Everything);
+                if let Ok([newest, ..]) = super::meta::read(&read) {
+                    let _ = super::pages::survey(&read, &newest, super::pages::Depth::Everything);
                 }
                 file.write_all_at(&[whole[at]], at as u64).unwrap();
             }
