@@ -328,7 +328,9 @@ impl Running {
     /// Ends the workers and makes everything durable. Sessions must have ended.
     pub async fn stop(mut self) -> Result<(), StoreError> {
         self.broker.stopping.store(true, Ordering::Release);
-        self.watch.abort();
+        self.broker.alarms.look.ring();
+        // Its looks are short, and end before the store does.
+        let _ = (&mut self.watch).await;
         self.janitor.abort();
         // Cancelled, which is no news; afterwards it holds nothing any more.
         let _ = self.janitor.await;

@@ -70,6 +70,7 @@ pub(crate) enum Style {
 
 /// A flow of messages.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // independent features
 pub(crate) struct Line {
     pub(crate) name: &'static str,
     pub(crate) style: Style,

@@ -50,7 +50,7 @@ pub struct Alarms {
     disk_limit: AtomicU64,
     blocked: Mutex<FxHashMap<ConnectionId, Arc<Bell>>>,
     /// Rung when the watch is to look at once.
-    look: Bell,
+    pub(super) look: Bell,
 }
 
 impl Alarms {

@@ -14,10 +14,11 @@ const SHORTEST: Duration = Duration::from_millis(100);
 /// Octets that a millisecond may fill of memory or disk at the utmost: 500 MB/s.
 const FILL_RATE: u64 = 500_000;
 
-/// Watches until the broker ends.
+/// Watches until the broker stops, and not a moment longer: a look under way on another thread would keep the data
+/// directory locked.
 pub(in crate::broker) async fn run(broker: Arc<Broker>) {
     tracing::info!("the memory alarm goes up at {} MiB", broker.alarms.memory_limit() >> 20);
-    loop {
+    while !broker.stopping() {
         let distance = look(&broker).await;
         tokio::select! {
             () = broker.alarms.look.rung() => {}
