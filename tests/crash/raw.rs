@@ -43,7 +43,9 @@ fn frame(kind: u8, channel: u8, payload: &[u8]) -> Vec<u8> {
 
 fn method(channel: u8, class: u8, number: u8, arguments: &[&[u8]]) -> Vec<u8> {
     let mut payload = vec![0, class, 0, number];
-    arguments.iter().for_each(|part| payload.extend(*part));
+    for part in arguments {
+        payload.extend(*part);
+    }
     frame(METHOD, channel, &payload)
 }
 

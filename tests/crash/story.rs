@@ -141,7 +141,9 @@ impl Story {
         }
         if !found.is_empty() {
             (branch.owed, branch.settled, branch.copies) = (promised, false, found.len());
-            found.iter().for_each(|(at, _)| branch.see(*at));
+            for (at, _) in found {
+                branch.see(*at);
+            }
         }
     }
 
