@@ -135,9 +135,8 @@ pub(crate) async fn look(broker: &Process, book: &Book) -> Sights {
         }
     }
     prover.everything(&client.channel, 0).await.unwrap();
-    // lapin may find a consumer's cancellation in the way of the close; what counts is that the connections end.
-    let _ = client.connection.close(200, "bye".into()).await;
-    let _ = other.connection.close(200, "bye".into()).await;
+    leave(client).await;
+    leave(other).await;
     sights
 }
 
@@ -148,6 +147,12 @@ fn is_delayed(book: &Book) -> bool {
         .iter()
         .flat_map(|messages| messages.stories.values())
         .any(|story| story.is_waiting() && !story.is_over())
+}
+
+/// Ends a connection. lapin may find a channel or a consumer that is closing in the way of the close; what counts is that
+/// the connection ends.
+pub(crate) async fn leave(client: Client) {
+    let _ = client.connection.close(200, "bye".into()).await;
 }
 
 /// Takes everything out for good, and proves it.

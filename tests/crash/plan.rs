@@ -69,6 +69,7 @@ pub(crate) enum Style {
 }
 
 /// A flow of messages.
+#[allow(clippy::struct_excessive_bools)] // independent facts
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools)] // independent features
 pub(crate) struct Line {

@@ -1,7 +1,8 @@
 //! Proof that what a client did is committed, without looking at a clock.
 //!
-//! A commit takes the work of all queues. So a publish that was sent after the broker had answered the client, and that
-//! is confirmed, was committed with or after all that the client did before. What became dead letters meanwhile has
+//! A commit takes the work of all queues, but visits them one after the other. A publish that was sent after the broker had
+//! answered the client may still catch the commit under way, which had visited the client's queue before. A second one,
+//! sent when the first is confirmed, is committed with or after all that the client did. What became dead letters meanwhile has
 //! arrived once a letter has that was sent later, since they are carried in order.
 
 use futures_lite::StreamExt;
@@ -68,6 +69,7 @@ impl Prover {
     pub(crate) async fn everything(&self, channel: &Channel, prefetch: u16) -> lapin::Result<()> {
         // Its answer tells that all before it was taken in.
         channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+        self.commit().await?;
         self.commit().await
     }
 }

@@ -12,7 +12,7 @@ use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::audit::look;
+use crate::audit::{leave, look};
 use crate::consumer::consume;
 use crate::define::{Register, compare, define};
 use crate::faults::{Ended, Fault};
@@ -83,7 +83,7 @@ impl Run {
         let client = process.client().await;
         Prover::declare(&client).await;
         declare(&client).await;
-        client.close().await;
+        leave(client).await;
         process
     }
 
@@ -159,7 +159,7 @@ impl Run {
         let mut wrong = ended.wrong;
         let client = process.client().await;
         wrong.extend(compare(&client, &self.register).await);
-        client.close().await;
+        leave(client).await;
         let mut sights = look(process, &self.book).await;
         let mut book = self.book.lock();
         if let Some(what) = mutation() {
