@@ -71,7 +71,6 @@ pub(crate) enum Style {
 /// A flow of messages.
 #[allow(clippy::struct_excessive_bools)] // independent facts
 #[derive(Debug)]
-#[allow(clippy::struct_excessive_bools)] // independent features
 pub(crate) struct Line {
     pub(crate) name: &'static str,
     pub(crate) style: Style,
