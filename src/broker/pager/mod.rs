@@ -27,7 +27,7 @@ use crate::sync::Bell;
 use copies::Copies;
 
 /// Least octets of records that a queue may keep in memory, however many there are.
-const LEAST_SHARE: usize = 16 << 10;
+const LEAST_SHARE: usize = 1 << 10;
 
 /// How soon a queue is looked at again whose messages were not committed yet.
 const AGAIN: Duration = Duration::from_millis(20);

@@ -5,6 +5,8 @@
 //! first. Since messages leave a lane at its front only, every kept or spilled message between the ends of a middle
 //! belongs to it, and what a middle does not cover is never read back.
 
+use std::collections::VecDeque;
+
 use super::{Entry, Lane, Lanes, Middle, weight};
 use crate::clock::{Millis, NEVER};
 use crate::store::{Put, Seq};
@@ -14,6 +16,16 @@ const CHUNK: usize = 2_048;
 
 /// Most octets of records spilled at once.
 const CHUNK_OCTETS: usize = 2 << 20;
+
+/// Entries for which a row may keep room without holding them.
+const SPARE: usize = 64;
+
+/// Gives back the room of what has been folded: ten thousand queues would keep it ten thousand times.
+fn relax(row: &mut VecDeque<Entry>) {
+    if row.capacity() > SPARE && row.capacity() / 4 > row.len() {
+        row.shrink_to(row.len().saturating_mul(2));
+    }
+}
 
 /// Answer to a look for messages that need not be in memory.
 #[derive(Debug)]
@@ -115,6 +127,8 @@ impl Lane {
             // What was read or purged in the meantime stays in memory.
             Some(_) => return Vec::new(),
         };
+        relax(&mut self.head);
+        relax(&mut self.tail);
         let (Some(front), Some(back)) = (folded.first(), folded.last()) else { return folded };
         let at_head = self.middle.is_none_or(|middle| back.seq < middle.from);
         if at_head {
