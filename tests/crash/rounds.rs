@@ -88,8 +88,9 @@ impl Run {
     }
 
     /// Sets the clients to work.
-    fn work(&mut self, address: SocketAddr) -> JoinSet<lapin::Result<()>> {
+    fn work(&mut self, address: SocketAddr) -> (JoinSet<lapin::Result<()>>, Arc<Mutex<Stage>>) {
         let mut workers = JoinSet::new();
+        let stage = Arc::new(Mutex::new(Stage::default()));
         let mut lines: Vec<usize> = (0..LINES.len()).collect();
         let active = usize::try_from(self.random.within(ACTIVE.0, ACTIVE.1)).unwrap();
         while lines.len() > active {
@@ -103,7 +104,6 @@ impl Run {
                     continue;
                 }
                 if LINES[line].style == Style::Single {
-                    let stage = Arc::new(Mutex::new(Stage::default()));
                     for me in 0..2 {
                         let (random, book) = (self.random.fork(), self.book.clone());
                         workers.spawn(take_turns(address, me, spot, random, book, stage.clone()));
@@ -114,12 +114,12 @@ impl Run {
             }
         }
         workers.spawn(define(address, self.random.fork(), self.register.clone()));
-        workers
+        (workers, stage)
     }
 
     /// Works for a while, until the broker is gone. Returns how it went.
     pub(crate) async fn round(&mut self, process: Process) -> Ended {
-        let mut workers = self.work(process.address());
+        let (mut workers, stage) = self.work(process.address());
         let fault = Fault::choose(&mut self.random);
         let ended = fault.strike(process).await;
         tokio::time::sleep(AFTERMATH).await;
@@ -131,6 +131,8 @@ impl Run {
                 std::panic::resume_unwind(error.into_panic());
             }
         }
+        let crossed = stage.lock().violations(matches!(fault, Fault::Stop(_) | Fault::Shutdown(..)));
+        self.book.lock().wrong.extend(crossed);
         self.book.lock().life += 1;
         self.crashes += u64::from(!matches!(fault, Fault::Stop(_)));
         ended

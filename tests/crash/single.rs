@@ -19,6 +19,8 @@ use crate::settings::Random;
 pub(crate) struct Stage {
     active: Option<usize>,
     leaving: usize,
+    /// Deliveries to one while another was being served.
+    crossed: Vec<String>,
 }
 
 impl Stage {
@@ -29,6 +31,13 @@ impl Stage {
             self.active = Some(me);
         }
         allowed
+    }
+
+    /// What is wrong with that. A broker that stops in order closes its connections one after another, so that whoever is
+    /// closed last may be served last: then nothing is.
+    pub(crate) fn violations(&mut self, in_order: bool) -> Vec<Violation> {
+        let crossed = std::mem::take(&mut self.crossed).into_iter().filter(|_| !in_order);
+        crossed.map(|what| Violation::new("I9", what)).collect()
     }
 
     fn leave(&mut self, me: usize) {
@@ -60,8 +69,7 @@ pub(crate) async fn take_turns(
             let Some(delivery) = consumer.next().await else { return Ok(()) };
             let delivery = delivery?;
             if !stage.lock().enter(me) {
-                let what = format!("{} serves two at a time", spot.place().name);
-                book.lock().wrong.push(Violation::new("I9", what));
+                stage.lock().crossed.push(format!("{} serves two at a time", spot.place().name));
             }
             hand.take(&delivery).await?;
             if hand.is_due() {
