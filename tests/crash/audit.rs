@@ -16,6 +16,9 @@ use crate::proof::Prover;
 use crate::stamp::Stamp;
 use crate::story::{Event, Story};
 
+/// Time for a connection to be closed in order.
+const CLOSE_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// The marker's id among delayed messages.
 const MARKER: &str = "marker";
 
@@ -149,10 +152,10 @@ fn is_delayed(book: &Book) -> bool {
         .any(|story| story.is_waiting() && !story.is_over())
 }
 
-/// Ends a connection. lapin may find a channel or a consumer that is closing in the way of the close; what counts is that
-/// the connection ends.
+/// Ends a connection. lapin may find a channel or a consumer that is closing in the way of the close, or never hear that
+/// it was answered; what counts is that the connection ends.
 pub(crate) async fn leave(client: Client) {
-    let _ = client.connection.close(200, "bye".into()).await;
+    let _ = tokio::time::timeout(CLOSE_WITHIN, client.connection.close(200, "bye".into())).await;
 }
 
 /// Takes everything out for good, and proves it.
