@@ -101,6 +101,8 @@ pub struct State {
     /// Room kept free for transactions that are about to be applied.
     reserved: Room,
     loading: bool,
+    /// Octets of the records of the page loaded last.
+    page: usize,
     kept: pages::Kept,
     redelivered: Redelivered,
     /// The earliest deadline the janitor knows of.
@@ -136,6 +138,7 @@ impl State {
             counts: BTreeMap::new(),
             reserved: Room::default(),
             loading: false,
+            page: 0,
             kept: pages::Kept::default(),
             redelivered: Redelivered::These(BTreeSet::new()),
             reported: NEVER,

@@ -5,9 +5,6 @@ use super::{Effects, Entry, Front, Load, Middle, Millis, Page, Redelivered, Seq,
 use crate::queue::lanes::{Chunk, Surplus};
 use crate::store::{Epoch, Stored};
 
-/// Octets of records in memory below which the next page is read ahead of its use.
-const LOW: usize = 256 << 10;
-
 /// How far the store has got with this queue's puts.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
@@ -57,10 +54,11 @@ impl State {
         }
     }
 
-    /// Asks for the next page before it is needed.
+    /// Asks for the next page before it is needed: when less than half of one is left. Pages are smaller where many queues
+    /// share the memory.
     pub(super) fn read_ahead(&mut self, fx: &mut Effects) {
         if !self.loading
-            && let Some((lane, middle)) = self.lanes.runs_low(LOW)
+            && let Some((lane, middle)) = self.lanes.runs_low(self.page / 2)
         {
             self.load(lane, middle, fx);
         }
@@ -85,7 +83,8 @@ impl State {
         let before = self.lanes.count();
         if let Some(middle) = stands {
             let (messages, next) = merge(page, spilled);
-            let entries = messages.map(|(stored, kept)| self.entry_of(stored, kept, asked.lane)).collect();
+            let entries: Vec<Entry> = messages.map(|(stored, kept)| self.entry_of(stored, kept, asked.lane)).collect();
+            self.page = entries.iter().map(|entry| entry.message.record().len()).sum();
             let next = next.or((middle.until > asked.until).then_some(asked.until));
             self.lanes.load(asked.lane, entries, next);
         }
