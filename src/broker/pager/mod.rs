@@ -29,8 +29,8 @@ use copies::Copies;
 /// Least octets of records that a queue may keep in memory, however many there are.
 const LEAST_SHARE: usize = 1 << 10;
 
-/// How soon a queue is looked at again whose messages were not committed yet.
-const AGAIN: Duration = Duration::from_millis(20);
+/// How soon a queue is looked at again whose messages were not committed yet, in milliseconds; however many others ask.
+const AGAIN: Millis = 20;
 
 /// How often all queues are looked at while memory is short, in milliseconds, and copies removed from the spill.
 const ROUND: Millis = 1_000;
@@ -132,7 +132,8 @@ impl Pager {
 pub(super) fn spawn(broker: Arc<Broker>, announced: Announced) -> Result<std::thread::JoinHandle<()>, StoreError> {
     let run = move || {
         let now = broker.clock.now();
-        Paging { broker: &broker, later: Vec::new(), copies: Copies::default(), round: now }.run(&announced.0);
+        Paging { broker: &broker, later: Vec::new(), again: now, copies: Copies::default(), round: now }
+            .run(&announced.0);
     };
     Ok(std::thread::Builder::new().name("leveret-pager".to_owned()).spawn(run)?)
 }
@@ -141,6 +142,8 @@ struct Paging<'a> {
     broker: &'a Broker,
     /// Queues to be looked at again when more is committed.
     later: Vec<Arc<Queue>>,
+    /// When those were looked at last.
+    again: Millis,
     /// What is in the spill.
     copies: Copies,
     /// When all queues were looked at last.
@@ -151,7 +154,7 @@ impl Paging<'_> {
     fn run(mut self, announced: &Receiver<Request>) {
         loop {
             let received = if !self.later.is_empty() {
-                announced.recv_timeout(AGAIN)
+                announced.recv_timeout(Duration::from_millis(AGAIN))
             } else if self.copies.is_empty() && !self.broker.pager.is_pressed() {
                 announced.recv().map_err(RecvTimeoutError::from)
             } else {
@@ -159,17 +162,18 @@ impl Paging<'_> {
             };
             match received {
                 Ok(Request::Look(queue)) => self.look_at(queue),
-                Ok(Request::Tell) => {}
-                Err(RecvTimeoutError::Timeout) => {
-                    for queue in std::mem::take(&mut self.later) {
-                        self.look_at(queue);
-                    }
-                }
+                Ok(Request::Tell) | Err(RecvTimeoutError::Timeout) => {}
                 Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+            let now = self.broker.clock.now();
+            if now.saturating_sub(self.again) >= AGAIN {
+                self.again = now;
+                for queue in std::mem::take(&mut self.later) {
+                    self.look_at(queue);
+                }
             }
             let pager = &self.broker.pager;
             pager.looks.advance(pager.looks.get() + 1);
-            let now = self.broker.clock.now();
             if now.saturating_sub(self.round) >= ROUND {
                 self.round = now;
                 self.look_round();
