@@ -1,4 +1,5 @@
-//! Sessions without sockets: the real ones, on a pipe that hands over what was prepared and counts what it hears.
+//! Sessions without sockets: the real ones, on a pipe that hands over what was prepared and counts what it hears. Used
+//! where instructions are counted, and where allocations are.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -88,16 +89,14 @@ impl AsyncWrite for Pipe {
     }
 }
 
-/// Runs `work` against a broker that keeps everything in memory, on one thread, and ends the process: what is left over
-/// is not taken down, which would be counted.
-pub(crate) fn with_broker(work: impl AsyncFnOnce(Running)) -> ! {
+/// Runs `work` against a broker that keeps everything in memory, on one thread.
+pub(crate) fn with_broker(work: impl AsyncFnOnce(Running)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         let engine = Arc::new(MemoryEngine::new());
         let start = Start { config: Arc::new(Config::default()), clock: Clock::system(), engine, spill: None };
         work(Running::start(start).unwrap()).await;
-        std::process::exit(0)
-    })
+    });
 }
 
 /// The client's end of a connection with channel 1 open.
@@ -141,13 +140,23 @@ impl Client {
         }
     }
 
-    /// Declares a queue that is not durable and consumes from it; waits until that is done.
-    pub(crate) async fn consume(&self, name: &str, no_ack: bool) {
+    /// Declares a queue that is not durable and consumes from it, under its name, once bound if `bound` says to what.
+    pub(crate) async fn consume(&self, name: &str, bound: Option<&str>, no_ack: bool) {
         let declare = queue::Declare { queue: name.into(), ..declare() };
         self.ask(1, AMQPClass::Queue(queue::AMQPMethod::Declare(declare)));
+        if let Some(exchange) = bound {
+            let bind = queue::Bind {
+                queue: name.into(),
+                exchange: exchange.into(),
+                routing_key: "".into(),
+                nowait: false,
+                arguments: FieldTable::default(),
+            };
+            self.ask(1, AMQPClass::Queue(queue::AMQPMethod::Bind(bind)));
+        }
         let consume = basic::Consume {
             queue: name.into(),
-            consumer_tag: TAG.into(),
+            consumer_tag: name.into(),
             no_local: false,
             no_ack,
             exclusive: false,
@@ -191,9 +200,6 @@ impl Client {
     }
 }
 
-/// The consumers' tag.
-const TAG: &str = "consumer";
-
 fn declare() -> queue::Declare {
     queue::Declare {
         queue: "".into(),
@@ -206,9 +212,10 @@ fn declare() -> queue::Declare {
     }
 }
 
-/// A publish through the default exchange, as octets on the wire.
-pub(crate) fn publish(queue: &str, body: &[u8]) -> Vec<u8> {
-    let publish = basic::Publish { exchange: "".into(), routing_key: queue.into(), mandatory: false, immediate: false };
+/// A publish as octets on the wire.
+pub(crate) fn publish(exchange: &str, key: &str, body: &[u8]) -> Vec<u8> {
+    let publish =
+        basic::Publish { exchange: exchange.into(), routing_key: key.into(), mandatory: false, immediate: false };
     let mut out = Vec::new();
     encode::method(&mut out, 1, AMQPClass::Basic(basic::AMQPMethod::Publish(publish)));
     encode::content_header(&mut out, 1, body.len() as u64, PROPERTIES);
@@ -216,11 +223,11 @@ pub(crate) fn publish(queue: &str, body: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Octets of the delivery of such a message to [`Client::consume`].
-pub(crate) fn delivery(queue: &str, body: &[u8]) -> usize {
-    let address = leveret::message::address(b"", queue.as_bytes()).unwrap();
+/// Octets of the delivery of such a message to the consumer of this queue.
+pub(crate) fn delivery(queue: &str, exchange: &str, key: &str, body: &[u8]) -> usize {
+    let address = leveret::message::address(exchange.as_bytes(), key.as_bytes()).unwrap();
     let mut out = Vec::new();
-    encode::deliver(&mut out, 1, TAG.as_bytes(), 1, false, &address);
+    encode::deliver(&mut out, 1, queue.as_bytes(), 1, false, &address);
     encode::content_header(&mut out, 1, body.len() as u64, PROPERTIES);
     encode::body(&mut out, 1, body, FRAME_MAX);
     out.len()
