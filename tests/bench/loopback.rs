@@ -1,6 +1,6 @@
 //! End to end over loopback: the real binary, a publisher and a consumer that cost next to nothing.
 //!
-//! `cargo bench --bench loopback [-- SECONDS]` prints, for each workload, published and consumed messages a second and
+//! `cargo bench --bench loopback [-- SECONDS [PART OF A NAME]...]` prints, for each workload, published and consumed messages a second and
 //! the broker's own CPU time a message (user and system, from the process accounting of Linux). Read them as ratios.
 
 #![allow(clippy::print_stdout, clippy::disallowed_methods, clippy::unwrap_used)]
@@ -193,7 +193,12 @@ fn run(work: Workload, seconds: u64) {
 
 fn main() {
     let seconds = std::env::args().find_map(|arg| arg.parse().ok()).unwrap_or(4);
+    // Further arguments choose workloads by a part of their names.
+    let chosen: Vec<String> =
+        std::env::args().skip(1).filter(|arg| !arg.starts_with("--") && arg.parse::<u64>().is_err()).collect();
     for work in WORKLOADS {
-        run(work, seconds);
+        if chosen.is_empty() || chosen.iter().any(|part| work.name.contains(part.as_str())) {
+            run(work, seconds);
+        }
     }
 }
