@@ -355,6 +355,16 @@ pub(super) const KEYS: &[Key] = &[
         }),
     },
     Key {
+        name: "limits.publisher_floor",
+        default: "20000",
+        doc: "Messages a second below which no publisher is slowed down for consumers that are behind; 0: none ever is.",
+        accepts: "a number from 0 to 4294967295",
+        set: Set::Text(|config, text| {
+            config.publisher_floor = text.parse().map_err(|_| format!("{text:?} is not a number of messages"))?;
+            Ok(())
+        }),
+    },
+    Key {
         name: "limits.control_bytes",
         default: r#""16MiB""#,
         doc: "Replies a client may leave unread before its connection is closed.",

@@ -23,6 +23,13 @@ pub(super) struct Run {
     pub(super) tags: Vec<(u16, u64)>,
 }
 
+impl Run {
+    /// Octets of the bodies.
+    pub(super) fn octets(&self) -> u64 {
+        self.messages.iter().map(|message| u64::from(message.body_len())).sum()
+    }
+}
+
 /// The publishes of one turn.
 #[derive(Debug, Default)]
 pub(super) struct Publisher {
