@@ -78,7 +78,7 @@ pub(crate) const PATHS: &[Path] = &[
         name: "route-headers",
         each: "a route",
         what: "A message through amq.headers with 1,000 bindings of two headers each, of which one matches.",
-        operations: 200,
+        operations: 5_000,
         run: route_headers,
     },
     Path {
