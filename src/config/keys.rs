@@ -491,6 +491,19 @@ pub(super) const KEYS: &[Key] = &[
         }),
     },
     Key {
+        name: "server.threads",
+        default: "0",
+        doc: "Threads that serve clients; 0 is one for each processor the broker may use.",
+        accepts: "a number from 0 to 1024",
+        set: Set::Text(|config, text| {
+            config.threads = match text.parse() {
+                Ok(threads) if threads <= 1_024 => threads,
+                _ => return Err(format!("{text:?} is not a number of threads")),
+            };
+            Ok(())
+        }),
+    },
+    Key {
         name: "users",
         default: r#"[{ name = "guest", password = "guest", tags = ["administrator"] }]"#,
         doc: "Users that exist from the first start on; guest may log in from this machine only.",

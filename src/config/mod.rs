@@ -129,6 +129,8 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// Pause in accepting connections after the process ran out of file descriptors.
     pub accept_pause: Duration,
+    /// Threads that serve clients; 0 is one for each processor the process may use.
+    pub threads: usize,
 }
 
 /// One entry of `[[users]]`.
@@ -235,6 +237,7 @@ impl Default for Config {
             ack_flush: Duration::from_millis(50),
             shutdown_grace: Duration::from_secs(3),
             accept_pause: Duration::from_millis(100),
+            threads: 0,
         }
     }
 }
