@@ -261,7 +261,8 @@ impl Connection {
 
     /// Writes what the socket takes without waiting; how many octets that is.
     pub(super) fn write_some(&mut self, octets: &[u8]) -> Result<usize, PerfError> {
-        match send(&self.stream, octets, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+        // A write to a closed socket is an error and no signal: Rust programs ignore SIGPIPE.
+        match send(&self.stream, octets, SendFlags::DONTWAIT) {
             Ok(n) => Ok(n),
             Err(Errno::AGAIN | Errno::INTR) => Ok(0),
             Err(Errno::PIPE | Errno::CONNRESET) => Err(self.last_words()),
@@ -316,6 +317,15 @@ impl Connection {
         match poll(&mut [PollFd::new(&self.stream, flags)], Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(error) => Err(PerfError::Io(error.into())),
+        }
+    }
+
+    /// Closes the connection and waits for close-ok.
+    pub(super) fn end(mut self) -> Result<(), PerfError> {
+        let close = connection::Close { reply_code: 200, reply_text: "".into(), class_id: 0, method_id: 0 };
+        match self.call(0, AMQPClass::Connection(connection::AMQPMethod::Close(close)))? {
+            AMQPClass::Connection(connection::AMQPMethod::CloseOk(_)) => Ok(()),
+            other => Err(PerfError::unexpected("connection.close-ok", &other)),
         }
     }
 

@@ -191,10 +191,7 @@ pub(super) fn command(load: &Load, interrupted: &AtomicBool, out: &mut dyn Write
     })?;
     unwritten.map_or(Ok(()), Err)?;
     summary::print(load, &outcome, out)?;
-    if let Some(file) = &load.whom.json {
-        std::fs::write(file, summary::json(load, &outcome)?)?;
-    }
-    Ok(())
+    super::write_json(load.whom.json.as_deref(), &summary::json(load, &outcome))
 }
 
 /// Runs a load to its end, or until it is interrupted.

@@ -10,20 +10,24 @@
 #![allow(clippy::cast_precision_loss)]
 
 mod batch;
+mod churn;
 mod connection;
 mod consumer;
+mod count;
 mod latency;
 mod load;
 mod plan;
 mod process;
 mod publisher;
 mod schedule;
+mod suite;
 mod summary;
 mod tally;
 mod target;
 mod unconfirmed;
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use amq_protocol::protocol::AMQPClass;
@@ -96,7 +100,9 @@ impl PerfError {
 pub fn run(command: &Perf, interrupted: &AtomicBool, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     let done = match command {
         Perf::Load(args) => load::command(args, interrupted, out),
-        _ => Err(PerfError::Setting("not yet".to_owned())),
+        Perf::Churn(args) => churn::command(args, interrupted, out),
+        Perf::Count(args) => count::command(args, interrupted, out),
+        Perf::Suite(args) => suite::command(args, interrupted, out),
     };
     match done {
         Ok(()) => FINE,
@@ -106,6 +112,14 @@ pub fn run(command: &Perf, interrupted: &AtomicBool, out: &mut dyn Write, err: &
             if matches!(error, PerfError::Setting(_)) { MISUSED } else { FAILED }
         }
     }
+}
+
+/// Writes figures to a file, if one was asked for.
+fn write_json(file: Option<&Path>, figures: &impl serde::Serialize) -> Result<(), PerfError> {
+    let Some(file) = file else { return Ok(()) };
+    let text = serde_json::to_string_pretty(figures).map_err(|error| PerfError::Strange(error.to_string()))?;
+    std::fs::write(file, text + "\n")
+        .map_err(|error| PerfError::Setting(format!("{} cannot be written: {error}", file.display())))
 }
 
 /// Set when the process is interrupted (SIGINT) for the first time; the second time ends it.

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 
-use super::PerfError;
 use super::latency::Percentiles;
 use super::load::{News, Outcome, Point};
 use super::process::Memory;
@@ -85,7 +84,7 @@ fn percentiles(name: &str, times: &Percentiles) -> String {
 }
 
 /// The outcome with the flags it came from.
-pub(super) fn json(load: &Load, outcome: &Outcome) -> Result<String, PerfError> {
+pub(super) fn json(load: &Load, outcome: &Outcome) -> serde_json::Value {
     let flags = serde_json::json!({
         "producers": load.producers,
         "consumers": load.consumers,
@@ -98,8 +97,7 @@ pub(super) fn json(load: &Load, outcome: &Outcome) -> Result<String, PerfError> 
         "consumer_rate": load.consumer_rate,
         "persistent": load.flag.contains(&crate::config::perf::Flag::Persistent),
     });
-    let whole = serde_json::json!({ "load": flags, "outcome": outcome, "times_are": "microseconds" });
-    serde_json::to_string_pretty(&whole).map_err(|error| PerfError::Strange(error.to_string()))
+    serde_json::json!({ "load": flags, "outcome": outcome, "times_are": "microseconds" })
 }
 
 /// A number with commas: 1,234,567.
