@@ -15,6 +15,7 @@ use super::connection::{Connection, nanos};
 use super::consumer::Consumer;
 use super::latency::{Percentiles, Recorder, empty};
 use super::plan;
+use super::plot;
 use super::process::{Memory, Process, own_cpu};
 use super::publisher::Publisher;
 use super::summary;
@@ -191,6 +192,9 @@ pub(super) fn command(load: &Load, interrupted: &AtomicBool, out: &mut dyn Write
     })?;
     unwritten.map_or(Ok(()), Err)?;
     summary::print(load, &outcome, out)?;
+    if let Some(file) = &load.svg {
+        super::write(file, &plot::svg(&outcome)?)?;
+    }
     super::write_json(load.whom.json.as_deref(), &summary::json(load, &outcome))
 }
 

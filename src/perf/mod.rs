@@ -17,6 +17,7 @@ mod count;
 mod latency;
 mod load;
 mod plan;
+mod plot;
 mod process;
 mod publisher;
 mod schedule;
@@ -118,7 +119,11 @@ pub fn run(command: &Perf, interrupted: &AtomicBool, out: &mut dyn Write, err: &
 fn write_json(file: Option<&Path>, figures: &impl serde::Serialize) -> Result<(), PerfError> {
     let Some(file) = file else { return Ok(()) };
     let text = serde_json::to_string_pretty(figures).map_err(|error| PerfError::Strange(error.to_string()))?;
-    std::fs::write(file, text + "\n")
+    write(file, &(text + "\n"))
+}
+
+fn write(file: &Path, text: &str) -> Result<(), PerfError> {
+    std::fs::write(file, text)
         .map_err(|error| PerfError::Setting(format!("{} cannot be written: {error}", file.display())))
 }
 

@@ -6,6 +6,9 @@
 mod load;
 mod text;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 
 pub use load::{ExchangeType, Flag, Load};
