@@ -16,7 +16,7 @@ const LONGEST: u64 = 3_600_000_000_000;
 /// Significant digits.
 const DIGITS: u8 = 3;
 
-/// What one connection measures; emptied at each interval.
+/// What some connections measure; emptied at each interval.
 #[derive(Debug)]
 pub(super) struct Recorder(Mutex<Histogram<u64>>);
 

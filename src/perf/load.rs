@@ -31,6 +31,8 @@ const WARMUP: u64 = 1;
 const IDLE: Duration = Duration::from_secs(1);
 /// How often the main thread looks up between lines.
 const LOOK: Duration = Duration::from_millis(50);
+/// Histograms that connections share: one takes a quarter of a MiB.
+const RECORDERS: usize = 16;
 /// Notices that may wait to be read.
 const NOTICES: usize = 64;
 
@@ -107,10 +109,16 @@ impl Times {
         Ok(Self { recorders: Vec::new(), interval: empty()?, window: empty()? })
     }
 
-    fn recorder(&mut self, wanted: bool) -> Result<Option<Arc<Recorder>>, PerfError> {
-        let recorder = if wanted { Some(Arc::new(Recorder::new()?)) } else { None };
-        self.recorders.extend(recorder.clone());
-        Ok(recorder)
+    /// One for connection `index`, if it is wanted.
+    fn recorder(&mut self, index: u16, wanted: bool) -> Result<Option<Arc<Recorder>>, PerfError> {
+        if !wanted {
+            return Ok(None);
+        }
+        let at = usize::from(index) % RECORDERS;
+        if at == self.recorders.len() {
+            self.recorders.push(Arc::new(Recorder::new()?));
+        }
+        Ok(self.recorders.get(at).cloned())
     }
 
     /// What was recorded since the last call.
@@ -217,12 +225,12 @@ pub(super) fn run(load: &Load, interrupted: &AtomicBool, tell: &mut dyn FnMut(Ne
     let queues = plan::declare(load, &mut first)?;
     let mut consumers = Vec::new();
     for index in 0..load.consumers {
-        let recorder = meter.end_to_end.recorder(load.latency)?;
+        let recorder = meter.end_to_end.recorder(index, load.latency)?;
         consumers.push(Consumer::open(&target, &clock, plan::consuming(load, &queues, index), recorder)?);
     }
     let mut publishers = Vec::new();
     for index in 0..load.producers {
-        let recorder = meter.confirm.recorder(load.latency && load.confirm.is_some())?;
+        let recorder = meter.confirm.recorder(index, load.latency && load.confirm.is_some())?;
         publishers.push(Publisher::open(&target, &clock, plan::publishing(load, &queues, index), recorder)?);
     }
     first.close();
