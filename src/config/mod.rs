@@ -19,6 +19,7 @@ mod args;
 pub mod compatibility;
 mod keys;
 mod load;
+pub mod perf;
 mod problem;
 mod secret;
 mod tables;
@@ -33,7 +34,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use args::{Args, Command};
+pub use args::{Args, Command, Tool};
 pub use compatibility::{Compatibility, Profile};
 pub use load::{Environment, load, load_from};
 pub use problem::{Origin, Problem};

@@ -24,7 +24,7 @@ const PIECE: u64 = 4 << 10;
 /// Longest wait after one turn.
 const LONGEST: Duration = Duration::from_millis(100);
 
-/// What was pushed to an outrun queue in this turn.
+/// What was pushed to outrun queues since the last wait.
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
     queue: Option<Arc<Queue>>,
@@ -53,10 +53,11 @@ impl Pacing {
         self.queue.is_some()
     }
 
-    /// Ends a turn: the session waits if it is ahead. `floor` is in messages a second, 0 lets nobody wait.
+    /// Ends a turn: the session waits if it is far enough ahead. `floor` is in messages a second, 0 lets nobody wait.
     pub(super) fn end_turn(&mut self, ahead: &mut Ahead, floor: u64, bell: &Arc<Bell>) {
-        let Ahead { queue, pieces } = std::mem::take(ahead);
-        let (Some(queue), Some(longest)) = (queue, longest(pieces, floor)) else { return };
+        // What is not worth a wait yet adds up: some clients send message by message.
+        let Some(longest) = longest(ahead.pieces, floor) else { return };
+        let Some(queue) = std::mem::take(ahead).queue else { return };
         queue.ring_when_caught_up(bell);
         if !queue.is_outrun() {
             return;
