@@ -44,7 +44,13 @@ fn main() -> ExitCode {
         return ExitCode::from(BAD_SETTINGS);
     }
     raise_file_limit();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    // As long as the kernel lets a name be.
+    builder.thread_name("leveret-session");
+    if config.threads > 0 {
+        builder.worker_threads(config.threads);
+    }
+    let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!("cannot start: {error}");

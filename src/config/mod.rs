@@ -104,6 +104,8 @@ pub struct Config {
     pub outbox_bytes: usize,
     /// Octets of deliveries that may wait for all connections together; above that, each has a small share.
     pub delivery_bytes: usize,
+    /// Messages a second below which no publisher is slowed down for consumers that are behind; 0 never slows one down.
+    pub publisher_floor: u32,
     /// Octets of replies a client may leave unread before its connection is closed with `RESOURCE_ERROR`.
     pub control_bytes: usize,
     /// Octets of messages that the uncommitted transactions of one connection may hold. One message always fits.
@@ -128,6 +130,8 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// Pause in accepting connections after the process ran out of file descriptors.
     pub accept_pause: Duration,
+    /// Threads that serve clients; 0 is one for each processor the process may use.
+    pub threads: usize,
 }
 
 /// One entry of `[[users]]`.
@@ -221,6 +225,7 @@ impl Default for Config {
             cluster_exchange_limit: None,
             outbox_bytes: MIB,
             delivery_bytes: 256 * MIB,
+            publisher_floor: 20_000,
             control_bytes: 16 * MIB,
             transaction_bytes: 256 * MIB,
             memory_watermark: MemoryWatermark::default(),
@@ -233,6 +238,7 @@ impl Default for Config {
             ack_flush: Duration::from_millis(50),
             shutdown_grace: Duration::from_secs(3),
             accept_pause: Duration::from_millis(100),
+            threads: 0,
         }
     }
 }
