@@ -66,7 +66,8 @@ pub(super) struct Outcome {
     /// Messages a second in the window.
     pub(super) published_rate: f64,
     pub(super) consumed_rate: f64,
-    /// Consumed share of published, in the window; `None` if nothing was published.
+    /// Consumed share of published, from the beginning: a backlog of the warm-up is none of the window's merit. `None` if
+    /// nothing was published.
     pub(super) consumed_share: Option<f64>,
     /// The broker's CPU time a message moved, in microseconds.
     pub(super) broker_cpu: Option<f64>,
@@ -257,7 +258,7 @@ pub(super) fn run(load: &Load, interrupted: &AtomicBool, tell: &mut dyn FnMut(Ne
     })?;
     let seconds = seconds(window.0.at, window.1.at);
     let counts = window.1.counts.since(window.0.counts);
-    let share = (counts.published > 0).then(|| counts.consumed as f64 / counts.published as f64);
+    let share = (total.published > 0).then(|| total.consumed as f64 / total.published as f64);
     Ok(Outcome {
         broker,
         seconds,
