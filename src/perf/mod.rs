@@ -16,6 +16,7 @@ mod consumer;
 mod count;
 mod latency;
 mod load;
+mod meter;
 mod plan;
 mod plot;
 mod process;

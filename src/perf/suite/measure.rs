@@ -7,6 +7,7 @@ use rustix::process::nice;
 use tempfile::TempDir;
 
 use super::super::connection::{Connection, nanos};
+use super::super::meter::Outcome;
 use super::super::process::Process;
 use super::super::target::Target;
 use super::super::{PerfError, churn, count, load, plan};
@@ -143,7 +144,7 @@ impl<'a> Bench<'a> {
     }
 
     /// A load on queues that were not there before, and are not afterwards.
-    fn fresh_load(&self, flags: &str, whom: &Whom) -> Result<load::Outcome, PerfError> {
+    fn fresh_load(&self, flags: &str, whom: &Whom) -> Result<Outcome, PerfError> {
         self.forget_queues(whom)?;
         let outcome = run(&self.timed(flags), whom, self.interrupted);
         self.forget_queues(whom)?;
@@ -152,7 +153,7 @@ impl<'a> Bench<'a> {
 
     /// The same, while another load goes on that takes what it can get. Both yield to the broker, whose turns are what is
     /// measured.
-    fn load_beside(&self, flags: &str, beside: &str, whom: &Whom) -> Result<load::Outcome, PerfError> {
+    fn load_beside(&self, flags: &str, beside: &str, whom: &Whom) -> Result<Outcome, PerfError> {
         self.forget_queues(whom)?;
         let enough = AtomicBool::new(false);
         let outcome = std::thread::scope(|scope| {
@@ -203,7 +204,7 @@ fn on_queues(flags: &str) -> String {
 }
 
 /// Runs a load from its flags.
-fn run(flags: &str, whom: &Whom, interrupted: &AtomicBool) -> Result<load::Outcome, PerfError> {
+fn run(flags: &str, whom: &Whom, interrupted: &AtomicBool) -> Result<Outcome, PerfError> {
     let mut parsed = rows::load(flags).map_err(|error| PerfError::Setting(error.to_string()))?;
     parsed.whom = whom.clone();
     load::run(&parsed, interrupted, &mut |_| {})
@@ -215,7 +216,7 @@ fn yield_to_others() -> Result<(), PerfError> {
 }
 
 /// The 99th percentile of a load that was timed, in milliseconds.
-fn latency(outcome: &load::Outcome) -> Result<Figure, PerfError> {
+fn latency(outcome: &Outcome) -> Result<Figure, PerfError> {
     let times = outcome.end_to_end.ok_or_else(|| PerfError::Strange("nothing arrived".to_owned()))?;
     Ok(Figure { value: times.p99 / 1_000.0, rate: Some(outcome.consumed_rate), own_cpu: Some(outcome.own_cpu) })
 }
