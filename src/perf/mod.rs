@@ -22,6 +22,7 @@ mod plot;
 mod process;
 mod publisher;
 mod schedule;
+mod socket;
 mod suite;
 mod summary;
 mod tally;
