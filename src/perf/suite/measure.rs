@@ -4,14 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::process::nice;
-use tempfile::TempDir;
 
 use super::super::connection::{Connection, nanos};
 use super::super::meter::Outcome;
 use super::super::process::Process;
 use super::super::target::Target;
 use super::super::{PerfError, churn, count, load, plan};
-use super::broker::{Broker, Running, directory};
+use super::broker::{Broker, Directory, Running};
 use super::rows::{self, Measure, QUEUE, QUEUES, Row};
 use crate::clock::Clock;
 use crate::config::perf::{Churn, Count, Counted, Suite, Whom};
@@ -43,7 +42,7 @@ pub(super) struct Bench<'a> {
     pub(super) clock: Clock,
     pub(super) interrupted: &'a AtomicBool,
     /// The directory with the messages, once it is filled.
-    full: Option<TempDir>,
+    full: Option<Directory>,
 }
 
 impl<'a> Bench<'a> {
@@ -59,7 +58,7 @@ impl<'a> Bench<'a> {
             (Broker::Own, Measure::Start { full }) => self.start(full).map(Some),
             (Broker::Peer(_), _) if row.needs_start() => Ok(None),
             (Broker::Own, _) => {
-                let dir = directory(&self.scratch)?;
+                let dir = Directory::new(&self.scratch)?;
                 let running = Running::start(dir.path(), &self.clock)?;
                 let whom = whom(running.uri(), Some(running.pid()));
                 self.on(row, whom)
@@ -70,7 +69,7 @@ impl<'a> Bench<'a> {
 
     /// Synced commits of one row that LMDB makes a second on the disk of the data directories.
     pub(super) fn synced(&self) -> Result<f64, PerfError> {
-        let dir = directory(&self.scratch)?;
+        let dir = Directory::new(&self.scratch)?;
         let begun = self.clock.nanos();
         let until = begun + nanos(SYNCED);
         let commits = probe::synced_commits(dir.path(), || self.clock.nanos() < until)
@@ -79,7 +78,7 @@ impl<'a> Bench<'a> {
     }
 
     fn start(&mut self, full: bool) -> Result<Figure, PerfError> {
-        let empty = directory(&self.scratch)?;
+        let empty = Directory::new(&self.scratch)?;
         let dir = match (full, &self.full) {
             (false, _) => empty,
             (true, None) => self.fill(empty)?,
@@ -95,7 +94,7 @@ impl<'a> Bench<'a> {
     }
 
     /// Publishes what is to be there at a start.
-    fn fill(&self, dir: TempDir) -> Result<TempDir, PerfError> {
+    fn fill(&self, dir: Directory) -> Result<Directory, PerfError> {
         let running = Running::start(dir.path(), &self.clock)?;
         let flags = format!("-x 1 -y 0 -s 1024 -f persistent -c 1000 -u {QUEUE} -C {}", self.suite.stored);
         run(&flags, &whom(running.uri(), Some(running.pid())), self.interrupted)?;
