@@ -71,7 +71,10 @@ fn the_suite_measures_leveret_and_others_and_writes_its_table() {
             "--stored",
             "500",
         ])
-        .args(["--only", "with durable 1 KiB messages|bindings of a durable|idle connection|10 consumers"])
+        .args([
+            "--only",
+            "with durable 1 KiB messages|bindings of a durable|idle connection|10 consumers|beside four pairs",
+        ])
         .arg(format!("--broker=Peer={},pid={}", peer.uri(), std::process::id()))
         .arg("--results")
         .arg(&results)
@@ -90,7 +93,7 @@ fn the_suite_measures_leveret_and_others_and_writes_its_table() {
     assert_eq!((figures["commit"].as_str(), figures["rounds"].as_u64()), (Some("0123abc"), Some(1)));
     assert!(figures["brokers"]["Leveret"].is_string() && figures["brokers"]["Peer"].is_string());
     let rows = figures["rows"].as_array().unwrap();
-    assert_eq!(rows.len(), 4, "{figures}");
+    assert_eq!(rows.len(), 5, "{figures}");
     for row in rows {
         let of = |broker: &str| &row["brokers"][broker]["spread"]["median"];
         assert!(of("Leveret").is_number() && row["met"].is_boolean(), "{row}");
