@@ -6,10 +6,13 @@
 use super::super::{QueueId, Seq};
 
 /// Version of the layout that this build writes.
-pub(super) const SCHEMA: u32 = 2;
+pub(super) const SCHEMA: u32 = 3;
 
 /// The oldest version that this build reads; such a store becomes one of [`SCHEMA`] when it is opened.
 pub(super) const OLDEST_SCHEMA: u32 = 1;
+
+/// The oldest version with the same databases: what only looks at such a store finds all it looks for.
+pub(super) const OLDEST_ALIKE: u32 = 2;
 
 /// Version octet of every row written by this build.
 pub(super) const ROW_VERSION: u8 = 1;
@@ -30,6 +33,7 @@ pub(super) const DATABASES: u32 = 7;
 pub(super) const META_SCHEMA: &[u8] = b"schema";
 pub(super) const META_NEXT_QUEUE_ID: &[u8] = b"next_queue_id";
 pub(super) const META_CLEAN: &[u8] = b"clean";
+pub(super) const META_GENERATION: &[u8] = b"generation";
 
 /// Why a row cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
