@@ -131,23 +131,41 @@ fn a_lost_write_that_was_synced_is_noticed() {
         let is_root = |event: &Event| matches!(&event.act, Act::Write { synced: true, .. });
         let is_page =
             |event: &Event| event.path == "data.mdb" && matches!(&event.act, Act::Write { synced: false, .. });
-        let last_root = events.iter().rposition(is_root).unwrap();
-        let pages: Vec<usize> =
-            events[..last_root].iter().enumerate().filter(|(_, e)| is_page(e)).map(|(n, _)| n).collect();
-        let roots: Vec<usize> = (0..=last_root).filter(|number| is_root(&events[*number])).collect();
+        let is_record = |event: &Event| event.path == "redo" && matches!(&event.act, Act::Write { .. });
+        let numbers = |of: &dyn Fn(&Event) -> bool| -> Vec<usize> {
+            events.iter().enumerate().filter(|(_, event)| of(event)).map(|(number, _)| number).collect()
+        };
+        let last = events.iter().rposition(|event| event.path == "redo" && event.act == Act::Sync).unwrap();
+        let (roots, pages, records) = (numbers(&is_root), numbers(&is_page), numbers(&is_record));
+        let last_root = *roots.last().unwrap();
+        assert!(last_root < last, "the second run ends with commits to its log");
         let verdict = |lost: &[usize]| {
             let (mut disk, image, mut random) = (Disk::default(), scratch(), Random::new(seed));
-            let kept = events[..=last_root].iter().enumerate().filter(|(number, _)| !lost.contains(number));
+            let kept = events[..=last].iter().enumerate().filter(|(number, _)| !lost.contains(number));
             kept.for_each(|(_, event)| disk.apply(event));
             let end = Event { start: u64::MAX, path: "none".to_owned(), act: Act::Sync };
             disk.cut(&end, Luck::Nothing, &mut random, image.path());
             // The recording ends here, so nothing was promised later.
-            judge(image.path(), events[last_root].start, &notes)
+            judge(image.path(), events[last].start, &notes)
         };
         assert_eq!(verdict(&[]), Ok(()), "nothing is lost");
-        assert!(verdict(&roots[roots.len() - 10..]).is_err(), "the last ten commits are lost");
-        let noticed: Vec<String> = pages.iter().rev().take(20).filter_map(|lost| verdict(&[*lost]).err()).collect();
-        println!("of 20 lost writes of pages {} were noticed, as {:.300}", noticed.len(), noticed.first().unwrap());
-        assert!(noticed.len() >= 3, "the last pages are all in use");
+        assert!(verdict(&roots[roots.len() - 2..]).is_err(), "the last commits of the store are lost");
+        let noticed = |of: &[usize], most: usize| -> Vec<String> {
+            of.iter()
+                .rev()
+                .filter(|number| **number < last)
+                .take(most)
+                .filter_map(|lost| verdict(&[*lost]).err())
+                .collect()
+        };
+        let before_root: Vec<usize> = pages.into_iter().filter(|page| *page < last_root).collect();
+        let told = noticed(&before_root, 20);
+        println!("of 20 lost writes of pages {} were noticed, as {:.300}", told.len(), told.first().unwrap());
+        assert!(told.len() >= 3, "the last pages are all in use");
+        let told = noticed(&records, 20);
+        println!("of 20 lost records of the log {} were noticed, as {:.300}", told.len(), told.first().unwrap());
+        assert!(told.len() >= 19, "each is missed by those behind it");
+        let behind: Vec<usize> = records.iter().rev().take(10).copied().collect();
+        assert!(verdict(&behind).is_err(), "the last ten commits are lost");
     });
 }

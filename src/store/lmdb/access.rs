@@ -102,7 +102,15 @@ impl Look {
 
     /// Verifies what the redo log holds beside what was read.
     fn look_at_log(&self, tables: &Tables, txn: &RoTxn<'_, WithoutTls>, report: &mut Report) -> Result<(), StoreError> {
-        let Some(generation) = tables.generation(txn)? else { return Ok(()) };
+        let generation = match tables.generation(txn) {
+            Ok(None) => return Ok(()),
+            Ok(Some(generation)) => generation,
+            Err(StoreError::Damaged(what)) => {
+                report.find(|| format!("meta: {what}"));
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
         let found = redo::read(&self.dir, generation)?;
         let now = self.env.read_txn()?;
         // The broker has gone on to another generation while the log was read.
@@ -119,9 +127,13 @@ impl Look {
     /// What the redo log holds now, and of which generation.
     fn log(&self) -> Result<(Option<Generation>, Found), StoreError> {
         let txn = self.env.read_txn()?;
-        let generation = match Tables::of_reader(&self.env, &txn)? {
-            Some(tables) => tables.generation(&txn)?,
+        let generation = match Tables::of_reader(&self.env, &txn)?.map(|tables| tables.generation(&txn)) {
+            Some(Ok(generation)) => generation,
             None => None,
+            Some(Err(StoreError::Damaged(what))) => {
+                return Ok((None, Found { damage: vec![what], ..Found::default() }));
+            }
+            Some(Err(error)) => return Err(error),
         };
         let found = generation.map(|generation| redo::read(&self.dir, generation)).transpose()?;
         Ok((generation, found.unwrap_or_default()))
@@ -149,7 +161,7 @@ impl Look {
         };
         copied?;
         file.sync_all()?;
-        if generation.is_some() { bring(to, generation, log) } else { Ok(Vec::new()) }
+        bring(to, generation, log)
     }
 }
 
@@ -159,8 +171,10 @@ fn bring(to: &Path, generation: Option<Generation>, log: Found) -> Result<Vec<St
     let env = open_env(to, LmdbOptions::default())?;
     let tables = Tables::open(&env)?;
     let mut txn = env.write_txn()?;
-    let log = if tables.generation(&txn)? == generation { log } else { Found::default() };
+    // One that cannot be read is no reason for a copy that cannot be read either.
+    let same = tables.generation(&txn).is_ok_and(|of_copy| of_copy == generation);
     let damage = log.damage.clone();
+    let log = if same { log } else { Found::default() };
     let fresh = Batch { generation: Some(redo::fresh()?), ..Batch::default() };
     let batch = redo::merged(log)?.unwrap_or(fresh);
     commit::apply(&tables, &mut txn, &batch, super::sweep::REMOVALS)?;

@@ -112,11 +112,8 @@ impl Tables {
 
     /// The generation of the redo log whose records are not in the store yet, if there ever was one.
     pub(super) fn generation(&self, txn: &RoTxn<'_>) -> Result<Option<Generation>, StoreError> {
-        match self.meta.get(txn, schema::META_GENERATION)?.map(<[u8; 8]>::try_from) {
-            None => Ok(None),
-            Some(Ok(found)) => Ok(Some(Generation(u64::from_be_bytes(found)))),
-            Some(Err(_)) => Err(StoreError::Damaged("the generation of the redo log is not a number".to_owned())),
-        }
+        let row = self.meta.get(txn, schema::META_GENERATION)?.map(schema::decode_generation).transpose();
+        row.map_err(|damage| StoreError::Damaged(format!("the generation of the redo log: {damage}")))
     }
 
     /// Writes a block, straight from its messages' records, and its index row.

@@ -64,12 +64,17 @@ impl Log {
             let found = file.metadata()?;
             Ok::<_, std::io::Error>(found.len() == capacity as u64 && found.blocks().saturating_mul(512) >= found.len())
         };
-        let file = match OpenOptions::new().write(true).open(&path) {
-            Ok(file) if is_whole(&file)? => file,
-            Ok(_) => make(dir, capacity)?,
-            Err(error) if error.kind() == ErrorKind::NotFound => make(dir, capacity)?,
+        let whole = match File::open(&path) {
+            Ok(file) => is_whole(&file)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => false,
             Err(error) => return Err(error),
         };
+        if !whole {
+            make(dir, capacity)?;
+        }
+        let file = OpenOptions::new().write(true).open(&path)?;
+        // Also where an earlier run has made it and could not do this.
+        File::open(dir)?.sync_all()?;
         Ok(Self { file, capacity, generation, index: 0, offset: 0, buffer: Vec::new() })
     }
 
@@ -106,7 +111,7 @@ impl Log {
 }
 
 /// Makes a file of zeros, on the disk before it gets its name: overwriting it needs neither room nor new extents.
-fn make(dir: &Path, capacity: usize) -> std::io::Result<File> {
+fn make(dir: &Path, capacity: usize) -> std::io::Result<()> {
     let (unfinished, path) = (dir.join(UNFINISHED), dir.join(FILE));
     let write = || {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
@@ -118,9 +123,7 @@ fn make(dir: &Path, capacity: usize) -> std::io::Result<File> {
             left = left.saturating_sub(piece);
         }
         file.sync_all()?;
-        fs::rename(&unfinished, &path)?;
-        File::open(dir)?.sync_all()?;
-        Ok(file)
+        fs::rename(&unfinished, &path)
     };
     let made = write();
     if made.is_err() {

@@ -86,10 +86,7 @@ impl<E: Engine> Redo<E> {
     ///
     /// Fails where the engine does, also for want of room.
     pub fn open(inner: E, dir: &Path, wanted: bool) -> Result<Self, StoreError> {
-        let found = match inner.generation()? {
-            Some(generation) => read(dir, generation)?,
-            None => Found::default(),
-        };
+        let found = found(&inner, dir)?;
         let damage = found.damage.clone();
         let batches = found.batches.len();
         if let Some(batch) = merged(found)? {
@@ -269,6 +266,19 @@ impl<E: Engine> Redo<E> {
             Commit::Full(_) if !batch.clean_shutdown && self.pending.lock().is_apart_from(batch) => self.pass(batch),
             other => other,
         }
+    }
+}
+
+/// What a log holds that is not in the engine yet. Which records these are may have rotted: then none is believed, and
+/// that is told.
+fn found(inner: &impl Engine, dir: &Path) -> Result<Found, StoreError> {
+    match inner.generation() {
+        Ok(Some(generation)) => read(dir, generation),
+        Ok(None) => Ok(Found::default()),
+        Err(StoreError::Damaged(what)) => {
+            Ok(Found { damage: vec![format!("damaged, its records are lost: {what}")], ..Found::default() })
+        }
+        Err(error) => Err(error),
     }
 }
 
