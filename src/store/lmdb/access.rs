@@ -25,6 +25,9 @@ use crate::store::{Batch, Generation, StoreError};
 /// Directory within a data directory in which a store is prepared before it takes its place.
 const WORKSHOP: &str = "new";
 
+/// Directory within that one for what is copied once more.
+const AGAIN: &str = "again";
+
 /// How often a root is looked for before giving up; each time the writer must have committed twice in between.
 const TRIES: usize = 1000;
 
@@ -86,61 +89,61 @@ impl Look {
         for line in survey.broken.into_iter().chain(survey.odd) {
             report.find(|| format!("{DATA_FILE}: {line}"));
         }
+        let mut generation = None;
         if whole {
             match Tables::of_reader(&self.env, &txn)? {
                 Some(tables) => {
                     check::rows(&tables, &txn, &mut report)?;
-                    self.look_at_log(&tables, &txn, &mut report)?;
+                    generation = match tables.generation(&txn) {
+                        Err(StoreError::Damaged(what)) => {
+                            report.find(|| format!("meta: {what}"));
+                            None
+                        }
+                        generation => generation?,
+                    };
                 }
                 None => report.notes.push("the store is new: nothing was ever kept in it".to_owned()),
             }
         } else {
             report.notes.push("the rows were not read: LMDB cannot follow a damaged tree".to_owned());
         }
+        drop(txn);
+        if let Some(generation) = generation {
+            self.look_at_log(generation, &mut report)?;
+        }
         Ok(report)
     }
 
-    /// Verifies what the redo log holds beside what was read.
-    fn look_at_log(&self, tables: &Tables, txn: &RoTxn<'_, WithoutTls>, report: &mut Report) -> Result<(), StoreError> {
-        let generation = match tables.generation(txn) {
-            Ok(None) => return Ok(()),
-            Ok(Some(generation)) => generation,
-            Err(StoreError::Damaged(what)) => {
-                report.find(|| format!("meta: {what}"));
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        };
+    /// Verifies what the redo log holds beside what was read, with no transaction open.
+    fn look_at_log(&self, generation: Generation, report: &mut Report) -> Result<(), StoreError> {
         let found = redo::read(&self.dir, generation)?;
-        let now = self.env.read_txn()?;
-        // The broker has gone on to another generation while the log was read.
-        if tables.generation(&now)? != Some(generation) {
-            return Ok(());
-        }
-        report.pending = found.batches.len() as u64;
-        for line in found.damage {
-            report.find(|| line);
+        // The broker may have gone on to another generation while the log was read.
+        if self.generation()? == Some(generation) {
+            report.pending = found.batches.len() as u64;
+            for line in found.damage {
+                report.find(|| line);
+            }
         }
         Ok(())
     }
 
-    /// What the redo log holds now, and of which generation.
-    fn log(&self) -> Result<(Option<Generation>, Found), StoreError> {
+    /// The generation of the redo log now; with no transaction open, since LMDB's handles belong to one.
+    fn generation(&self) -> Result<Option<Generation>, StoreError> {
         let txn = self.env.read_txn()?;
-        let generation = match Tables::of_reader(&self.env, &txn)?.map(|tables| tables.generation(&txn)) {
-            Some(Ok(generation)) => generation,
-            None => None,
-            Some(Err(StoreError::Damaged(what))) => {
-                return Ok((None, Found { damage: vec![what], ..Found::default() }));
-            }
-            Some(Err(error)) => return Err(error),
-        };
-        let found = generation.map(|generation| redo::read(&self.dir, generation)).transpose()?;
-        Ok((generation, found.unwrap_or_default()))
+        Tables::of_reader(&self.env, &txn)?.map_or(Ok(None), |tables| tables.generation(&txn))
     }
 
-    /// Returns what was wrong with the redo log.
-    fn copy(&self, to: &Path) -> Result<Vec<String>, StoreError> {
+    /// What the redo log holds now, and of which generation.
+    fn log(&self) -> Result<(Option<Generation>, Found), StoreError> {
+        match self.generation() {
+            Ok(None) => Ok((None, Found::default())),
+            Ok(Some(generation)) => Ok((Some(generation), redo::read(&self.dir, generation)?)),
+            Err(StoreError::Damaged(what)) => Ok((None, Found { damage: vec![what], ..Found::default() })),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn copy(&self, to: &Path) -> Result<Brought, StoreError> {
         // LMDB follows every page, and must not be led astray.
         let (txn, meta) = self.begin()?;
         pages::survey(&self.file, &meta, Depth::Everything)?.usable()?;
@@ -165,9 +168,17 @@ impl Look {
     }
 }
 
+/// What came to a copy from the redo log.
+struct Brought {
+    /// Something did.
+    any: bool,
+    /// What was wrong with the log.
+    damage: Vec<String>,
+}
+
 /// Brings what a redo log holds into a copy that was made after it was read, and gives the copy a generation of its own:
 /// no log that lies beside it, now or later, is its.
-fn bring(to: &Path, generation: Option<Generation>, log: Found) -> Result<Vec<String>, StoreError> {
+fn bring(to: &Path, generation: Option<Generation>, log: Found) -> Result<Brought, StoreError> {
     let env = open_env(to, LmdbOptions::default())?;
     let tables = Tables::open(&env)?;
     let mut txn = env.write_txn()?;
@@ -175,11 +186,12 @@ fn bring(to: &Path, generation: Option<Generation>, log: Found) -> Result<Vec<St
     let same = tables.generation(&txn).is_ok_and(|of_copy| of_copy == generation);
     let damage = log.damage.clone();
     let log = if same { log } else { Found::default() };
+    let any = !log.batches.is_empty();
     let fresh = Batch { generation: Some(redo::fresh()?), ..Batch::default() };
     let batch = redo::merged(log)?.unwrap_or(fresh);
     commit::apply(&tables, &mut txn, &batch, super::sweep::REMOVALS)?;
     txn.commit()?;
-    Ok(damage)
+    Ok(Brought { any, damage })
 }
 
 fn belong_together(metas: &[Meta; 2]) -> Result<(), StoreError> {
@@ -223,8 +235,8 @@ pub fn examine(dir: &Path) -> Result<Report, StoreError> {
 /// running broker goes on meanwhile, but can use no page again before the copy is done.
 pub fn copy(from: &Path, to: &Path) -> Result<Copied, StoreError> {
     let look = Look::at(from)?;
-    let damage = look.copy(to)?;
-    Ok(Copied { original: look.file.metadata()?.len(), damage })
+    let brought = look.copy(to)?;
+    Ok(Copied { original: look.file.metadata()?.len(), damage: brought.damage })
 }
 
 /// What [`copy`] came to.
@@ -261,7 +273,13 @@ pub fn compact(dir: &Path) -> Result<(u64, u64), StoreError> {
     let old = place.old.as_ref().ok_or_else(missing)?.try_clone()?;
     let before = old.metadata()?.len();
     let look = Look::open(dir, old, false, None)?;
-    let _ = look.copy(&workshop)?;
+    if look.copy(&workshop)?.any {
+        // What the log removed has left unused space in the copy.
+        let again = workshop.join(AGAIN);
+        DirBuilder::new().mode(0o700).create(&again)?;
+        copy(&workshop, &again)?;
+        exchange(&again.join(DATA_FILE), &workshop)?;
+    }
     let copied = examine(&workshop)?;
     if !copied.findings.is_empty() {
         // What is damaged and set aside already is no reason to keep the space as well.
@@ -383,14 +401,19 @@ fn clear(dir: &Path) -> Result<(), StoreError> {
 fn install(dir: &Path) -> Result<(), StoreError> {
     let made = dir.join(WORKSHOP).join(DATA_FILE);
     File::open(&made)?.sync_all()?;
+    exchange(&made, dir)?;
+    sync_names(dir)?;
+    clear(dir)
+}
+
+/// Puts a file into the place of a store's that nobody has open.
+fn exchange(made: &Path, dir: &Path) -> Result<(), StoreError> {
     // Its transactions are those of the old file.
     match fs::remove_file(dir.join(LOCK_TABLE)) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
-    fs::rename(made, dir.join(DATA_FILE))?;
-    sync_names(dir)?;
-    clear(dir)
+    Ok(fs::rename(made, dir.join(DATA_FILE))?)
 }
 
 /// Makes an empty store; the caller holds the directory's lock. LMDB's own first file is not yet synced when it gets
