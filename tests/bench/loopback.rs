@@ -34,7 +34,8 @@ struct Workload {
     ack_every: u64,
     prefetch: u16,
     consumers: usize,
-    /// Pairs of publisher and queue.
+    publishers: usize,
+    /// Queues, each with its publishers and consumers.
     pairs: usize,
 }
 
@@ -46,6 +47,7 @@ const TRANSIENT: Workload = Workload {
     ack_every: 0,
     prefetch: 0,
     consumers: 1,
+    publishers: 1,
     pairs: 1,
 };
 const DURABLE: Workload = Workload {
@@ -58,7 +60,7 @@ const DURABLE: Workload = Workload {
     ..TRANSIENT
 };
 
-const WORKLOADS: [Workload; 8] = [
+const WORKLOADS: [Workload; 9] = [
     TRANSIENT,
     Workload { name: "1 KiB transient, auto-ack, 1 to 1", body: 1024, ..TRANSIENT },
     Workload { name: "16 B transient, 4 queues, 4 to 4", pairs: 4, ..TRANSIENT },
@@ -74,6 +76,7 @@ const WORKLOADS: [Workload; 8] = [
         consumers: 10,
         ..TRANSIENT
     },
+    Workload { name: "16 B transient, auto-ack, 10 to 1", publishers: 10, ..TRANSIENT },
 ];
 
 struct Counters {
@@ -160,8 +163,10 @@ fn run(work: Workload, seconds: u64) {
             let (queue, counters, address) = (queue.clone(), counters.clone(), broker.address);
             threads.push(std::thread::spawn(move || consume(address, &queue, work, &counters)));
         }
-        let (counters, address) = (counters.clone(), broker.address);
-        threads.push(std::thread::spawn(move || publish(address, &queue, work, &counters)));
+        for _ in 0..work.publishers {
+            let (queue, counters, address) = (queue.clone(), counters.clone(), broker.address);
+            threads.push(std::thread::spawn(move || publish(address, &queue, work, &counters)));
+        }
     }
     std::thread::sleep(Duration::from_millis(500));
     let read = || (counters.published.load(Ordering::Relaxed), counters.consumed.load(Ordering::Relaxed), broker.cpu());
