@@ -126,7 +126,7 @@ impl<E: Engine> Redo<E> {
         let Some(space) = self.inner.space() else { return Some(self.capacity) };
         // The reserve is half of the ballast: so the log is at most a quarter of that.
         let quarter = usize::try_from(space.reserve / 2).unwrap_or(usize::MAX);
-        let capacity = self.capacity.min(quarter) / log::PAGE * log::PAGE;
+        let capacity = self.capacity.min(quarter) & !(log::PAGE - 1);
         let needed = space.reserve.saturating_mul(2).saturating_add((capacity as u64).saturating_mul(ROOM));
         (capacity >= SMALLEST.min(self.capacity) && space.room >= needed).then_some(capacity)
     }

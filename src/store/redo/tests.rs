@@ -502,9 +502,9 @@ fn a_crash_at_any_commit_of_the_store_behind_loses_nothing_that_was_answered() {
             let (engine, faults, memory) = steered(dir.path());
             let engine = engine.with_capacity(4 * PAGE);
             if after {
-                faults.fail_after(n)
+                faults.fail_after(n);
             } else {
-                faults.fail_before(n)
+                faults.fail_before(n);
             }
             let mut answered = 0;
             for seq in 1..40 {
