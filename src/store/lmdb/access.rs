@@ -179,6 +179,10 @@ struct Brought {
 /// Brings what a redo log holds into a copy that was made after it was read, and gives the copy a generation of its own:
 /// no log that lies beside it, now or later, is its.
 fn bring(to: &Path, generation: Option<Generation>, log: Found) -> Result<Brought, StoreError> {
+    // A store without a generation has no log, and takes none for its own.
+    if generation.is_none() && log.damage.is_empty() {
+        return Ok(Brought { any: false, damage: log.damage });
+    }
     let env = open_env(to, LmdbOptions::default())?;
     let tables = Tables::open(&env)?;
     let mut txn = env.write_txn()?;
