@@ -97,13 +97,23 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Waits for a while without work, and lets the store use it.
+    /// Waits for a while without work, and lets the store use it. Who has announced work that is committed by now may ring
+    /// once more: only the time tells that there was none.
     fn catch_up(&mut self) -> Result<(), StoreError> {
-        std::thread::park_timeout(QUIET);
-        if self.broker.intake.pressure() == Pressure::Idle {
-            self.broker.engine().catch_up()?;
-            self.sweeping = true;
+        let quiet = u64::try_from(QUIET.as_millis()).unwrap_or(1_000);
+        let deadline = self.broker.clock.now() + quiet;
+        loop {
+            let left = deadline.saturating_sub(self.broker.clock.now());
+            if left == 0 {
+                break;
+            }
+            std::thread::park_timeout(Duration::from_millis(left));
+            if self.broker.intake.pressure() != Pressure::Idle || self.broker.intake.stopping() {
+                return Ok(());
+            }
         }
+        self.broker.engine().catch_up()?;
+        self.sweeping = true;
         Ok(())
     }
 
