@@ -41,9 +41,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use heed::{Env, EnvFlags, EnvOpenOptions, MdbError, WithoutTls};
 
-use super::{Batch, Commit, Define, Engine, Page, QueueId, Recovered, Seq, Space, StoreError, Stretch};
+use super::{Batch, Commit, Define, Engine, Generation, Page, QueueId, Recovered, Seq, Space, StoreError, Stretch};
 use crate::sync::{Rank, RwLock};
-pub use access::{Place, compact, copy, examine, forget_clean_end};
+pub use access::{Copied, Place, compact, copy, examine, forget_clean_end};
 use ballast::Ballast;
 pub use check::{Holding, Report};
 use tables::Tables;
@@ -104,6 +104,8 @@ pub struct LmdbEngine {
     /// The map grows no larger than this, in octets.
     bound: AtomicU64,
     ballast: Ballast,
+    /// Commits until the table of readers is looked at.
+    until_look: AtomicU64,
     /// There may be rows in `holes`.
     sweeping: AtomicBool,
     /// The outcome of an earlier commit is not known; see [`Commit::Unknown`].
@@ -139,6 +141,7 @@ impl LmdbEngine {
             gate: RwLock::new(Rank::Leaf, ()),
             bound: AtomicU64::new(rounded(bound) as u64),
             ballast: Ballast::new(dir),
+            until_look: AtomicU64::new(COMMITS_A_LOOK),
             sweeping: AtomicBool::new(true),
             failed: AtomicBool::new(false),
             removals: sweep::REMOVALS,
@@ -229,7 +232,8 @@ impl Engine for LmdbEngine {
             return Commit::Unknown(error);
         }
         self.grow_in_time();
-        if batch.epoch.is_multiple_of(COMMITS_A_LOOK) {
+        if self.until_look.fetch_sub(1, Ordering::Relaxed) <= 1 {
+            self.until_look.store(COMMITS_A_LOOK, Ordering::Relaxed);
             // Where this fails the file grows a little more; the commit is none the worse for it.
             let _ = self.env.clear_stale_readers();
         }
@@ -299,6 +303,12 @@ impl Engine for LmdbEngine {
 
     fn restore_ballast(&self, spare: u64) {
         self.remake_ballast(spare);
+    }
+
+    fn generation(&self) -> Result<Option<Generation>, StoreError> {
+        let _shared = self.gate.read();
+        let txn = self.env.read_txn()?;
+        self.tables.generation(&txn)
     }
 }
 
@@ -392,7 +402,8 @@ fn address_space(size: u64) -> bool {
 fn resize(env: &Env<WithoutTls>, size: u64) -> bool {
     // SAFETY: LMDB demands that no transaction of this process is open, since the old map is unmapped. Read transactions
     // live only within `read`, `stretches` and `usage`, which hold the shared side of the gate, and within `recover`,
-    // which comes before all; write transactions only within functions of the one thread that commits, which is here.
+    // which comes before all; write transactions only within `commit` and `sweep`, which are called one at a time (by the
+    // one thread that commits, or under the lock of the redo log), and it is one of these that is here.
     // Nothing borrowed from the map outlives its transaction: what is read is copied out.
     unsafe { env.resize(rounded(size)).is_ok() }
 }

@@ -11,7 +11,7 @@ use heed::{Database, Env, RoTxn, RwTxn, WithoutTls};
 use super::blocks::Draft;
 use super::index::{IndexRow, MAX_SPAN};
 use super::schema::{self, Hole, Key};
-use crate::store::{QueueId, Seq, StoreError};
+use crate::store::{Generation, QueueId, Seq, StoreError};
 
 pub(super) type Table = Database<Bytes, Bytes>;
 
@@ -38,7 +38,7 @@ impl Tables {
         match meta.get(&txn, schema::META_SCHEMA)?.map(<[u8; 4]>::try_from) {
             Some(Ok(found)) => match u32::from_be_bytes(found) {
                 schema::SCHEMA => {}
-                // What is new since is a database that such a store does not have: it starts empty.
+                // What is new since is a database or a row that such a store does not have: it starts empty.
                 schema::OLDEST_SCHEMA..schema::SCHEMA => {
                     meta.put(&mut txn, schema::META_SCHEMA, &schema::SCHEMA.to_be_bytes())?;
                 }
@@ -73,7 +73,7 @@ impl Tables {
         };
         let Some(meta) = env.open_database::<Bytes, Bytes>(txn, Some(schema::META))? else { return Ok(None) };
         match meta.get(txn, schema::META_SCHEMA)?.map(<[u8; 4]>::try_from) {
-            Some(Ok(found)) if u32::from_be_bytes(found) == schema::SCHEMA => {}
+            Some(Ok(found)) if (schema::OLDEST_ALIKE..=schema::SCHEMA).contains(&u32::from_be_bytes(found)) => {}
             Some(Ok(found)) => {
                 return Err(StoreError::Schema { found: u32::from_be_bytes(found), expected: schema::SCHEMA });
             }
@@ -108,6 +108,12 @@ impl Tables {
             Some(Ok(id)) if u64::from_be_bytes(id) <= schema::HIGHEST => Ok(u64::from_be_bytes(id)),
             Some(_) => Err(StoreError::Damaged("the next queue id is not a number".to_owned())),
         })
+    }
+
+    /// The generation of the redo log whose records are not in the store yet, if there ever was one.
+    pub(super) fn generation(&self, txn: &RoTxn<'_>) -> Result<Option<Generation>, StoreError> {
+        let row = self.meta.get(txn, schema::META_GENERATION)?.map(schema::decode_generation).transpose();
+        row.map_err(|damage| StoreError::Damaged(format!("the generation of the redo log: {damage}")))
     }
 
     /// Writes a block, straight from its messages' records, and its index row.
