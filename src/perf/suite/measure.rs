@@ -33,6 +33,15 @@ pub(super) struct Figure {
     pub(super) rate: Option<f64>,
     /// Our own CPU time a message or act, in microseconds.
     pub(super) own_cpu: Option<f64>,
+    /// Milliseconds until the port accepted, in rows about a start; the system does that for a broker that is not ready.
+    pub(super) accepted: Option<f64>,
+}
+
+impl Figure {
+    /// A figure alone.
+    pub(super) fn of(value: f64) -> Self {
+        Self { value, rate: None, own_cpu: None, accepted: None }
+    }
 }
 
 /// What measurements of a suite share.
@@ -85,7 +94,7 @@ impl<'a> Bench<'a> {
             (true, Some(_)) => self.full.take().unwrap_or(empty),
         };
         let running = Running::start(dir.path(), &self.clock)?;
-        let figure = Figure { value: running.greeted, rate: None, own_cpu: None };
+        let figure = Figure { accepted: Some(running.accepted), ..Figure::of(running.greeted) };
         running.stop()?;
         if full {
             self.full = Some(dir);
@@ -118,25 +127,25 @@ impl<'a> Bench<'a> {
                 };
                 let value =
                     value.ok_or_else(|| PerfError::Strange("nothing moved while it was measured".to_owned()))?;
-                Ok(Some(Figure { value, rate, own_cpu: Some(outcome.own_cpu) }))
+                Ok(Some(Figure { rate, own_cpu: Some(outcome.own_cpu), ..Figure::of(value) }))
             }
             Measure::Latency(flags) => latency(&self.fresh_load(flags, &whom)?).map(Some),
             Measure::LatencyBeside(flags, beside) => latency(&self.load_beside(flags, beside, &whom)?).map(Some),
             Measure::Churn(what, durable) => {
                 let churn = Churn { what, durable, clients: 1, time: suite.seconds, whom };
                 let outcome = churn::run(&churn, self.interrupted)?;
-                Ok(Some(Figure { value: outcome.rate, rate: None, own_cpu: Some(outcome.own_cpu) }))
+                Ok(Some(Figure { own_cpu: Some(outcome.own_cpu), ..Figure::of(outcome.rate) }))
             }
             Measure::Idle => {
                 let count = Count { what: Counted::Connections, number: suite.idle, durable: false, whom };
                 let outcome = count::run(&count, self.interrupted)?;
                 let value = outcome.each_resident.map(|octets| octets / 1024.0);
-                Ok(value.map(|value| Figure { value, rate: Some(outcome.rate), own_cpu: None }))
+                Ok(value.map(|value| Figure { rate: Some(outcome.rate), ..Figure::of(value) }))
             }
             Measure::Memory => {
                 self.pause();
                 let memory = pid.map(|pid| Process(pid).memory()).transpose()?;
-                Ok(memory.map(|memory| Figure { value: memory.resident as f64 / 1e6, rate: None, own_cpu: None }))
+                Ok(memory.map(|memory| Figure::of(memory.resident as f64 / 1e6)))
             }
             Measure::Start { .. } => Ok(None),
         }
@@ -217,7 +226,8 @@ fn yield_to_others() -> Result<(), PerfError> {
 /// The 99th percentile of a load that was timed, in milliseconds.
 fn latency(outcome: &Outcome) -> Result<Figure, PerfError> {
     let times = outcome.end_to_end.ok_or_else(|| PerfError::Strange("nothing arrived".to_owned()))?;
-    Ok(Figure { value: times.p99 / 1_000.0, rate: Some(outcome.consumed_rate), own_cpu: Some(outcome.own_cpu) })
+    let (rate, own_cpu) = (Some(outcome.consumed_rate), Some(outcome.own_cpu));
+    Ok(Figure { rate, own_cpu, ..Figure::of(times.p99 / 1_000.0) })
 }
 
 fn whom(uri: String, pid: Option<u32>) -> Whom {

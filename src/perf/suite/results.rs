@@ -249,8 +249,7 @@ mod tests {
     use super::*;
 
     fn cell(values: &[f64]) -> Cell {
-        let figure = |value: &f64| Figure { value: *value, rate: None, own_cpu: None };
-        Cell { figures: values.iter().map(figure).collect(), failures: Vec::new() }
+        Cell { figures: values.iter().copied().map(Figure::of).collect(), failures: Vec::new() }
     }
 
     fn measured(must: Must, cells: Vec<Cell>) -> Measured {
