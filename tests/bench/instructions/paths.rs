@@ -333,7 +333,7 @@ fn commit(intake: &Intake, engine: &dyn Engine) {
     let closed = intake.close();
     assert!(closed.bytes > 0 || !closed.queues.is_empty());
     let batch =
-        Batch { epoch: closed.epoch, queues: closed.queues, definitions: closed.definitions, clean_shutdown: false };
+        Batch { epoch: closed.epoch, queues: closed.queues, definitions: closed.definitions, ..Batch::default() };
     let answer = engine.commit(&batch);
     assert!(matches!(answer, Commit::Done), "{answer:?}");
     intake.discharge(closed.bytes);
