@@ -29,7 +29,7 @@ pub(crate) fn replay(input: &[u8]) {
     let (found, damage) = scan(&log, GENERATION);
     assert_eq!((format!("{found:?}"), damage), (format!("{batches:?}"), 0));
     for _ in 0..choices.octet() % 4 {
-        let at = (choices.u64() % log.len() as u64) as usize;
+        let at = (choices.number() << 8 | choices.number()) % log.len();
         log[at] ^= choices.octet();
     }
     let (left, _) = scan(&log, GENERATION);

@@ -175,7 +175,7 @@ async fn scenario(node: &Node, ledger: &mut Ledger) -> Option<()> {
 async fn crash_at_any_commit(applied: bool, start: impl Fn(&MemoryEngine, &Path, Faults) -> Node) -> u32 {
     let mut crashes = 0;
     for n in 1.. {
-        let (memory, faults, log) = (MemoryEngine::new(), Faults::new(), tempfile::tempdir().unwrap());
+        let (memory, faults, log) = (MemoryEngine::new(), Faults::new(), tempfile::tempdir().expect("a directory"));
         if applied {
             faults.fail_after(n);
         } else {
@@ -201,7 +201,7 @@ async fn crash_at_any_commit(applied: bool, start: impl Fn(&MemoryEngine, &Path,
         for id in owed {
             assert!(ids.contains(id), "commit {n}: {id} was confirmed and never acknowledged: {ids:?}");
         }
-        node.stop().await.unwrap();
+        node.stop().await.expect("nothing fails any more");
         if finished {
             break;
         }

@@ -62,8 +62,8 @@ impl Node {
     pub(crate) fn start_logged(memory: &MemoryEngine, log: &Path, faults: Faults, between: bool) -> Self {
         let logged = "the log can be read";
         let engine: Arc<dyn Engine> = if between {
-            let faulty = FaultyEngine::new(memory.clone(), faults.clone());
-            Arc::new(Redo::open(faulty, log, true).expect(logged))
+            let behind = FaultyEngine::new(memory.clone(), faults.clone());
+            Arc::new(Redo::open(behind, log, true).expect(logged))
         } else {
             Arc::new(FaultyEngine::new(Redo::open(memory.clone(), log, true).expect(logged), faults.clone()))
         };
