@@ -20,6 +20,7 @@ pub mod faulty;
 pub mod lmdb;
 pub mod memory;
 mod relief;
+mod sharing;
 
 #[cfg(test)]
 mod conformance;

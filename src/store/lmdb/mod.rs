@@ -12,6 +12,7 @@
 mod access;
 mod ballast;
 mod blocks;
+mod bodies;
 mod check;
 mod commit;
 mod counts;
@@ -30,6 +31,8 @@ mod tables;
 
 #[cfg(test)]
 mod access_tests;
+#[cfg(test)]
+mod bodies_tests;
 #[cfg(test)]
 mod tests;
 
@@ -106,6 +109,8 @@ pub struct LmdbEngine {
     ballast: Ballast,
     /// There may be rows in `holes`.
     sweeping: AtomicBool,
+    /// There may be shared bodies to which nothing refers.
+    orphans: AtomicBool,
     /// The outcome of an earlier commit is not known; see [`Commit::Unknown`].
     failed: AtomicBool,
     /// Most blocks removed in one transaction.
@@ -140,6 +145,7 @@ impl LmdbEngine {
             bound: AtomicU64::new(rounded(bound) as u64),
             ballast: Ballast::new(dir),
             sweeping: AtomicBool::new(true),
+            orphans: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             removals: sweep::REMOVALS,
             _lock: lock,
@@ -190,10 +196,12 @@ impl LmdbEngine {
 
     fn sweep_piece(&self, removals: usize) -> heed::Result<bool> {
         let mut txn = self.env.write_txn()?;
-        let left = sweep::piece(&self.tables, &mut txn, removals)?;
+        let holes = sweep::piece(&self.tables, &mut txn, removals)?;
+        let orphans = self.orphans.load(Ordering::Relaxed) && bodies::sweep(&self.tables, &mut txn, removals)?;
         txn.commit()?;
-        self.sweeping.store(left, Ordering::Relaxed);
-        Ok(left)
+        self.orphans.store(orphans, Ordering::Relaxed);
+        self.sweeping.store(holes || orphans, Ordering::Relaxed);
+        Ok(holes || orphans)
     }
 
     /// Whether something can be done so that a transaction which found no room may find some.
@@ -214,10 +222,14 @@ impl Engine for LmdbEngine {
     fn recover(&self) -> Result<Recovered, StoreError> {
         loop {
             let txn = self.env.read_txn()?;
-            let mut recovered = recover::recover(&self.tables, &txn)?;
+            let (mut recovered, miscounted) = recover::recover(&self.tables, &txn)?;
             drop(txn);
-            match recover::begin_run(&self.tables, self.env.write_txn()?, &mut recovered) {
-                Ok(()) => return Ok(recovered),
+            match recover::begin_run(&self.tables, self.env.write_txn()?, &mut recovered, miscounted) {
+                Ok(orphans) => {
+                    self.orphans.store(orphans, Ordering::Relaxed);
+                    self.sweeping.fetch_or(orphans, Ordering::Relaxed);
+                    return Ok(recovered);
+                }
                 Err(error) if self.is_full(&error) && self.make_room(&error) => {}
                 Err(error) => return Err(error.into()),
             }

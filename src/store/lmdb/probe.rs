@@ -4,13 +4,22 @@
 //! Deliberately absent: anything a broker could use.
 
 use super::schema;
-use super::tables::Table;
+use super::tables::{Table, Tables};
 use super::{LmdbEngine, Ordering};
 use crate::store::StoreError;
 
 /// Names of the tables, in the order of [`LmdbEngine::tables`].
-pub const TABLES: [&str; schema::DATABASES as usize] =
-    [schema::META, schema::DEFINITIONS, schema::INDEX, schema::BLOCKS, schema::MARKS, schema::HOLES, schema::COUNTS];
+pub const TABLES: [&str; schema::DATABASES as usize] = [
+    schema::META,
+    schema::DEFINITIONS,
+    schema::INDEX,
+    schema::BLOCKS,
+    schema::MARKS,
+    schema::HOLES,
+    schema::COUNTS,
+    schema::BODIES,
+    schema::SHARES,
+];
 
 /// Key and value of each row of a table, ascending by key.
 pub type Rows = Vec<(Vec<u8>, Vec<u8>)>;
@@ -22,8 +31,8 @@ pub fn reseal(key: &[u8], value: &mut [u8]) {
 
 impl LmdbEngine {
     fn each_table(&self) -> [Table; TABLES.len()] {
-        let tables = &self.tables;
-        [tables.meta, tables.definitions, tables.index, tables.blocks, tables.marks, tables.holes, tables.counts]
+        let Tables { meta, definitions, index, blocks, marks, holes, counts, bodies, shares } = self.tables;
+        [meta, definitions, index, blocks, marks, holes, counts, bodies, shares]
     }
 
     /// Everything that is stored.

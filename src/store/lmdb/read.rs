@@ -8,7 +8,8 @@ use std::ops::Range;
 
 use heed::RoTxn;
 
-use super::blocks::Records;
+use super::blocks::{Content, Records};
+use super::bodies;
 use super::index::IndexRow;
 use super::schema::Key;
 use super::tables::{Span, Tables, in_hole};
@@ -56,15 +57,19 @@ pub(super) fn page(
         let mut found = 0u64;
         for record in records.filter(|record| wanted.binary_search(&record.offset).is_ok()) {
             let seq = key.seq(record.offset);
-            let fits = octets.saturating_add(record.octets.len()) <= budget;
+            let fits = octets.saturating_add(record.len) <= budget;
             if !fits && !page.messages.is_empty() {
                 let passed = wanted.partition_point(|offset| *offset < record.offset) as u64;
                 page.damaged = page.damaged.saturating_add(passed.saturating_sub(found));
                 page.next = Some(seq);
                 return Ok(page);
             }
-            if let Some(message) = record.message() {
-                octets = octets.saturating_add(record.octets.len());
+            let content = match record.content {
+                Content::Here(octets) => Some(octets),
+                Content::Shared(body) => bodies::get(tables, txn, body)?,
+            };
+            if let Some(message) = content.and_then(|octets| record.message(octets)) {
+                octets = octets.saturating_add(record.len);
                 found = found.saturating_add(1);
                 page.messages.push(Stored { seq, expires_at: record.expires_at, message });
             }

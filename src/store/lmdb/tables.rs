@@ -9,6 +9,7 @@ use heed::types::Bytes;
 use heed::{Database, Env, RoTxn, RwTxn, WithoutTls};
 
 use super::blocks::Draft;
+use super::bodies::{self, BodyId};
 use super::index::{IndexRow, MAX_SPAN};
 use super::schema::{self, Hole, Key};
 use crate::store::{QueueId, Seq, StoreError};
@@ -28,6 +29,8 @@ pub(super) struct Tables {
     pub(super) marks: Table,
     pub(super) holes: Table,
     pub(super) counts: Table,
+    pub(super) bodies: Table,
+    pub(super) shares: Table,
 }
 
 impl Tables {
@@ -38,7 +41,7 @@ impl Tables {
         match meta.get(&txn, schema::META_SCHEMA)?.map(<[u8; 4]>::try_from) {
             Some(Ok(found)) => match u32::from_be_bytes(found) {
                 schema::SCHEMA => {}
-                // What is new since is a database that such a store does not have: it starts empty.
+                // What is new since are databases that such a store does not have: they start empty.
                 schema::OLDEST_SCHEMA..schema::SCHEMA => {
                     meta.put(&mut txn, schema::META_SCHEMA, &schema::SCHEMA.to_be_bytes())?;
                 }
@@ -60,6 +63,8 @@ impl Tables {
             marks: open(schema::MARKS)?,
             holes: open(schema::HOLES)?,
             counts: open(schema::COUNTS)?,
+            bodies: open(schema::BODIES)?,
+            shares: open(schema::SHARES)?,
         };
         txn.commit()?;
         Ok(tables)
@@ -87,13 +92,16 @@ impl Tables {
             marks: open(schema::MARKS)?,
             holes: open(schema::HOLES)?,
             counts: open(schema::COUNTS)?,
+            bodies: open(schema::BODIES)?,
+            shares: open(schema::SHARES)?,
         }))
     }
 
     /// Octets of the pages that hold something, but for those of the list of free pages.
     pub(super) fn octets(&self, txn: &RoTxn<'_>) -> heed::Result<u64> {
         let mut octets = 0u64;
-        for table in [self.meta, self.definitions, self.index, self.blocks, self.marks, self.holes, self.counts] {
+        let Self { meta, definitions, index, blocks, marks, holes, counts, bodies, shares } = self;
+        for table in [meta, definitions, index, blocks, marks, holes, counts, bodies, shares] {
             let found = table.stat(txn)?;
             let pages = found.branch_pages.saturating_add(found.leaf_pages).saturating_add(found.overflow_pages);
             octets = octets.saturating_add((pages as u64).saturating_mul(found.page_size.into()));
@@ -107,6 +115,15 @@ impl Tables {
             None => Ok(1),
             Some(Ok(id)) if u64::from_be_bytes(id) <= schema::HIGHEST => Ok(u64::from_be_bytes(id)),
             Some(_) => Err(StoreError::Damaged("the next queue id is not a number".to_owned())),
+        })
+    }
+
+    /// The lowest id of a shared body that was never given out.
+    pub(super) fn next_body(&self, txn: &RoTxn<'_>) -> heed::Result<Result<BodyId, StoreError>> {
+        Ok(match self.meta.get(txn, schema::META_NEXT_BODY)?.map(<[u8; 8]>::try_from) {
+            None => Ok(1),
+            Some(Ok(id)) if u64::from_be_bytes(id) <= schema::HIGHEST.saturating_add(1) => Ok(u64::from_be_bytes(id)),
+            Some(_) => Err(StoreError::Damaged("the next id of a shared body is not a number".to_owned())),
         })
     }
 
@@ -142,16 +159,16 @@ impl Tables {
     /// Writes a changed index row back; one without messages goes, and its block with it.
     pub(super) fn update_row(&self, txn: &mut RwTxn<'_>, key: Key, row: &IndexRow) -> heed::Result<()> {
         if row.live() == 0 {
-            return self.delete_row(txn, &key.encode());
+            return self.delete_row(txn, &key.encode(), row.bodies());
         }
         self.index.put(txn, &key.encode(), &row.encode(key))
     }
 
-    /// Deletes an index row and its block.
-    pub(super) fn delete_row(&self, txn: &mut RwTxn<'_>, key: &[u8]) -> heed::Result<()> {
+    /// Deletes an index row and its block, which referred to these bodies.
+    pub(super) fn delete_row(&self, txn: &mut RwTxn<'_>, key: &[u8], bodies: &[BodyId]) -> heed::Result<()> {
         self.index.delete(txn, key)?;
         self.blocks.delete(txn, key)?;
-        Ok(())
+        bodies::release(self, txn, bodies)
     }
 
     /// Whether a queue is dropped and its rows are not all removed yet.

@@ -65,7 +65,7 @@ fn another_schema_is_refused_and_left_alone() {
     for _ in 0..2 {
         let refused =
             LmdbEngine::open(dir.path(), LmdbOptions { map_size: 1 << 30, sync: false, ..LmdbOptions::default() });
-        assert!(matches!(refused, Err(StoreError::Schema { found: 7, expected: 2 })), "{refused:?}");
+        assert!(matches!(refused, Err(StoreError::Schema { found: 7, expected: 3 })), "{refused:?}");
     }
 }
 
@@ -106,7 +106,7 @@ fn a_store_of_the_first_schema_is_taken_over() {
     let engine = open(old.path());
     assert_eq!(engine.recover().unwrap().queues[&QueueId(1)].counts, counts);
     let written = engine.tables.meta.get(&engine.env.read_txn().unwrap(), b"schema").unwrap().map(<[u8]>::to_vec);
-    assert_eq!(written, Some(vec![0, 0, 0, 2]));
+    assert_eq!(written, Some(vec![0, 0, 0, 3]));
 }
 
 #[test]
