@@ -17,7 +17,7 @@ use leveret::broker::{PolicyAsk, PolicyKind, VhostSettings};
 use leveret::clock::NEVER;
 use leveret::store::Engine as _;
 use leveret::store::lmdb::probe::TABLES;
-use leveret::store::lmdb::{LmdbEngine, LmdbOptions};
+use leveret::store::lmdb::{LmdbEngine, LmdbOptions, compact, examine};
 
 use crate::client::{Client, body, int, none, persistent, plain, table, text};
 use crate::server::{Broker, in_time};
@@ -257,6 +257,22 @@ fn a_store_of_schema_3_is_found_whole() {
 #[test]
 fn a_store_of_schema_3_whose_broker_was_killed_is_found_whole() {
     opens("schema-3-killed.mdb.gz", 3);
+}
+
+/// Backups of earlier versions can be restored, and what a start compacts first may be of an earlier version.
+#[test]
+fn kept_stores_can_be_checked_copied_and_compacted_before_they_are_opened() {
+    for name in ["schema-1-killed", "schema-2-killed", "schema-2-stopped", "schema-3-killed", "schema-3-stopped"] {
+        let (directory, copy) = (unpacked(&format!("{name}.mdb.gz")), tempfile::tempdir().unwrap());
+        let before = examine(directory.path()).unwrap();
+        assert_eq!(before.findings, [""; 0], "{name}");
+        leveret::store::lmdb::copy(directory.path(), copy.path()).unwrap();
+        compact(directory.path()).unwrap();
+        for place in [directory.path(), copy.path()] {
+            let after = examine(place).unwrap();
+            assert_eq!((after.findings.len(), after.total()), (0, before.total()), "{name}");
+        }
+    }
 }
 
 /// The files hold what they are kept for.

@@ -156,6 +156,14 @@ impl Record<'_> {
         Message::from_record(octets, usize::from(self.address_len), properties_len, self.facts)
     }
 
+    /// Whether the message is the one this record describes, if its octets are.
+    pub(super) fn is_of(&self, message: &Message) -> bool {
+        message.facts() == self.facts
+            && message.record().len() == self.len
+            && message.envelope().len() == usize::from(self.address_len)
+            && message.body_len() == self.body_len
+    }
+
     /// Whether a message can be made of these octets; copies no body.
     pub(super) fn is_whole(&self, octets: &[u8]) -> bool {
         let body_len = usize::try_from(self.body_len).unwrap_or(usize::MAX);

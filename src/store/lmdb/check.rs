@@ -95,8 +95,12 @@ pub(super) fn rows(tables: &Tables, txn: &RoTxn<'_>, report: &mut Report) -> Res
     check.definitions()?;
     check.holes()?;
     check.messages()?;
-    check.bodies()?;
-    check.counts()?;
+    if tables.schema >= schema::BODIES_SINCE {
+        check.bodies()?;
+    }
+    if tables.schema >= schema::COUNTS_SINCE {
+        check.counts()?;
+    }
     check.marks()
 }
 

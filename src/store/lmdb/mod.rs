@@ -17,6 +17,7 @@ mod check;
 mod commit;
 mod counts;
 mod index;
+mod loaded;
 mod lock;
 mod meta;
 mod pages;
@@ -49,6 +50,7 @@ use crate::sync::{Rank, RwLock};
 pub use access::{Place, compact, copy, examine, forget_clean_end};
 use ballast::Ballast;
 pub use check::{Holding, Report};
+use loaded::Loaded;
 use tables::Tables;
 
 /// LMDB's file: everything that is kept.
@@ -107,6 +109,7 @@ pub struct LmdbEngine {
     /// The map grows no larger than this, in octets.
     bound: AtomicU64,
     ballast: Ballast,
+    loaded: Loaded,
     /// There may be rows in `holes`.
     sweeping: AtomicBool,
     /// There may be shared bodies to which nothing refers.
@@ -144,6 +147,7 @@ impl LmdbEngine {
             gate: RwLock::new(Rank::Leaf, ()),
             bound: AtomicU64::new(rounded(bound) as u64),
             ballast: Ballast::new(dir),
+            loaded: Loaded::default(),
             sweeping: AtomicBool::new(true),
             orphans: AtomicBool::new(false),
             failed: AtomicBool::new(false),
@@ -266,7 +270,7 @@ impl Engine for LmdbEngine {
     fn read(&self, queue: QueueId, lane: u8, from: Seq, until: Seq, budget: usize) -> Result<Page, StoreError> {
         let _shared = self.gate.read();
         let txn = self.env.read_txn()?;
-        Ok(read::page(&self.tables, &txn, queue, lane, from..until, budget)?)
+        Ok(read::page(&self.tables, &txn, &self.loaded, queue, lane, from..until, budget)?)
     }
 
     fn stretches(&self, queue: QueueId, lane: u8) -> Result<Vec<Stretch>, StoreError> {

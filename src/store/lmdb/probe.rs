@@ -31,7 +31,7 @@ pub fn reseal(key: &[u8], value: &mut [u8]) {
 
 impl LmdbEngine {
     fn each_table(&self) -> [Table; TABLES.len()] {
-        let Tables { meta, definitions, index, blocks, marks, holes, counts, bodies, shares } = self.tables;
+        let Tables { schema: _, meta, definitions, index, blocks, marks, holes, counts, bodies, shares } = self.tables;
         [meta, definitions, index, blocks, marks, holes, counts, bodies, shares]
     }
 

@@ -1,7 +1,8 @@
 //! Reading messages back.
 //!
 //! Touches only pages of the asked-for lane, through a read transaction that ends with the call. Invariants: nothing is
-//! returned that is settled, dropped or fails its checksum; messages own their octets. Deliberately absent: caching.
+//! returned that is settled, dropped or fails its checksum; messages own their octets, but
+//! for shared bodies, which stand in memory once. Deliberately absent: caching.
 
 use std::ops::Bound::{Excluded, Included};
 use std::ops::Range;
@@ -9,8 +10,8 @@ use std::ops::Range;
 use heed::RoTxn;
 
 use super::blocks::{Content, Records};
-use super::bodies;
 use super::index::IndexRow;
+use super::loaded::Loaded;
 use super::schema::Key;
 use super::tables::{Span, Tables, in_hole};
 use crate::store::{Page, QueueId, Seq, Stored, Stretch};
@@ -19,6 +20,7 @@ use crate::store::{Page, QueueId, Seq, Stored, Stretch};
 pub(super) fn page(
     tables: &Tables,
     txn: &RoTxn<'_>,
+    loaded: &Loaded,
     queue: QueueId,
     lane: u8,
     range: Range<Seq>,
@@ -64,11 +66,11 @@ pub(super) fn page(
                 page.next = Some(seq);
                 return Ok(page);
             }
-            let content = match record.content {
-                Content::Here(octets) => Some(octets),
-                Content::Shared(body) => bodies::get(tables, txn, body)?,
+            let message = match record.content {
+                Content::Here(octets) => record.message(octets),
+                Content::Shared(body) => loaded.message(tables, txn, body, &record)?,
             };
-            if let Some(message) = content.and_then(|octets| record.message(octets)) {
+            if let Some(message) = message {
                 octets = octets.saturating_add(record.len);
                 found = found.saturating_add(1);
                 page.messages.push(Stored { seq, expires_at: record.expires_at, message });

@@ -25,6 +25,10 @@ pub(super) const COUNTS: &str = "counts";
 pub(super) const BODIES: &str = "bodies";
 pub(super) const SHARES: &str = "shares";
 
+/// The first version of the layout that has `counts`, and the first that has `bodies` and `shares`.
+pub(super) const COUNTS_SINCE: u32 = 2;
+pub(super) const BODIES_SINCE: u32 = 3;
+
 /// How many named databases there are; LMDB wants the number when the environment is opened.
 pub(super) const DATABASES: u32 = 9;
 

@@ -22,6 +22,9 @@ pub(super) type Span<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 /// Handles of all named databases.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tables {
+    /// The version that has written them. Where it is an older one, a store that is only looked at lacks some: nobody may
+    /// ask for those.
+    pub(super) schema: u32,
     pub(super) meta: Table,
     pub(super) definitions: Table,
     pub(super) index: Table,
@@ -56,6 +59,7 @@ impl Tables {
         }
         let mut open = |name| env.create_database(&mut txn, Some(name));
         let tables = Self {
+            schema: schema::SCHEMA,
             meta,
             definitions: open(schema::DEFINITIONS)?,
             index: open(schema::INDEX)?,
@@ -70,37 +74,42 @@ impl Tables {
         Ok(tables)
     }
 
-    /// The databases of a store that is only looked at; `None` if it never had any.
+    /// The databases of a store that is only looked at; `None` if it never had any. One that an older version has left is
+    /// read as it is: see [`Tables::schema`].
     pub(super) fn of_reader(env: &Env<WithoutTls>, txn: &RoTxn<'_, WithoutTls>) -> Result<Option<Self>, StoreError> {
-        let open = |name| {
+        let Some(meta) = env.open_database::<Bytes, Bytes>(txn, Some(schema::META))? else { return Ok(None) };
+        let schema = match meta.get(txn, schema::META_SCHEMA)?.map(<[u8; 4]>::try_from) {
+            Some(Ok(found)) => u32::from_be_bytes(found),
+            _ => return Err(StoreError::Damaged("the schema version is not a number".to_owned())),
+        };
+        if !(schema::OLDEST_SCHEMA..=schema::SCHEMA).contains(&schema) {
+            return Err(StoreError::Schema { found: schema, expected: schema::SCHEMA });
+        }
+        let open = |name, since| {
+            if schema < since {
+                return Ok(meta);
+            }
             let table: Option<Table> = env.open_database(txn, Some(name))?;
             table.ok_or_else(|| StoreError::Damaged(format!("there is no table {name:?}")))
         };
-        let Some(meta) = env.open_database::<Bytes, Bytes>(txn, Some(schema::META))? else { return Ok(None) };
-        match meta.get(txn, schema::META_SCHEMA)?.map(<[u8; 4]>::try_from) {
-            Some(Ok(found)) if u32::from_be_bytes(found) == schema::SCHEMA => {}
-            Some(Ok(found)) => {
-                return Err(StoreError::Schema { found: u32::from_be_bytes(found), expected: schema::SCHEMA });
-            }
-            _ => return Err(StoreError::Damaged("the schema version is not a number".to_owned())),
-        }
         Ok(Some(Self {
+            schema,
             meta,
-            definitions: open(schema::DEFINITIONS)?,
-            index: open(schema::INDEX)?,
-            blocks: open(schema::BLOCKS)?,
-            marks: open(schema::MARKS)?,
-            holes: open(schema::HOLES)?,
-            counts: open(schema::COUNTS)?,
-            bodies: open(schema::BODIES)?,
-            shares: open(schema::SHARES)?,
+            definitions: open(schema::DEFINITIONS, 1)?,
+            index: open(schema::INDEX, 1)?,
+            blocks: open(schema::BLOCKS, 1)?,
+            marks: open(schema::MARKS, 1)?,
+            holes: open(schema::HOLES, 1)?,
+            counts: open(schema::COUNTS, schema::COUNTS_SINCE)?,
+            bodies: open(schema::BODIES, schema::BODIES_SINCE)?,
+            shares: open(schema::SHARES, schema::BODIES_SINCE)?,
         }))
     }
 
     /// Octets of the pages that hold something, but for those of the list of free pages.
     pub(super) fn octets(&self, txn: &RoTxn<'_>) -> heed::Result<u64> {
         let mut octets = 0u64;
-        let Self { meta, definitions, index, blocks, marks, holes, counts, bodies, shares } = self;
+        let Self { schema: _, meta, definitions, index, blocks, marks, holes, counts, bodies, shares } = self;
         for table in [meta, definitions, index, blocks, marks, holes, counts, bodies, shares] {
             let found = table.stat(txn)?;
             let pages = found.branch_pages.saturating_add(found.leaf_pages).saturating_add(found.overflow_pages);
