@@ -5,6 +5,7 @@ pub mod broker;
 pub mod clock;
 pub mod config;
 pub mod message;
+pub mod perf;
 pub mod queue;
 pub mod server;
 pub mod session;

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use leveret::config::{self, Args};
+use leveret::config::{self, Args, Command};
 use leveret::server::{Builder, ServerError};
-use leveret::{telemetry, tools};
+use leveret::{perf, telemetry, tools};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Messages are allocated by the publisher's thread and freed by the consumer's; this allocator takes them back without
@@ -20,6 +20,13 @@ const FAILED: u8 = 1;
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if let Some(Command::Perf(command)) = &args.command {
+        // A client: the settings of a broker on this machine are none of its business.
+        raise_file_limit();
+        let interrupted = perf::until_interrupted();
+        let status = perf::run(command, &interrupted, &mut std::io::stdout(), &mut std::io::stderr());
+        return ExitCode::from(status);
+    }
     let config = match config::load(&args) {
         Ok(config) => config,
         Err(problems) => {
@@ -29,15 +36,21 @@ fn main() -> ExitCode {
             return ExitCode::from(BAD_SETTINGS);
         }
     };
-    if let Some(command) = &args.command {
-        return ExitCode::from(tools::run(command, &config, &mut std::io::stdout(), &mut std::io::stderr()));
+    if let Some(Command::Tool(tool)) = &args.command {
+        return ExitCode::from(tools::run(tool, &config, &mut std::io::stdout(), &mut std::io::stderr()));
     }
     if let Err(error) = telemetry::start(config.log_format, &config.log_level) {
         eprintln!("{error}");
         return ExitCode::from(BAD_SETTINGS);
     }
     raise_file_limit();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    // As long as the kernel lets a name be.
+    builder.thread_name("leveret-session");
+    if config.threads > 0 {
+        builder.worker_threads(config.threads);
+    }
+    let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!("cannot start: {error}");

@@ -4,6 +4,7 @@
 //! environment.
 
 use super::LogFormat;
+use super::perf::Perf;
 use std::path::PathBuf;
 
 /// Command line of the broker. Everything has a default, so `leveret` alone starts a broker for this machine.
@@ -32,14 +33,25 @@ pub struct Args {
     /// Give unused space of the store back to the file system before clients get in
     #[arg(long)]
     pub compact: bool,
-    /// Work on a data directory instead of starting a broker
+    /// Work on a data directory, or measure a broker, instead of starting one
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// What can be done with a data directory.
+/// What can be done instead of running a broker.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Subcommand)]
 pub enum Command {
+    /// Work on the data directory.
+    #[command(flatten)]
+    Tool(Tool),
+    /// Measure a broker, Leveret or any other that speaks AMQP 0-9-1
+    #[command(subcommand)]
+    Perf(Perf),
+}
+
+/// What can be done with a data directory.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Subcommand)]
+pub enum Tool {
     /// Verify every checksum and rule of the data directory; a broker may be running on it
     #[command(after_help = "Exit status: 0 nothing is wrong, 1 something is, 66 the store cannot be read.")]
     Check,

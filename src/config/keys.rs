@@ -355,6 +355,16 @@ pub(super) const KEYS: &[Key] = &[
         }),
     },
     Key {
+        name: "limits.publisher_floor",
+        default: "20000",
+        doc: "Messages a second below which no publisher is slowed down for consumers that are behind; 0: none ever is.",
+        accepts: "a number from 0 to 4294967295",
+        set: Set::Text(|config, text| {
+            config.publisher_floor = text.parse().map_err(|_| format!("{text:?} is not a number of messages"))?;
+            Ok(())
+        }),
+    },
+    Key {
         name: "limits.control_bytes",
         default: r#""16MiB""#,
         doc: "Replies a client may leave unread before its connection is closed.",
@@ -477,6 +487,19 @@ pub(super) const KEYS: &[Key] = &[
         accepts: "a duration from 1ms to 1m",
         set: Set::Text(|config, text| {
             config.accept_pause = time(text, ms(1)..=ms(60_000))?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "server.threads",
+        default: "0",
+        doc: "Threads that serve clients; 0 is one for each processor the broker may use.",
+        accepts: "a number from 0 to 1024",
+        set: Set::Text(|config, text| {
+            config.threads = match text.parse() {
+                Ok(threads) if threads <= 1_024 => threads,
+                _ => return Err(format!("{text:?} is not a number of threads")),
+            };
             Ok(())
         }),
     },

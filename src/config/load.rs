@@ -51,8 +51,8 @@ pub fn load_from(args: &Args, env: &Environment) -> Result<Config, Vec<Problem>>
     if loader.problems.is_empty() { Ok(loader.config) } else { Err(loader.problems) }
 }
 
-/// Variables that begin like ours and are no settings: the path of the file, and the binary under test.
-const NOT_KEYS: [&str; 2] = ["LEVERET_CONFIG", "LEVERET_BIN"];
+/// Variables that begin like ours and are no settings: the path of the file, the binary under test, the commit measured.
+const NOT_KEYS: [&str; 3] = ["LEVERET_CONFIG", "LEVERET_BIN", "LEVERET_PERF_COMMIT"];
 
 /// The short form of `LEVERET_LOG__LEVEL`, after the custom of tracing programs.
 const LOG: &str = "LEVERET_LOG";

@@ -19,6 +19,7 @@ mod args;
 pub mod compatibility;
 mod keys;
 mod load;
+pub mod perf;
 mod problem;
 mod secret;
 mod tables;
@@ -33,7 +34,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use args::{Args, Command};
+pub use args::{Args, Command, Tool};
 pub use compatibility::{Compatibility, Profile};
 pub use load::{Environment, load, load_from};
 pub use problem::{Origin, Problem};
@@ -103,6 +104,8 @@ pub struct Config {
     pub outbox_bytes: usize,
     /// Octets of deliveries that may wait for all connections together; above that, each has a small share.
     pub delivery_bytes: usize,
+    /// Messages a second below which no publisher is slowed down for consumers that are behind; 0 never slows one down.
+    pub publisher_floor: u32,
     /// Octets of replies a client may leave unread before its connection is closed with `RESOURCE_ERROR`.
     pub control_bytes: usize,
     /// Octets of messages that the uncommitted transactions of one connection may hold. One message always fits.
@@ -127,6 +130,8 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// Pause in accepting connections after the process ran out of file descriptors.
     pub accept_pause: Duration,
+    /// Threads that serve clients; 0 is one for each processor the process may use.
+    pub threads: usize,
 }
 
 /// One entry of `[[users]]`.
@@ -220,6 +225,7 @@ impl Default for Config {
             cluster_exchange_limit: None,
             outbox_bytes: MIB,
             delivery_bytes: 256 * MIB,
+            publisher_floor: 20_000,
             control_bytes: 16 * MIB,
             transaction_bytes: 256 * MIB,
             memory_watermark: MemoryWatermark::default(),
@@ -232,6 +238,7 @@ impl Default for Config {
             ack_flush: Duration::from_millis(50),
             shutdown_grace: Duration::from_secs(3),
             accept_pause: Duration::from_millis(100),
+            threads: 0,
         }
     }
 }

@@ -55,6 +55,10 @@ pub struct Queue {
     waiting: Mutex<Vec<Arc<Bell>>>,
     /// The pager has been asked to look at it, and has not yet.
     paging: AtomicBool,
+    /// See [`State::outrun`]; changed under the lock.
+    outrun: AtomicBool,
+    /// Publishers that wait until it is not.
+    held_back: Mutex<Vec<Arc<Bell>>>,
 }
 
 /// Answer to [`Queue::push`].
@@ -111,6 +115,8 @@ impl Queue {
             has_abandoned: AtomicBool::new(false),
             waiting: Mutex::new(Rank::Leaf, Vec::new()),
             paging: AtomicBool::new(false),
+            outrun: AtomicBool::new(false),
+            held_back: Mutex::new(Rank::Leaf, Vec::new()),
         })
     }
 
@@ -170,7 +176,36 @@ impl Queue {
         }
         let result = f(&mut state);
         let epoch = self.register(&mut state, urgent);
+        let outrun = self.outrun.load(Ordering::Relaxed);
+        if state.outrun(outrun) != outrun {
+            self.outrun.store(!outrun, Ordering::Relaxed);
+            drop(state);
+            if outrun {
+                self.let_publishers_go();
+            }
+        }
         (result, epoch)
+    }
+
+    /// Whether messages come faster than consumers are served; see [`State::outrun`].
+    #[inline]
+    pub fn is_outrun(&self) -> bool {
+        self.outrun.load(Ordering::Relaxed)
+    }
+
+    /// Rings once consumers have caught up, for a publisher that waits for them.
+    pub fn ring_when_caught_up(&self, bell: &Arc<Bell>) {
+        self.held_back.lock().push(bell.clone());
+        // They may have in between, with nobody to ring for.
+        if !self.is_outrun() {
+            self.let_publishers_go();
+        }
+    }
+
+    fn let_publishers_go(&self) {
+        for bell in std::mem::take(&mut *self.held_back.lock()) {
+            bell.ring();
+        }
     }
 
     fn register(self: &Arc<Self>, state: &mut State, urgent: bool) -> Epoch {

@@ -35,6 +35,15 @@ const EXPIRE_BUDGET: usize = 1_000;
 /// Messages dead-lettered by one overflow; the same rule.
 const OVERFLOW_BUDGET: usize = 10_000;
 
+/// Ready messages from which on publishers are said to outrun consumers: about as many as an outbox holds of small ones.
+const AHEAD: u64 = 8_192;
+
+/// Octets of their bodies that mean the same.
+const AHEAD_BYTES: u64 = 8 << 20;
+
+/// To this part of either a backlog has to fall before publishers are said to be outrun no more.
+const RELIEF: u64 = 4;
+
 /// Answer to [`State::get`].
 #[derive(Debug)]
 pub enum Got {
@@ -103,6 +112,8 @@ pub struct State {
     loading: bool,
     /// Octets of the records of the page loaded last.
     page: usize,
+    /// A consumer that would take more has to wait: for its outbox to be written, or for a load.
+    outrun: bool,
     kept: pages::Kept,
     redelivered: Redelivered,
     /// The earliest deadline the janitor knows of.
@@ -139,6 +150,7 @@ impl State {
             reserved: Room::default(),
             loading: false,
             page: 0,
+            outrun: false,
             kept: pages::Kept::default(),
             redelivered: Redelivered::These(BTreeSet::new()),
             reported: NEVER,
@@ -175,6 +187,14 @@ impl State {
     /// Ready messages.
     pub fn ready(&self) -> u64 {
         self.lanes.count()
+    }
+
+    /// Whether messages come faster than consumers, who would take them, are served. Never so because consumers have
+    /// used up their prefetch. `already` tells whether the answer was yes before: then it stays so for longer.
+    #[inline]
+    pub fn outrun(&self, already: bool) -> bool {
+        let part = if already { RELIEF } else { 1 };
+        self.outrun && (self.lanes.count() >= AHEAD / part || self.lanes.bytes() >= AHEAD_BYTES / part)
     }
 
     /// Octets of the bodies of ready messages.

@@ -131,3 +131,44 @@ fn a_returned_message_without_time_left_expires_although_a_consumer_waits() {
     state.requeue(&mut leases, Cause::Nack, NOW, &mut fx);
     assert_eq!((bodies(&outbox).len(), state.ready()), (0, 0));
 }
+
+#[test]
+fn publishers_outrun_consumers_that_are_not_served_fast_enough() {
+    let (mut state, mut fx) = (state(Options::default()), Effects::default());
+    let (consumer, outbox) = subscriber(0);
+    state.subscribe(consumer, NOW, &mut fx);
+    let burst = || vec![message(b"x", Facts::default()); 20_000];
+    push(&mut state, burst(), &mut fx);
+    assert!(state.outrun(false), "its outbox is full, and many wait behind it");
+    let mut drained = Drained::default();
+    while state.outrun(true) {
+        outbox.drain(&mut drained);
+        drained.items.clear();
+        drained.entries.clear();
+        for consumer in drained.starved.drain(..) {
+            state.resume(&consumer, NOW, &mut fx);
+        }
+    }
+    assert!(state.ready() < 8_192 / 2, "{} still wait", state.ready());
+    assert!(!state.outrun(false));
+}
+
+#[test]
+fn publishers_do_not_outrun_consumers_that_have_used_up_their_prefetch() {
+    let (mut state, mut fx) = (state(Options::default()), Effects::default());
+    push(&mut state, vec![message(b"x", Facts::default()); 20_000], &mut fx);
+    assert!(!state.outrun(false), "there is no consumer");
+    let (consumer, _outbox) = subscriber(10);
+    state.subscribe(consumer, NOW, &mut fx);
+    assert_eq!((state.ready(), state.outrun(false)), (19_990, false), "a spike is what a queue is for");
+}
+
+#[test]
+fn publishers_outrun_consumers_that_wait_for_the_disk() {
+    let (mut state, mut fx) = (recovered_expired(10_000), Effects::default());
+    let (consumer, _outbox) = subscriber(0);
+    state.subscribe(consumer.clone(), NOW, &mut fx);
+    assert!(state.outrun(false));
+    state.unsubscribe(&consumer, NOW, &mut fx);
+    assert!(!state.outrun(false), "nobody waits any more");
+}

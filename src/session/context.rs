@@ -13,6 +13,7 @@ use amq_protocol::types::ShortString;
 use super::channel::Channel;
 use super::memo::Memo;
 use super::notes::Notes;
+use super::pacing::Ahead;
 use super::runs::Publisher;
 use super::turn::Turn;
 use super::write::Output;
@@ -88,6 +89,8 @@ pub(super) struct Context {
     pub(super) pressing: Epoch,
     /// Something was pushed to a queue in this turn.
     pub(super) pushed: bool,
+    /// What was pushed to a queue whose consumers are behind.
+    pub(super) ahead: Ahead,
     /// The shortest timeout of consumers that have come in this turn.
     pub(super) shortest_timeout: Millis,
     /// Octets held by the transactions of all channels.

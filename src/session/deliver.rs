@@ -3,11 +3,11 @@
 //! Delivery tags are assigned here, so that they ascend on the wire whatever queue a message came from. What belongs to
 //! a consumer that is gone returns to its queue unseen.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use amq_protocol::protocol::{AMQPClass, basic};
 
+use super::Channels;
 use super::channel::{Channel, Phase};
 use super::context::{Context, Park};
 use super::counts;
@@ -18,7 +18,7 @@ use crate::wire::encode;
 const ENOUGH: usize = 512 * 1024;
 
 /// Writes what the outbox holds, as long as the client keeps up. Returns whether there may be more.
-pub(super) fn drain(context: &mut Context, channels: &mut HashMap<u16, Box<Channel>>, drained: &mut Drained) -> bool {
+pub(super) fn drain(context: &mut Context, channels: &mut Channels, drained: &mut Drained) -> bool {
     while context.output.pending() < if context.outbox.pool().is_used_up() { SHARE } else { ENOUGH } {
         context.outbox.drain(drained);
         if drained.items.is_empty() && drained.starved.is_empty() {
@@ -118,7 +118,7 @@ pub(super) fn unsend(context: &mut Context, consumer: &Consumer, entries: Vec<En
 }
 
 /// Tells the client of consumers whose end it was not told of while an answer was waiting.
-pub(super) fn part(context: &mut Context, channels: &mut HashMap<u16, Box<Channel>>) {
+pub(super) fn part(context: &mut Context, channels: &mut Channels) {
     for consumer in std::mem::take(&mut context.parting) {
         cancelled(context, channels, &consumer);
     }
@@ -126,7 +126,7 @@ pub(super) fn part(context: &mut Context, channels: &mut HashMap<u16, Box<Channe
 
 /// Tells the client of consumers whose end is known and not yet told, before the connection ends. Deliveries stay where
 /// [`abandon`] looks for them.
-pub(super) fn part_last(context: &mut Context, channels: &mut HashMap<u16, Box<Channel>>, drained: &mut Drained) {
+pub(super) fn part_last(context: &mut Context, channels: &mut Channels, drained: &mut Drained) {
     part(context, channels);
     if drained.items.is_empty() {
         context.outbox.drain(drained);
@@ -138,7 +138,7 @@ pub(super) fn part_last(context: &mut Context, channels: &mut HashMap<u16, Box<C
     }
 }
 
-fn cancelled(context: &mut Context, channels: &mut HashMap<u16, Box<Channel>>, consumer: &Consumer) {
+fn cancelled(context: &mut Context, channels: &mut Channels, consumer: &Consumer) {
     let Some(channel) = channels.get_mut(&consumer.channel).filter(|channel| channel.has(consumer)) else { return };
     channel.consumers.remove(&consumer.tag);
     if context.capabilities.consumer_cancel_notify && channel.phase == Phase::Open {

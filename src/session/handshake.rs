@@ -10,6 +10,7 @@ use std::time::Duration;
 use amq_protocol::protocol::{AMQPClass, connection};
 
 use super::context::{Capabilities, Context};
+use super::pacing::Ahead;
 use super::{Session, Stage};
 use crate::auth::{User, sasl};
 use crate::queue::Effects;
@@ -262,6 +263,7 @@ impl<S> Session<S> {
             now: self.broker.clock.now(),
             pressing: 0,
             pushed: false,
+            ahead: Ahead::default(),
             shortest_timeout: crate::clock::NEVER,
             transacted: 0,
             turn: super::turn::Turn::default(),

@@ -97,6 +97,9 @@ impl<S> Session<S> {
             context.output.relax();
             context.publisher.relax();
         }
+        if self.beats.quiet > 0 {
+            context.memo.relax();
+        }
         let waiting = listening && !self.rest.is_empty() && !std::mem::take(&mut self.beats.completed);
         self.beats.stuck = if waiting { self.beats.stuck + 1 } else { 0 };
         self.channels.values_mut().for_each(|channel| channel.unacked.relax());

@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 use crate::broker::Route;
 
 /// Routes remembered before all are forgotten; a publisher with more keys than this pays for routing.
-const CAPACITY: usize = 4_096;
+const CAPACITY: usize = 16_384;
 
 /// Routes by address (exchange and routing key as two short strings).
 #[derive(Debug, Default)]
@@ -46,8 +46,36 @@ impl Memo {
         }
     }
 
+    /// Gives memory back.
+    pub(super) fn relax(&mut self) {
+        *self = Self::default();
+    }
+
     fn clear(&mut self) {
         self.last = None;
         self.routes.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_are_remembered_for_one_version_and_until_memory_is_given_back() {
+        let (mut memo, route) = (Memo::default(), Arc::new(Route::default()));
+        assert!(memo.get(1, b"a").is_none());
+        for address in [b"a", b"b"] {
+            memo.insert(1, address, &route);
+        }
+        assert!(memo.get(1, b"a").is_some() && memo.get(1, b"b").is_some());
+        memo.insert(0, b"c", &route);
+        assert!(memo.get(1, b"c").is_none(), "found under another version");
+        memo.relax();
+        assert_eq!(memo.routes.capacity(), 0);
+        assert_eq!(Arc::strong_count(&route), 1);
+        assert!(memo.get(1, b"a").is_none());
+        memo.insert(1, b"a", &route);
+        assert!(memo.get(2, b"a").is_none(), "the topology has changed");
     }
 }

@@ -234,10 +234,15 @@ impl Context {
         let confirm = self.publisher.confirms();
         let mut refused = Vec::new();
         for run in &mut runs {
+            // Counted only where it is likely to be asked for.
+            let (messages, octets) = (run.messages.len(), if run.queue.is_outrun() { run.octets() } else { 0 });
             let push = run.queue.push(run.messages.drain(..), confirm, self.now, &mut refused, &mut self.fx);
             let epoch = if let Push::Taken(epoch) = push { epoch } else { 0 };
             self.pressing = self.pressing.max(epoch);
             self.pushed = true;
+            if run.queue.is_outrun() {
+                self.ahead.note(&run.queue, messages, octets);
+            }
             self.publisher.pushed(run, epoch, refused.drain(..));
             self.broker.finish(&run.queue, &mut self.fx);
         }

@@ -7,11 +7,9 @@ use rustc_hash::FxHashMap;
 use crate::message::Message;
 use crate::queue::Queue;
 
-/// Vectors kept for the next turn; a fan-out to a thousand queues does not stay in memory.
-const SPARE: usize = 8;
-
-/// Largest vector kept, in messages.
-const SPARE_CAPACITY: usize = 4_096;
+/// What the vectors kept for the next turn may hold together, in messages: one long run, or a fan-out to thousands of
+/// queues, whose vectors would otherwise be allocated for each message. Given back when there is nothing to do.
+const SPARE: usize = 32_768;
 
 /// The memory of a run.
 type Vectors = (Vec<Message>, Vec<(u16, u64)>);
@@ -23,6 +21,13 @@ pub(super) struct Run {
     pub(super) messages: Vec<Message>,
     /// Channel and confirm tag of each message; tag 0 is not to be confirmed.
     pub(super) tags: Vec<(u16, u64)>,
+}
+
+impl Run {
+    /// Octets of the bodies.
+    pub(super) fn octets(&self) -> u64 {
+        self.messages.iter().map(|message| u64::from(message.body_len())).sum()
+    }
 }
 
 /// The publishes of one turn.
@@ -39,6 +44,8 @@ pub(super) struct Publisher {
     epoch: u64,
     /// Vectors to be used again.
     spare: Vec<Vectors>,
+    /// What they may hold together, in messages.
+    spare_room: usize,
 }
 
 impl Publisher {
@@ -72,6 +79,7 @@ impl Publisher {
         };
         let at = known.unwrap_or_else(|| {
             let (messages, tags) = self.spare.pop().unwrap_or_default();
+            self.spare_room = self.spare_room.saturating_sub(messages.capacity());
             self.runs.push(Run { queue: queue.clone(), messages, tags });
             self.by_queue.insert(queue.id().0, self.runs.len() - 1);
             self.runs.len() - 1
@@ -95,7 +103,9 @@ impl Publisher {
     /// Keeps the memory of pushed runs for the next turn.
     pub(super) fn reuse(&mut self, mut runs: Vec<Run>) {
         for mut run in runs.drain(..) {
-            if self.spare.len() < SPARE && run.messages.capacity() <= SPARE_CAPACITY {
+            let room = self.spare_room.saturating_add(run.messages.capacity());
+            if room <= SPARE {
+                self.spare_room = room;
                 run.tags.clear();
                 self.spare.push((run.messages, run.tags));
             }
@@ -115,6 +125,7 @@ impl Publisher {
     /// Gives memory back.
     pub(super) fn relax(&mut self) {
         self.spare = Vec::new();
+        self.spare_room = 0;
         self.runs.shrink_to(0);
         self.by_queue.shrink_to(0);
     }

@@ -11,7 +11,7 @@ mod check;
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::config::{Command, Config};
+use crate::config::{Config, Tool};
 use crate::store::StoreError;
 use crate::store::lmdb;
 
@@ -40,20 +40,20 @@ impl From<io::Error> for ToolError {
 }
 
 /// Carries out a command on the data directory of `config`; returns the exit status.
-pub fn run(command: &Command, config: &Config, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+pub fn run(command: &Tool, config: &Config, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     let dir = config.data_dir.as_path();
     let done = match command {
-        Command::Check => check::check(dir, config.profile(), out),
-        Command::Backup { dir: to } => backup::backup(dir, to, config.profile(), out),
-        Command::Restore { dir: from, force } => backup::restore(from, dir, *force, config.profile(), out),
-        Command::Compact => compact(dir, out),
+        Tool::Check => check::check(dir, config.profile(), out),
+        Tool::Backup { dir: to } => backup::backup(dir, to, config.profile(), out),
+        Tool::Restore { dir: from, force } => backup::restore(from, dir, *force, config.profile(), out),
+        Tool::Compact => compact(dir, out),
     };
     match (done, command) {
         (Ok(status), _) => status,
         (Err(error), command) => {
             // Where not even this can be written, the status has to do.
             let _ = writeln!(err, "{error}");
-            if *command == Command::Check { UNREADABLE } else { WRONG }
+            if *command == Tool::Check { UNREADABLE } else { WRONG }
         }
     }
 }

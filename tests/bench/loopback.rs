@@ -1,6 +1,6 @@
 //! End to end over loopback: the real binary, a publisher and a consumer that cost next to nothing.
 //!
-//! `cargo bench --bench loopback [-- SECONDS]` prints, for each workload, published and consumed messages a second and
+//! `cargo bench --bench loopback [-- SECONDS [PART OF A NAME]...]` prints, for each workload, published and consumed messages a second and
 //! the broker's own CPU time a message (user and system, from the process accounting of Linux). Read them as ratios.
 
 #![allow(clippy::print_stdout, clippy::disallowed_methods, clippy::unwrap_used)]
@@ -34,7 +34,8 @@ struct Workload {
     ack_every: u64,
     prefetch: u16,
     consumers: usize,
-    /// Pairs of publisher and queue.
+    publishers: usize,
+    /// Queues, each with its publishers and consumers.
     pairs: usize,
 }
 
@@ -46,6 +47,7 @@ const TRANSIENT: Workload = Workload {
     ack_every: 0,
     prefetch: 0,
     consumers: 1,
+    publishers: 1,
     pairs: 1,
 };
 const DURABLE: Workload = Workload {
@@ -58,7 +60,7 @@ const DURABLE: Workload = Workload {
     ..TRANSIENT
 };
 
-const WORKLOADS: [Workload; 8] = [
+const WORKLOADS: [Workload; 9] = [
     TRANSIENT,
     Workload { name: "1 KiB transient, auto-ack, 1 to 1", body: 1024, ..TRANSIENT },
     Workload { name: "16 B transient, 4 queues, 4 to 4", pairs: 4, ..TRANSIENT },
@@ -74,6 +76,7 @@ const WORKLOADS: [Workload; 8] = [
         consumers: 10,
         ..TRANSIENT
     },
+    Workload { name: "16 B transient, auto-ack, 10 to 1", publishers: 10, ..TRANSIENT },
 ];
 
 struct Counters {
@@ -160,8 +163,10 @@ fn run(work: Workload, seconds: u64) {
             let (queue, counters, address) = (queue.clone(), counters.clone(), broker.address);
             threads.push(std::thread::spawn(move || consume(address, &queue, work, &counters)));
         }
-        let (counters, address) = (counters.clone(), broker.address);
-        threads.push(std::thread::spawn(move || publish(address, &queue, work, &counters)));
+        for _ in 0..work.publishers {
+            let (queue, counters, address) = (queue.clone(), counters.clone(), broker.address);
+            threads.push(std::thread::spawn(move || publish(address, &queue, work, &counters)));
+        }
     }
     std::thread::sleep(Duration::from_millis(500));
     let read = || (counters.published.load(Ordering::Relaxed), counters.consumed.load(Ordering::Relaxed), broker.cpu());
@@ -193,7 +198,12 @@ fn run(work: Workload, seconds: u64) {
 
 fn main() {
     let seconds = std::env::args().find_map(|arg| arg.parse().ok()).unwrap_or(4);
+    // Further arguments choose workloads by a part of their names.
+    let chosen: Vec<String> =
+        std::env::args().skip(1).filter(|arg| !arg.starts_with("--") && arg.parse::<u64>().is_err()).collect();
     for work in WORKLOADS {
-        run(work, seconds);
+        if chosen.is_empty() || chosen.iter().any(|part| work.name.contains(part.as_str())) {
+            run(work, seconds);
+        }
     }
 }

@@ -41,3 +41,21 @@ fn a_second_process_on_the_directory_is_refused_and_the_first_goes_on() {
         first.kill().await;
     });
 }
+
+#[test]
+fn as_many_threads_serve_clients_as_the_settings_say() {
+    in_time(Duration::from_secs(60), async {
+        let directory = tempfile::tempdir().unwrap();
+        for wanted in [1, 3] {
+            let mut command = command(directory.path());
+            command.env("LEVERET_SERVER__THREADS", wanted.to_string());
+            let broker = Process::run(command).await;
+            let tasks = std::fs::read_dir(format!("/proc/{}/task", broker.id())).unwrap();
+            let names = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap());
+            let serving = names.filter(|name| name.trim() == "leveret-session").count();
+            assert_eq!(serving, wanted);
+            broker.client().await.durable(&format!("declared with {wanted}"), crate::client::none()).await;
+            broker.kill().await;
+        }
+    });
+}

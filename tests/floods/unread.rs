@@ -101,3 +101,32 @@ fn a_publisher_that_never_reads_its_confirms_is_cut_off() {
         stop(server).await;
     });
 }
+
+#[test]
+fn a_consumer_that_never_reads_slows_its_publisher_down_but_does_not_stop_it() {
+    in_time(async {
+        let server = start(|config| config.outbox_bytes = 64 * KIB);
+        let mut consumer = Client::narrow(server.addresses()[0]).await;
+        greet(&mut consumer).await;
+        consumer.send(&frames::queue_declare(1, "q", "", &none())).await;
+        consumer.expect(&frames::queue_declare_ok(1, "q", 0, 0), "declare").await;
+        consumer.send(&frames::consume(1, "q", "c", "no-ack", &none())).await;
+        consumer.expect(&frames::consume_ok(1, "c"), "consume").await;
+        let mut publisher = connect(server.addresses()[0]).await;
+        let publish = frames::publish(1, "", "q", "", Properties::default(), &[7; 100]).repeat(1_000);
+        let queue = server.broker().vhost("/").unwrap().queue("q").unwrap();
+        // Sockets may hold megabytes of deliveries.
+        for _ in 0..80 {
+            publisher.send(&publish).await;
+        }
+        while !queue.is_outrun() || queue.inspect(leveret::queue::State::ready) < 20_000 {
+            tokio::task::yield_now().await;
+        }
+        // Whoever is held back is let go when there is nobody left to wait for.
+        drop(consumer);
+        publisher.send(&frames::queue_purge(1, "q")).await;
+        publisher.frame().await.expect("purge-ok");
+        assert!(!queue.is_outrun());
+        stop(server).await;
+    });
+}

@@ -15,8 +15,14 @@ impl State {
         }
         while let Some(slot) = self.roster.turn() {
             match self.lanes.front() {
-                Front::Empty => return,
-                Front::Paged(..) => return self.ask_load(fx),
+                Front::Empty => {
+                    self.outrun = false;
+                    return;
+                }
+                Front::Paged(..) => {
+                    self.outrun = true;
+                    return self.ask_load(fx);
+                }
                 Front::Resident(entry) if entry.expires_at < now => {
                     if let Some(entry) = self.lanes.pop() {
                         self.discard(entry, Reason::Expired, fx);
@@ -69,6 +75,7 @@ impl State {
         if let (true, false, Some(credit)) = (refused, consumer.no_ack, credit) {
             fx.resume.extend(credit.give_back(1));
         }
+        self.outrun = refused;
         self.roster.rotate(slot, more);
     }
 
@@ -126,6 +133,7 @@ impl State {
         if !self.roster.leave(consumer) {
             return;
         }
+        self.outrun = false;
         self.last_used = now;
         fx.doomed |= self.unused_auto_delete();
         self.pump(now, fx);

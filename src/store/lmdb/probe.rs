@@ -1,7 +1,9 @@
-//! Rows as they stand on disk, for tests that damage a store.
+//! Rows as they stand on disk, for tests that damage a store; and what the disk under a store can do.
 //!
 //! Whole tables are taken out and put back, so that a test need not open a new environment for every kind of damage.
 //! Deliberately absent: anything a broker could use.
+
+use std::path::Path;
 
 use super::schema;
 use super::tables::{Table, Tables};
@@ -27,6 +29,24 @@ pub type Rows = Vec<(Vec<u8>, Vec<u8>)>;
 /// Makes the checksum of a row right again, so that what it says is believed.
 pub fn reseal(key: &[u8], value: &mut [u8]) {
     schema::seal_row(key, value);
+}
+
+/// Commits one row at a time to a new environment in `dir`, each synced before the next, while `go_on` says so; how many.
+/// It is what a disk gives a broker that answers every change of its definitions by a commit.
+pub fn synced_commits(dir: &Path, mut go_on: impl FnMut() -> bool) -> Result<u64, StoreError> {
+    let env = super::open_env_sized(dir, 1 << 30, heed::EnvFlags::empty())?;
+    let mut txn = env.write_txn()?;
+    let table: heed::Database<heed::types::Bytes, heed::types::Bytes> = env.create_database(&mut txn, None)?;
+    txn.commit()?;
+    let mut commits = 0u64;
+    while go_on() {
+        let mut txn = env.write_txn()?;
+        // About as long as a binding.
+        table.put(&mut txn, &commits.to_be_bytes(), &[0; 64])?;
+        txn.commit()?;
+        commits = commits.saturating_add(1);
+    }
+    Ok(commits)
 }
 
 impl LmdbEngine {

@@ -18,10 +18,17 @@ pub(crate) struct Broker {
 
 impl Broker {
     /// Starts on what is in `dir`.
+    #[allow(dead_code, reason = "not every bench uses it")]
     pub(crate) fn start(dir: &Path) -> Self {
+        Self::start_with(dir, &[])
+    }
+
+    /// The same with settings from the environment.
+    pub(crate) fn start_with(dir: &Path, settings: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_leveret"))
             .args(["--listen", "127.0.0.1:0", "--data-dir"])
             .arg(dir)
+            .envs(settings.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -140,9 +147,16 @@ impl Client {
     }
 }
 
-/// One message as octets on the wire.
+/// One message to a queue as octets on the wire.
+#[allow(dead_code, reason = "not every bench uses it")]
 pub(crate) fn message(queue: &str, body: usize, durable: bool) -> Vec<u8> {
-    let publish = basic::Publish { exchange: "".into(), routing_key: queue.into(), mandatory: false, immediate: false };
+    message_to("", queue, body, durable)
+}
+
+/// One message as octets on the wire.
+pub(crate) fn message_to(exchange: &str, key: &str, body: usize, durable: bool) -> Vec<u8> {
+    let publish =
+        basic::Publish { exchange: exchange.into(), routing_key: key.into(), mandatory: false, immediate: false };
     let mut out = Vec::new();
     encode::method(&mut out, 1, AMQPClass::Basic(basic::AMQPMethod::Publish(publish)));
     let properties: &[u8] = if durable { &[0x10, 0, 2] } else { &[0, 0] };

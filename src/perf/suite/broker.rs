@@ -1,0 +1,132 @@
+//! The brokers of the suite: Leveret, started as a process of its own for each measurement, and others that are there.
+//!
+//! May start processes and make directories. Invariants: a process that was started here is ended here, and its directory
+//! removed; nothing of the environment changes what Leveret is measured with.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::super::PerfError;
+use super::super::connection::nanos;
+use crate::clock::Clock;
+use crate::config::perf::Contestant;
+
+/// How often a start is looked at: finer than what is told apart.
+const LOOK: Duration = Duration::from_micros(100);
+/// The longest start and the longest stop.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// What the process had to say, in its directory.
+const LOG: &str = "log";
+
+/// Who takes part.
+#[derive(Clone, Debug)]
+pub(super) enum Broker {
+    /// This program.
+    Own,
+    /// Another broker, which is there.
+    Peer(Contestant),
+}
+
+impl Broker {
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Own => "Leveret",
+            Self::Peer(peer) => &peer.name,
+        }
+    }
+}
+
+/// A Leveret that runs, with its data below a directory.
+#[derive(Debug)]
+pub(super) struct Running {
+    child: Child,
+    address: SocketAddr,
+    /// From the start of the process until it accepted a connection, and until it greeted it; milliseconds.
+    pub(super) accepted: f64,
+    pub(super) greeted: f64,
+}
+
+/// A new directory below `scratch`.
+pub(super) fn directory(scratch: &Path) -> Result<TempDir, PerfError> {
+    Ok(tempfile::Builder::new().prefix("leveret-perf-").tempdir_in(scratch)?)
+}
+
+impl Running {
+    /// Starts Leveret on `dir` and waits until it greets a client.
+    pub(super) fn start(dir: &Path, clock: &Clock) -> Result<Self, PerfError> {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let log = File::create(dir.join(LOG))?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["--listen", &address.to_string(), "--data-dir"]).arg(dir.join("data"));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LEVERET_")) {
+            command.env_remove(name);
+        }
+        let begun = clock.nanos();
+        let child = command.spawn()?;
+        let mut running = Self { child, address, accepted: 0.0, greeted: 0.0 };
+        let mut stream = loop {
+            if let Ok(stream) = TcpStream::connect(address) {
+                break stream;
+            }
+            running.still_there(dir, begun, clock)?;
+            std::thread::park_timeout(LOOK);
+        };
+        running.accepted = millis(begun, clock);
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(b"AMQP\x00\x00\x09\x01")?;
+        // The first octet of connection.start: somebody listens, not only the system.
+        stream.read_exact(&mut [0])?;
+        running.greeted = millis(begun, clock);
+        Ok(running)
+    }
+
+    fn still_there(&mut self, dir: &Path, begun: u64, clock: &Clock) -> Result<(), PerfError> {
+        let gone = self.child.try_wait()?;
+        if gone.is_none() && clock.nanos().saturating_sub(begun) < nanos(PATIENCE) {
+            return Ok(());
+        }
+        let said = std::fs::read_to_string(dir.join(LOG)).unwrap_or_default();
+        Err(PerfError::Strange(format!("Leveret did not start: {}", said.trim())))
+    }
+
+    pub(super) fn uri(&self) -> String {
+        format!("amqp://guest:guest@{}/", self.address)
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Stops it in order, so that the next start finds everything at its place.
+    pub(super) fn stop(mut self) -> Result<(), PerfError> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            kill_process(pid, Signal::TERM).map_err(std::io::Error::from)?;
+        }
+        match self.child.wait()? {
+            status if status.success() => Ok(()),
+            status => Err(PerfError::Strange(format!("Leveret did not stop in order: {status}"))),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // After a stop it is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn millis(begun: u64, clock: &Clock) -> f64 {
+    clock.nanos().saturating_sub(begun) as f64 / 1e6
+}

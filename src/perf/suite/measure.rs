@@ -1,0 +1,187 @@
+//! One measurement: one row, one broker, once.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::super::connection::{Connection, nanos};
+use super::super::process::Process;
+use super::super::target::Target;
+use super::super::{PerfError, churn, count, load, plan};
+use super::broker::{Broker, Running, directory};
+use super::rows::{self, Measure, QUEUE, QUEUES, Row};
+use crate::clock::Clock;
+use crate::config::perf::{Churn, Count, Counted, Suite, Whom};
+use crate::store::lmdb::probe;
+use crate::sync::atomic::AtomicBool;
+
+/// How long a broker is left alone before its memory is read, and between two measurements.
+const SETTLE: Duration = Duration::from_millis(500);
+/// How long the disk's commits are counted.
+const SYNCED: Duration = Duration::from_secs(1);
+
+/// A figure, and what else was seen with it.
+#[derive(Clone, Debug, serde::Serialize)]
+pub(super) struct Figure {
+    /// In the unit of the row.
+    pub(super) value: f64,
+    /// Messages consumed a second, or published where nothing is consumed; in rows that are about something else.
+    pub(super) rate: Option<f64>,
+    /// Our own CPU time a message or act, in microseconds.
+    pub(super) own_cpu: Option<f64>,
+}
+
+/// What measurements of a suite share.
+pub(super) struct Bench<'a> {
+    pub(super) suite: &'a Suite,
+    pub(super) scratch: PathBuf,
+    pub(super) clock: Clock,
+    pub(super) interrupted: &'a AtomicBool,
+    /// The directory with the messages, once it is filled.
+    full: Option<TempDir>,
+}
+
+impl<'a> Bench<'a> {
+    pub(super) fn new(suite: &'a Suite, interrupted: &'a AtomicBool) -> Self {
+        let scratch = suite.scratch.clone().unwrap_or_else(std::env::temp_dir);
+        Self { suite, scratch, clock: Clock::system(), interrupted, full: None }
+    }
+
+    /// Measures a row; `None` where it cannot be measured on this broker.
+    pub(super) fn measure(&mut self, row: &Row, broker: &Broker) -> Result<Option<Figure>, PerfError> {
+        self.pause();
+        match (broker, row.measure) {
+            (Broker::Own, Measure::Start { full }) => self.start(full).map(Some),
+            (Broker::Peer(_), _) if row.needs_start() => Ok(None),
+            (Broker::Own, _) => {
+                let dir = directory(&self.scratch)?;
+                let running = Running::start(dir.path(), &self.clock)?;
+                let whom = whom(running.uri(), Some(running.pid()));
+                self.on(row, whom)
+            }
+            (Broker::Peer(peer), _) => self.on(row, whom(peer.uri.clone(), peer.pid)),
+        }
+    }
+
+    /// Synced commits of one row that LMDB makes a second on the disk of the data directories.
+    pub(super) fn synced(&self) -> Result<f64, PerfError> {
+        let dir = directory(&self.scratch)?;
+        let begun = self.clock.nanos();
+        let until = begun + nanos(SYNCED);
+        let commits = probe::synced_commits(dir.path(), || self.clock.nanos() < until)
+            .map_err(|error| PerfError::Strange(error.to_string()))?;
+        Ok(commits as f64 / (self.clock.nanos().saturating_sub(begun).max(1) as f64 / 1e9))
+    }
+
+    fn start(&mut self, full: bool) -> Result<Figure, PerfError> {
+        let empty = directory(&self.scratch)?;
+        let dir = match (full, &self.full) {
+            (false, _) => empty,
+            (true, None) => self.fill(empty)?,
+            (true, Some(_)) => self.full.take().unwrap_or(empty),
+        };
+        let running = Running::start(dir.path(), &self.clock)?;
+        let figure = Figure { value: running.greeted, rate: None, own_cpu: None };
+        running.stop()?;
+        if full {
+            self.full = Some(dir);
+        }
+        Ok(figure)
+    }
+
+    /// Publishes what is to be there at a start.
+    fn fill(&self, dir: TempDir) -> Result<TempDir, PerfError> {
+        let running = Running::start(dir.path(), &self.clock)?;
+        let flags = format!("-x 1 -y 0 -s 1024 -f persistent -c 1000 -u {QUEUE} -C {}", self.suite.stored);
+        self.load(&flags, whom(running.uri(), Some(running.pid())))?;
+        running.stop()?;
+        Ok(dir)
+    }
+
+    fn on(&self, row: &Row, whom: Whom) -> Result<Option<Figure>, PerfError> {
+        let (suite, pid) = (self.suite, whom.pid);
+        match row.measure {
+            Measure::Cpu(flags) | Measure::Share(flags) | Measure::Consumed(flags) => {
+                if pid.is_none() && matches!(row.measure, Measure::Cpu(_)) {
+                    return Ok(None);
+                }
+                let outcome = self.fresh_load(flags, &whom)?;
+                let rate = if outcome.consumed_rate > 0.0 { outcome.consumed_rate } else { outcome.published_rate };
+                let (value, rate) = match row.measure {
+                    Measure::Cpu(_) => (outcome.broker_cpu, Some(rate)),
+                    Measure::Share(_) => (outcome.consumed_share.map(|share| share * 100.0), Some(rate)),
+                    _ => (Some(outcome.consumed_rate), None),
+                };
+                Ok(value.map(|value| Figure { value, rate, own_cpu: Some(outcome.own_cpu) }))
+            }
+            Measure::Churn(what, durable) => {
+                let churn = Churn { what, durable, clients: 1, time: suite.seconds, whom };
+                let outcome = churn::run(&churn, self.interrupted)?;
+                Ok(Some(Figure { value: outcome.rate, rate: None, own_cpu: Some(outcome.own_cpu) }))
+            }
+            Measure::Idle => {
+                let count = Count { what: Counted::Connections, number: suite.idle, durable: false, whom };
+                let outcome = count::run(&count, self.interrupted)?;
+                let value = outcome.each_resident.map(|octets| octets / 1024.0);
+                Ok(value.map(|value| Figure { value, rate: Some(outcome.rate), own_cpu: None }))
+            }
+            Measure::Memory => {
+                self.pause();
+                let memory = pid.map(|pid| Process(pid).memory()).transpose()?;
+                Ok(memory.map(|memory| Figure { value: memory.resident as f64 / 1e6, rate: None, own_cpu: None }))
+            }
+            Measure::Start { .. } => Ok(None),
+        }
+    }
+
+    /// A load on queues that were not there before, and are not afterwards.
+    fn fresh_load(&self, flags: &str, whom: &Whom) -> Result<load::Outcome, PerfError> {
+        let queue = if flags.contains("--queue-pattern") { String::new() } else { format!("-u {QUEUE}") };
+        // Durable queues in transient rows too: there are brokers that refuse others, and none where it costs.
+        let flags = format!("{flags} {queue} --durable --auto-delete false -z {}", self.suite.seconds);
+        self.forget_queues(whom)?;
+        let outcome = self.load(&flags, whom.clone());
+        self.forget_queues(whom)?;
+        outcome
+    }
+
+    fn load(&self, flags: &str, whom: Whom) -> Result<load::Outcome, PerfError> {
+        let mut parsed = rows::load(flags).map_err(|error| PerfError::Setting(error.to_string()))?;
+        parsed.whom = whom;
+        load::run(&parsed, self.interrupted, &mut |_| {})
+    }
+
+    fn forget_queues(&self, whom: &Whom) -> Result<(), PerfError> {
+        let mut connection = Connection::open_with_channel(&Target::parse(&whom.uri)?, &self.clock)?;
+        plan::delete(&mut connection, QUEUE)?;
+        for number in 1..=QUEUES {
+            plan::delete(&mut connection, &format!("{QUEUE}-{number}"))?;
+        }
+        connection.end()
+    }
+
+    fn pause(&self) {
+        let until = self.clock.nanos() + nanos(SETTLE);
+        while self.clock.nanos() < until {
+            std::thread::park_timeout(Duration::from_nanos(until.saturating_sub(self.clock.nanos())));
+        }
+    }
+}
+
+fn whom(uri: String, pid: Option<u32>) -> Whom {
+    Whom { uri, pid, json: None, quiet: true }
+}
+
+/// The version a broker introduces itself with.
+pub(super) fn version(broker: &Broker, clock: &Clock) -> Result<String, PerfError> {
+    match broker {
+        Broker::Own => Ok(env!("CARGO_PKG_VERSION").to_owned()),
+        Broker::Peer(peer) => {
+            let connection = Connection::open(&Target::parse(&peer.uri)?, clock)?;
+            let server = connection.server.clone();
+            connection.end()?;
+            Ok(server)
+        }
+    }
+}
