@@ -157,6 +157,7 @@ impl Model {
     fn check(&self, subject: &dyn Subject) {
         let recovered = subject.engine().recover().unwrap();
         assert_eq!(recovered.damage, [""; 0]);
+        assert_eq!(subject.findings(), [""; 0]);
         assert_eq!(recovered.definitions, self.definitions.clone().into_iter().collect::<Vec<_>>());
         assert!(recovered.next_queue_id <= self.next_id);
         for queue in self.ids {

@@ -4,7 +4,7 @@ use tempfile::TempDir;
 
 use super::schema::{Key, seal_row};
 use super::tables::Table;
-use super::{LmdbEngine, LmdbOptions, Report, bodies, check};
+use super::{LmdbEngine, LmdbOptions, bodies};
 use crate::store::fixture::{define, done, drops, fanned, open, positions, puts, settles, work};
 use crate::store::{Allowance, Batch, Commit, Define, Engine, Held, QueueBatch, QueueId, Seq};
 
@@ -39,13 +39,6 @@ fn counts(engine: &LmdbEngine) -> Vec<(u64, u64)> {
     found
 }
 
-/// What a check of the rows finds.
-fn findings(engine: &LmdbEngine) -> Vec<String> {
-    let (txn, mut report) = (engine.env.read_txn().unwrap(), Report::default());
-    check::rows(&engine.tables, &txn, &mut report).unwrap();
-    report.findings
-}
-
 fn id(id: u64) -> [u8; 8] {
     id.to_be_bytes()
 }
@@ -64,10 +57,10 @@ fn a_large_body_is_written_once_and_goes_with_its_last_block() {
     assert!(file < 20 * LARGE as u64, "{file} octets for a hundred queues");
     done(&engine, &work((2..=100).map(|queue| settles(queue, [1], LEN))));
     assert_eq!(counts(&engine), [(1, 1)]);
-    assert_eq!(findings(&engine), [""; 0]);
+    assert_eq!(engine.findings(), [""; 0]);
     done(&engine, &work([settles(1, [1], LEN)]));
     assert_eq!(counts(&engine), []);
-    assert_eq!(findings(&engine), [""; 0]);
+    assert_eq!(engine.findings(), [""; 0]);
 }
 
 #[test]
@@ -128,7 +121,7 @@ fn purges_and_deletions_take_references_back_piece_by_piece() {
     done(&engine, &work([drops(1, 1, 6)]));
     done(&engine, &define([Define::DropQueue { queue: QueueId(2) }]));
     assert_eq!(counts(&engine).len(), 4, "those of one block are gone");
-    assert_eq!(findings(&engine), [""; 0], "what is still to be removed counts");
+    assert_eq!(engine.findings(), [""; 0], "what is still to be removed counts");
     drop(engine);
     let engine = open(dir.path()).with_removals(1);
     assert_eq!(engine.recover().unwrap().damage, [""; 0]);
@@ -154,7 +147,7 @@ fn an_id_is_never_given_out_twice() {
     assert_eq!(counts(&engine), [(4, 2), (5, 2)]);
     change(&engine, engine.tables.meta, b"next_body", |id| id[0] = 0xFF);
     assert!(engine.recover().is_err());
-    assert!(findings(&engine).iter().any(|line| line.contains("next id of a shared body")));
+    assert!(engine.findings().iter().any(|line| line.contains("next id of a shared body")));
     // Where none is left, each queue gets its own again.
     change(&engine, engine.tables.meta, b"next_body", |id| *id = ((1u64 << 61) + 1).to_be_bytes().to_vec());
     done(&engine, &work(fanned(1..=2, [11], LARGE)));
@@ -177,7 +170,7 @@ fn a_missing_or_damaged_body_is_damage_in_every_queue() {
         let engine = open(dir.path());
         done(&engine, &work(fanned(1..=2, 1..=3, LARGE)));
         change(&engine, engine.tables.bodies, &id(2), harm);
-        let told = findings(&engine);
+        let told = engine.findings();
         assert!(told.iter().any(|line| line.contains(what)), "{what}: {told:?}");
         engine.recover().unwrap();
         for queue in 1..=2 {
@@ -217,13 +210,13 @@ fn counts_that_rot_are_made_anew_and_orphans_swept() {
         let mut engine = open(dir.path());
         done(&engine, &work(fanned(1..=3, 1..=3, LARGE)));
         harm(&mut engine);
-        assert!(!findings(&engine).is_empty(), "{what}");
+        assert!(!engine.findings().is_empty(), "{what}");
         // Before the next start nothing is removed that may be needed.
         drop(engine);
         let engine = open(dir.path());
         engine.recover().unwrap();
         assert_eq!(counts(&engine), [(1, 3), (2, 3), (3, 3)], "{what}");
-        assert_eq!(findings(&engine), [""; 0], "{what}");
+        assert_eq!(engine.findings(), [""; 0], "{what}");
     }
 }
 
@@ -239,7 +232,7 @@ fn orphans_are_swept_within_a_budget_but_not_while_an_index_row_is_damaged() {
         change(&engine, engine.tables.blocks, &key(queue, 1), Vec::clear);
     }
     change(&engine, engine.tables.index, &key(3, 1), |row| row[20] ^= 1);
-    assert!(findings(&engine).iter().any(|line| line.contains("0 blocks refer to it, its count is 2")));
+    assert!(engine.findings().iter().any(|line| line.contains("0 blocks refer to it, its count is 2")));
     engine.recover().unwrap();
     while engine.sweep().unwrap() {}
     assert_eq!(counts(&engine).len(), 7, "what the damaged row refers to is not known");
@@ -248,7 +241,7 @@ fn orphans_are_swept_within_a_budget_but_not_while_an_index_row_is_damaged() {
     done(&engine, &define([Define::DropQueue { queue: QueueId(3) }]));
     engine.recover().unwrap();
     assert_eq!(counts(&engine).iter().map(|(_, count)| *count).collect::<Vec<_>>(), [0, 0, 0, 0, 0, 1, 1]);
-    assert!(findings(&engine).iter().any(|line| line.contains("nothing refers to it")));
+    assert!(engine.findings().iter().any(|line| line.contains("nothing refers to it")));
     assert!(engine.sweep().unwrap());
     assert_eq!(counts(&engine).len(), 5, "a piece at a time");
     // A crash between: the next start finds them again.
@@ -257,7 +250,7 @@ fn orphans_are_swept_within_a_budget_but_not_while_an_index_row_is_damaged() {
     engine.recover().unwrap();
     while engine.sweep().unwrap() {}
     assert_eq!(counts(&engine), [(6, 1), (7, 1)]);
-    assert_eq!(findings(&engine), [""; 0]);
+    assert_eq!(engine.findings(), [""; 0]);
     done(&engine, &work([settles(4, 1..=2, LEN)]));
     assert_eq!(counts(&engine), []);
 }
@@ -272,7 +265,7 @@ fn an_index_row_that_names_other_bodies_is_found() {
         row[last] ^= 3;
         seal_row(&key(1, 1), row);
     });
-    assert!(findings(&engine).iter().any(|line| line.contains("names other bodies than its block")));
+    assert!(engine.findings().iter().any(|line| line.contains("names other bodies than its block")));
     assert_eq!(engine.recover().unwrap().damage, [""; 0]);
     assert_eq!(counts(&engine), [(1, 3), (2, 1)]);
     done(&engine, &work([settles(1, 1..=2, LEN)]));

@@ -170,6 +170,14 @@ impl LmdbEngine {
         Self { removals, ..self }
     }
 
+    /// What a check of the rows finds.
+    #[cfg(test)]
+    pub(super) fn findings(&self) -> Vec<String> {
+        let (txn, mut report) = (self.env.read_txn().expect("a transaction"), Report::default());
+        check::rows(&self.tables, &txn, &mut report).expect("readable");
+        report.findings
+    }
+
     /// Whether an error means that there was no room, and everything is as before.
     fn is_full(&self, error: &heed::Error) -> bool {
         let no_room = match error {
