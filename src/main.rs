@@ -45,8 +45,6 @@ fn main() -> ExitCode {
     }
     raise_file_limit();
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    // As long as the kernel lets a name be.
-    builder.thread_name("leveret-session");
     if config.threads > 0 {
         builder.worker_threads(config.threads);
     }
@@ -76,6 +74,7 @@ async fn serve(config: config::Config) -> Result<(), ServerError> {
         tracing::info!("listening for AMQP 0-9-1 on {address}");
     }
     tracing::info!("messages are kept in {}", data_dir.display());
+    tracing::info!("threads that serve clients: {}", tokio::runtime::Handle::current().metrics().num_workers());
     announce();
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: shutting down"),

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::session::Session;
 use crate::store::lmdb::{self, LmdbEngine, LmdbOptions};
 use crate::store::memory::MemoryEngine;
+use crate::store::redo::Redo;
 use crate::store::{Engine, StoreError};
 
 /// Folder of the data directory for what is spilled.
@@ -137,6 +138,7 @@ impl Builder {
                 let options = LmdbOptions { map_size: self.config.map_size, ..LmdbOptions::default() };
                 let engine = LmdbEngine::open(&dir, options)?;
                 engine.report();
+                let engine = Redo::open(engine, &dir, self.config.redo_log)?;
                 (Arc::new(engine), Some(spill(&dir)?))
             }
         };

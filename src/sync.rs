@@ -9,7 +9,8 @@
 //! | 1 | [`Rank::Topology`]: a virtual host's exchanges, queues and bindings |
 //! | 2 | [`Rank::Epoch`]: the hold that keeps a transaction in one commit |
 //! | 3 | [`Rank::Queue`]: one queue's state; two queues are never held together |
-//! | 4 | [`Rank::Leaf`]: outboxes, channel credit, the store's intake, inboxes of background tasks |
+//! | 4 | [`Rank::Log`]: the store's redo log |
+//! | 5 | [`Rank::Leaf`]: outboxes, channel credit, the store's intake, inboxes of background tasks |
 
 mod bell;
 mod line;
@@ -32,8 +33,10 @@ pub enum Rank {
     Epoch = 2,
     /// One queue's state.
     Queue = 3,
+    /// The store's redo log, while it writes there or to the store behind.
+    Log = 4,
     /// A lock under which nothing else is taken.
-    Leaf = 4,
+    Leaf = 5,
 }
 
 #[cfg(debug_assertions)]

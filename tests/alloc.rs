@@ -203,7 +203,7 @@ fn fan_out(body: &[u8]) -> (usize, usize) {
     with_broker(async |running| {
         let (publisher, consumer) = (Client::open(&running), Client::open(&running));
         for n in 0..QUEUES {
-            consumer.consume(&format!("q{n:02}"), Some("amq.fanout"), true).await;
+            consumer.consume(&format!("q{n:02}"), Some(("amq.fanout", "")), true).await;
         }
         publisher.done().await;
         let one = Bytes::from(publish("amq.fanout", "k", body));

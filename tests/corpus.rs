@@ -13,6 +13,8 @@ mod conversation;
 mod definitions;
 #[path = "fuzz/letters.rs"]
 mod letters;
+#[path = "fuzz/log.rs"]
+mod log;
 #[path = "fuzz/recovery.rs"]
 mod recovery;
 #[path = "fuzz/routing.rs"]
@@ -29,11 +31,12 @@ use proptest::prelude::*;
 type Run = fn(&[u8]);
 
 /// Every target under its name; a test holds the list to what is there.
-const TARGETS: [(&str, Run); 9] = [
+const TARGETS: [(&str, Run); 10] = [
     ("decoder", decoder),
     ("definitions", definitions::start),
     ("headers", routing::headers),
     ("letters", letters::travel),
+    ("log", log::replay),
     ("recovery", recovery::damage),
     ("session", conversation::converse),
     ("settings", settings::load),
@@ -104,6 +107,11 @@ fn headers_takes_its_corpus() {
 #[test]
 fn letters_takes_its_corpus() {
     assert!(replay("letters") >= FEWEST);
+}
+
+#[test]
+fn log_takes_its_corpus() {
+    assert!(replay("log") >= FEWEST);
 }
 
 #[test]

@@ -30,6 +30,9 @@ const LOOK_AFTER: u64 = 16 << 20;
 /// What a commit is taken to write besides its messages, in octets.
 const OVERHEAD: u64 = 64 << 10;
 
+/// Without work for so long, what the redo log holds is brought into the store, where a check or a copy finds it.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// Starts the thread.
 pub(super) fn spawn(broker: Arc<Broker>) -> Result<std::thread::JoinHandle<Result<(), StoreError>>, StoreError> {
     let run = move || {
@@ -87,10 +90,31 @@ impl<'a> Writer<'a> {
                 Pressure::Idle if stopping => return self.commit_last(),
                 Pressure::Lazy if stopping => self.commit()?,
                 Pressure::Idle if self.sweeping => self.sweeping = self.broker.engine().sweep()?,
+                Pressure::Idle if self.broker.engine().is_behind() => self.catch_up()?,
                 Pressure::Idle => std::thread::park(),
                 Pressure::Lazy => self.linger()?,
             }
         }
+    }
+
+    /// Waits for a while without work, and lets the store use it. Who has announced work that is committed by now may ring
+    /// once more: only the time tells that there was none.
+    fn catch_up(&mut self) -> Result<(), StoreError> {
+        let quiet = u64::try_from(QUIET.as_millis()).unwrap_or(1_000);
+        let deadline = self.broker.clock.now() + quiet;
+        loop {
+            let left = deadline.saturating_sub(self.broker.clock.now());
+            if left == 0 {
+                break;
+            }
+            std::thread::park_timeout(Duration::from_millis(left));
+            if self.broker.intake.pressure() != Pressure::Idle || self.broker.intake.stopping() {
+                return Ok(());
+            }
+        }
+        self.broker.engine().catch_up()?;
+        self.sweeping = true;
+        Ok(())
     }
 
     /// Nobody waits for the work there is: gives it time to grow, or to cancel itself out.
@@ -117,7 +141,7 @@ impl<'a> Writer<'a> {
                 put.expires_at = Clock::to_wall(put.expires_at, skew);
             }
         }
-        let batch = Batch { epoch, definitions, queues, clean_shutdown: false };
+        let batch = Batch { epoch, definitions, queues, ..Batch::default() };
         self.sweeping |= batch.definitions.iter().any(|d| matches!(d, Define::DropQueue { .. }))
             || batch.queues.iter().any(|q| !q.drops.is_empty());
         (batch, bytes, atomic)
@@ -245,7 +269,7 @@ impl<'a> Writer<'a> {
         match self.try_commit(&batch)? {
             Fate::Durable => {
                 self.durable(batch.epoch, bytes);
-                return Ok(());
+                return self.broker.engine().catch_up();
             }
             Fate::NoRoom(error) => tracing::warn!("no room to say what was delivered: {error}"),
         }

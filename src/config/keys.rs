@@ -441,6 +441,16 @@ pub(super) const KEYS: &[Key] = &[
         }),
     },
     Key {
+        name: "store.redo_log",
+        default: "true",
+        doc: "Whether small commits go to a redo log of 4MiB first, which costs less than writing to the store at once.",
+        accepts: "true or false",
+        set: Set::Choice(|config, text| {
+            config.redo_log = text.parse().map_err(|_| format!("{text:?} is neither"))?;
+            Ok(())
+        }),
+    },
+    Key {
         name: "store.resident_bytes",
         default: r#""64MiB""#,
         doc: "Messages kept in memory above which backlogs are left to the disk; queues share half of it.",

@@ -120,6 +120,8 @@ pub struct Config {
     pub map_size: u64,
     /// Whether the store is compacted at the start.
     pub compact_at_start: bool,
+    /// Whether small commits go to a redo log first.
+    pub redo_log: bool,
     /// Octets of messages in memory above which those that need not be there are given up to the disk.
     pub resident_bytes: usize,
     /// Octets of messages waiting to be committed above which publishers are made to wait.
@@ -233,6 +235,7 @@ impl Default for Config {
             consumer_timeout: Duration::from_secs(1_800),
             map_size: 0,
             compact_at_start: false,
+            redo_log: true,
             resident_bytes: 64 * MIB,
             journal_bytes: 64 * MIB,
             ack_flush: Duration::from_millis(50),

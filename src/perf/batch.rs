@@ -173,7 +173,7 @@ mod tests {
                 FrameKind::Header => {
                     let header = method::decode_header(frame.payload).unwrap();
                     assert_eq!(header.properties, [0x10, 0, 2]);
-                    left = header.body_size as usize;
+                    left = usize::try_from(header.body_size).unwrap();
                 }
                 FrameKind::Body => {
                     left -= frame.payload.len();

@@ -10,10 +10,11 @@ use amq_protocol::protocol::{AMQPClass, basic, queue};
 use amq_protocol::types::FieldTable;
 
 use super::PerfError;
-use super::connection::{CHANNEL, Connection, TICK, nanos};
+use super::connection::{CHANNEL, Connection, nanos};
 use super::consumer::subscribe;
 use super::plan::{bind, delete};
 use super::process::{Process, own_cpu};
+use super::socket::TICK;
 use super::summary::whole;
 use super::target::Target;
 use crate::clock::Clock;

@@ -1,35 +1,26 @@
-//! One AMQP connection over a blocking socket: handshake, frames in, octets out.
+//! One AMQP connection: handshake, methods and their answers, goodbye.
 //!
-//! May touch the socket and [`wire`](crate::wire). Invariants: [`Connection::next`] gives content, confirms and answers
+//! Invariants: [`Connection::next`] gives content, confirms and answers
 //! only; what the broker says about the connection itself (blocked, close, heartbeats) is dealt with here, and a close
-//! comes out as an error with the broker's text. What does not fit the socket's buffer never makes a client deaf: while it
-//! waits it reads. Deliberately absent: TLS, heartbeats of our own (0 is agreed on), more than one thread a connection.
+//! comes out as an error with the broker's text. Deliberately absent: TLS, heartbeats of our own (0 is agreed on), more than one thread a connection.
 
-use std::net::{TcpStream, ToSocketAddrs};
 use std::ops::Range;
 use std::time::Duration;
 
 use amq_protocol::protocol::{AMQPClass, channel, connection};
 use amq_protocol::types::{AMQPValue, FieldTable, LongString};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::event::PollFlags;
 
 use super::PerfError;
+use super::socket::{Socket, TICK, Wait};
 use super::target::Target;
 use crate::clock::Clock;
 use crate::wire::encode;
-use crate::wire::frame::{self, FRAME_OVERHEAD, Frame, FrameKind};
+use crate::wire::frame::{Frame, FrameKind};
 use crate::wire::method::{self, Method};
 
 /// Frames we propose, in octets: RabbitMQ's own proposal.
 const FRAME_MAX: u32 = 131_072;
-/// Room for what is read at once: it grows while reads fill it, so that thousands of idle connections take little.
-const BUFFER_MIN: usize = 4 * 1024;
-/// The most room for what is read at once; more than a frame.
-const BUFFER_MAX: usize = 256 * 1024;
-/// The longest a client sits in one call to the system before it looks whether it is to stop.
-pub(super) const TICK: Duration = Duration::from_millis(100);
 /// The longest to wait for an answer to a method, and for the octets of one write to be taken while stopping.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest to wait for close-ok: the figures are there by then.
@@ -44,24 +35,10 @@ const CHANNEL_CLOSE: u16 = 40;
 const BLOCKED: u16 = 60;
 const UNBLOCKED: u16 = 61;
 
-/// How long to wait for input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wait {
-    /// Take what is there.
-    No,
-    /// Up to [`TICK`].
-    Tick,
-}
-
 /// A connection with the broker, open from [`Connection::open`] on.
 #[derive(Debug)]
 pub(super) struct Connection {
-    stream: TcpStream,
-    buffer: Vec<u8>,
-    /// The last read filled the buffer.
-    full: bool,
-    /// What of the buffer has been received and not yet been given out.
-    unread: Range<usize>,
+    socket: Socket,
     clock: Clock,
     /// The largest frame, as agreed; 0 is without limit.
     pub(super) frame_max: u32,
@@ -74,14 +51,8 @@ pub(super) struct Connection {
 impl Connection {
     /// Connects, logs in and opens the virtual host, but no channel.
     pub(super) fn open(target: &Target, clock: &Clock) -> Result<Self, PerfError> {
-        let stream = connect(target)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(TICK))?;
         let mut opened = Self {
-            stream,
-            buffer: vec![0; BUFFER_MIN],
-            full: false,
-            unread: 0..0,
+            socket: Socket::connect(target)?,
             clock: clock.clone(),
             frame_max: FRAME_MAX,
             server: String::new(),
@@ -181,24 +152,18 @@ impl Connection {
     /// The next frame that has been received whole, of those the caller has to do with.
     pub(super) fn next(&mut self) -> Result<Option<Frame<'_>>, PerfError> {
         let (kind, channel, payload) = loop {
-            let Some((found, used)) = frame::decode(&self.buffer[self.unread.clone()], 0)? else {
-                return Ok(None);
-            };
-            let (kind, channel, len) = (found.kind, found.channel, found.payload.len());
+            let Some((kind, channel, payload)) = self.socket.next()? else { return Ok(None) };
             let own = match kind {
                 FrameKind::Heartbeat => true,
-                FrameKind::Method => about_itself(method::ids(found.payload)),
+                FrameKind::Method => about_itself(method::ids(self.socket.octets(payload.clone()))),
                 FrameKind::Header | FrameKind::Body => false,
             };
-            let start = self.unread.start + FRAME_OVERHEAD - 1;
-            self.unread.start += used;
-            let payload = start..start + len;
             if !own {
                 break (kind, channel, payload);
             }
             self.heed(channel, payload)?;
         };
-        Ok(Some(Frame { kind, channel, payload: &self.buffer[payload] }))
+        Ok(Some(Frame { kind, channel, payload: self.socket.octets(payload) }))
     }
 
     /// Does what a frame about the connection asks for.
@@ -206,7 +171,7 @@ impl Connection {
         if payload.is_empty() {
             return Ok(());
         }
-        let Method::Other(class) = method::decode(&self.buffer[payload])? else { return Ok(()) };
+        let Method::Other(class) = method::decode(self.socket.octets(payload))? else { return Ok(()) };
         match class {
             AMQPClass::Connection(connection::AMQPMethod::Blocked(blocked)) => {
                 self.blocked = Some(blocked.reason.to_string());
@@ -232,42 +197,20 @@ impl Connection {
 
     /// Reads once; whether anything came.
     pub(super) fn fill(&mut self, wait: Wait) -> Result<bool, PerfError> {
-        if self.unread.is_empty() {
-            self.unread = 0..0;
-        } else if self.unread.start > 0 {
-            self.buffer.copy_within(self.unread.clone(), 0);
-            self.unread = 0..self.unread.len();
-        }
-        if self.full && self.buffer.len() < BUFFER_MAX {
-            self.full = false;
-            self.buffer.resize(self.buffer.len() * 2, 0);
-        }
-        if self.unread.end == self.buffer.len() {
-            // A whole frame fits: the broker exceeds what was agreed.
-            return Err(PerfError::Strange("a frame larger than agreed".to_owned()));
-        }
-        let flags = if wait == Wait::No { RecvFlags::DONTWAIT } else { RecvFlags::empty() };
-        match recv(&self.stream, &mut self.buffer[self.unread.end..], flags) {
-            Ok((_, 0)) | Err(Errno::CONNRESET) => Err(PerfError::HungUp),
-            Ok((_, n)) => {
-                self.unread.end += n;
-                self.full = self.unread.end == self.buffer.len();
-                Ok(true)
-            }
-            Err(Errno::AGAIN | Errno::INTR) => Ok(false),
-            Err(error) => Err(PerfError::Io(error.into())),
-        }
+        self.socket.fill(wait)
     }
 
     /// Writes what the socket takes without waiting; how many octets that is.
     pub(super) fn write_some(&mut self, octets: &[u8]) -> Result<usize, PerfError> {
-        // A write to a closed socket is an error and no signal: Rust programs ignore SIGPIPE.
-        match send(&self.stream, octets, SendFlags::DONTWAIT) {
-            Ok(n) => Ok(n),
-            Err(Errno::AGAIN | Errno::INTR) => Ok(0),
-            Err(Errno::PIPE | Errno::CONNRESET) => Err(self.last_words()),
-            Err(error) => Err(PerfError::Io(error.into())),
+        match self.socket.write(octets) {
+            Err(PerfError::HungUp) => Err(self.last_words()),
+            written => written,
         }
+    }
+
+    /// Waits until there is something to read, or also until there is room to write.
+    pub(super) fn until_moved(&self, room_too: bool, at_most: Duration) -> Result<(), PerfError> {
+        self.socket.until(if room_too { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN }, at_most)
     }
 
     /// Why the broker hung up, if it has said so.
@@ -295,29 +238,13 @@ impl Connection {
         while written < octets.len() {
             written += self.write_some(&octets[written..])?;
             if written < octets.len() {
-                self.until(PollFlags::OUT, TICK)?;
+                self.socket.until(PollFlags::OUT, TICK)?;
                 if self.clock.nanos().saturating_sub(begun) > nanos(PATIENCE) {
                     return Err(PerfError::Silent("what was written".to_owned()));
                 }
             }
         }
         Ok(())
-    }
-
-    /// Waits until there is something to read, or also until there is room to write.
-    pub(super) fn until_moved(&self, room_too: bool, at_most: Duration) -> Result<(), PerfError> {
-        self.until(if room_too { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN }, at_most)
-    }
-
-    fn until(&self, flags: PollFlags, at_most: Duration) -> Result<(), PerfError> {
-        let timeout = Timespec {
-            tv_sec: i64::try_from(at_most.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: at_most.subsec_nanos().into(),
-        };
-        match poll(&mut [PollFd::new(&self.stream, flags)], Some(&timeout)) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(error) => Err(PerfError::Io(error.into())),
-        }
     }
 
     /// Closes the connection and waits for close-ok.
@@ -365,19 +292,6 @@ pub(super) fn nanos(duration: Duration) -> u64 {
 
 fn about_itself(ids: (u16, u16)) -> bool {
     matches!(ids, (CLASS_CONNECTION, CLOSE | BLOCKED | UNBLOCKED) | (CLASS_CHANNEL, CHANNEL_CLOSE))
-}
-
-fn connect(target: &Target) -> Result<TcpStream, PerfError> {
-    let failed = |error| PerfError::Connect(format!("{}:{}", target.host, target.port), error);
-    let addresses = (target.host.as_str(), target.port).to_socket_addrs().map_err(failed)?;
-    let mut last = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
-    for address in addresses {
-        match TcpStream::connect(address) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(failed(last))
 }
 
 /// What we can do; without `authentication_failure_close` a refused login is answered by silence.

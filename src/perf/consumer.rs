@@ -12,9 +12,10 @@ use amq_protocol::types::FieldTable;
 
 use super::PerfError;
 use super::batch::STAMP;
-use super::connection::{CHANNEL, Connection, TICK, Wait};
+use super::connection::{CHANNEL, Connection};
 use super::latency::Recorder;
 use super::schedule::Schedule;
+use super::socket::{TICK, Wait};
 use super::tally::Run;
 use super::target::Target;
 use crate::clock::Clock;

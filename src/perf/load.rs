@@ -4,19 +4,17 @@
 //! the first client that fails ends the run with its error.
 
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
-
-use hdrhistogram::Histogram;
 
 use super::PerfError;
 use super::connection::{Connection, nanos};
 use super::consumer::Consumer;
-use super::latency::{Percentiles, Recorder, empty};
+use super::latency::Percentiles;
+use super::meter::{Meter, Outcome, Point, Reading, a_message, seconds};
 use super::plan;
 use super::plot;
-use super::process::{Memory, Process, own_cpu};
+use super::process::Process;
 use super::publisher::Publisher;
 use super::summary;
 use super::tally::{Counts, Event, Run, Tally};
@@ -31,54 +29,8 @@ const WARMUP: u64 = 1;
 const IDLE: Duration = Duration::from_secs(1);
 /// How often the main thread looks up between lines.
 const LOOK: Duration = Duration::from_millis(50);
-/// Histograms that connections share: one takes a quarter of a MiB.
-const RECORDERS: usize = 16;
 /// Notices that may wait to be read.
 const NOTICES: usize = 64;
-
-/// What happened during an interval.
-#[derive(Clone, Debug, serde::Serialize)]
-pub(super) struct Point {
-    /// Seconds from the beginning to the end of the interval.
-    pub(super) seconds: f64,
-    /// Messages a second.
-    pub(super) published: f64,
-    pub(super) confirmed: f64,
-    pub(super) consumed: f64,
-    /// The broker's CPU time a message, in microseconds.
-    pub(super) broker_cpu: Option<f64>,
-    pub(super) broker_memory: Option<Memory>,
-    pub(super) end_to_end: Option<Percentiles>,
-    pub(super) confirm: Option<Percentiles>,
-}
-
-/// What a load came to.
-#[derive(Clone, Debug, serde::Serialize)]
-pub(super) struct Outcome {
-    /// The broker's name and version, as it says.
-    pub(super) broker: String,
-    /// Seconds the window of the figures below is long.
-    pub(super) seconds: f64,
-    /// Messages of the whole run, warm-up and end included.
-    pub(super) total: Counts,
-    /// Messages of the window.
-    pub(super) window: Counts,
-    /// Messages a second in the window.
-    pub(super) published_rate: f64,
-    pub(super) consumed_rate: f64,
-    /// Consumed share of published, in the window; `None` if nothing was published.
-    pub(super) consumed_share: Option<f64>,
-    /// The broker's CPU time a message moved, in microseconds.
-    pub(super) broker_cpu: Option<f64>,
-    pub(super) broker_memory: Option<Memory>,
-    /// Our own CPU time a message moved, in microseconds.
-    pub(super) own_cpu: f64,
-    /// From when a message was due to its arrival, in microseconds.
-    pub(super) end_to_end: Option<Percentiles>,
-    /// From when a message was due to its confirm, in microseconds.
-    pub(super) confirm: Option<Percentiles>,
-    pub(super) points: Vec<Point>,
-}
 
 /// News of a run that goes on.
 pub(super) enum News<'a> {
@@ -86,108 +38,6 @@ pub(super) enum News<'a> {
     Point(&'a Point),
     /// Something people may want to know.
     Notice(&'a str),
-}
-
-/// Counts, CPU times and the moment they were read.
-#[derive(Clone, Copy)]
-struct Reading {
-    at: u64,
-    counts: Counts,
-    broker_cpu: Option<f64>,
-    own_cpu: f64,
-}
-
-/// Histograms of all connections, filled at each interval.
-struct Times {
-    recorders: Vec<Arc<Recorder>>,
-    interval: Histogram<u64>,
-    window: Histogram<u64>,
-}
-
-impl Times {
-    fn new() -> Result<Self, PerfError> {
-        Ok(Self { recorders: Vec::new(), interval: empty()?, window: empty()? })
-    }
-
-    /// One for connection `index`, if it is wanted.
-    fn recorder(&mut self, index: u16, wanted: bool) -> Result<Option<Arc<Recorder>>, PerfError> {
-        if !wanted {
-            return Ok(None);
-        }
-        let at = usize::from(index) % RECORDERS;
-        if at == self.recorders.len() {
-            self.recorders.push(Arc::new(Recorder::new()?));
-        }
-        Ok(self.recorders.get(at).cloned())
-    }
-
-    /// What was recorded since the last call.
-    fn percentiles(&mut self) -> Option<Percentiles> {
-        self.interval.reset();
-        for recorder in &self.recorders {
-            recorder.drain(&mut self.interval);
-        }
-        // Both have the same bounds.
-        let _ = self.window.add(&self.interval);
-        Percentiles::of(&self.interval)
-    }
-}
-
-/// Whom a load is measured with.
-struct Meter<'a> {
-    clock: &'a Clock,
-    tally: &'a Tally,
-    process: Option<Process>,
-    end_to_end: Times,
-    confirm: Times,
-    points: Vec<Point>,
-}
-
-impl Meter<'_> {
-    fn read(&self) -> Result<Reading, PerfError> {
-        let broker_cpu = self.process.map(Process::cpu).transpose()?;
-        Ok(Reading { at: self.clock.nanos(), counts: self.tally.counts(), broker_cpu, own_cpu: own_cpu() })
-    }
-
-    fn memory(&self) -> Result<Option<Memory>, PerfError> {
-        self.process.map(Process::memory).transpose()
-    }
-
-    /// Ends an interval.
-    fn point(&mut self, begun: u64, earlier: Reading) -> Result<Reading, PerfError> {
-        let now = self.read()?;
-        let counts = now.counts.since(earlier.counts);
-        let seconds = seconds(earlier.at, now.at);
-        self.points.push(Point {
-            seconds: self::seconds(begun, now.at),
-            published: counts.published as f64 / seconds,
-            confirmed: counts.confirmed as f64 / seconds,
-            consumed: counts.consumed as f64 / seconds,
-            broker_cpu: a_message(earlier.broker_cpu, now.broker_cpu, counts),
-            broker_memory: self.memory()?,
-            end_to_end: self.end_to_end.percentiles(),
-            confirm: self.confirm.percentiles(),
-        });
-        Ok(now)
-    }
-
-    /// Begins the window anew.
-    fn forget(&mut self) {
-        for times in [&mut self.end_to_end, &mut self.confirm] {
-            let _ = times.percentiles();
-            times.window.reset();
-        }
-    }
-}
-
-/// Seconds between two moments; never 0, since it is divided by.
-fn seconds(from: u64, to: u64) -> f64 {
-    to.saturating_sub(from).max(1) as f64 / 1e9
-}
-
-fn a_message(earlier: Option<f64>, now: Option<f64>, counts: Counts) -> Option<f64> {
-    let (earlier, now) = earlier.zip(now)?;
-    (counts.moved() > 0.0).then(|| (now - earlier) / counts.moved())
 }
 
 /// `leveret perf load`: runs it, prints what happens and what it came to, and writes the files that were asked for.
@@ -211,15 +61,7 @@ pub(super) fn run(load: &Load, interrupted: &AtomicBool, tell: &mut dyn FnMut(Ne
     plan::check(load)?;
     let target = Target::parse(&load.whom.uri)?;
     let (clock, tally) = (Clock::system(), Tally::default());
-    let mut meter = Meter {
-        clock: &clock,
-        tally: &tally,
-        process: load.whom.pid.map(Process),
-        end_to_end: Times::new()?,
-        confirm: Times::new()?,
-        points: Vec::new(),
-    };
-    meter.memory()?;
+    let mut meter = Meter::new(&clock, &tally, load.whom.pid.map(Process))?;
     let mut first = Connection::open_with_channel(&target, &clock)?;
     let broker = first.server.clone();
     let queues = plan::declare(load, &mut first)?;
@@ -236,7 +78,7 @@ pub(super) fn run(load: &Load, interrupted: &AtomicBool, tell: &mut dyn FnMut(Ne
     first.close();
     // Everybody's last word fits without waiting, whoever still listens.
     let (events, told) = sync_channel(NOTICES + publishers.len() + consumers.len());
-    let (total, window) = std::thread::scope(|scope| {
+    let (began, total, window) = std::thread::scope(|scope| {
         let mut going = Going { publishers: publishers.len(), consumers: consumers.len() };
         let clients = Run { clock: &clock, tally: &tally, events };
         // Connecting many takes a while: what would have been due meanwhile is not.
@@ -257,9 +99,10 @@ pub(super) fn run(load: &Load, interrupted: &AtomicBool, tell: &mut dyn FnMut(Ne
     })?;
     let seconds = seconds(window.0.at, window.1.at);
     let counts = window.1.counts.since(window.0.counts);
-    let share = (counts.published > 0).then(|| counts.consumed as f64 / counts.published as f64);
+    let share = (total.published > 0).then(|| total.consumed as f64 / total.published as f64);
     Ok(Outcome {
         broker,
+        warmup: window.0.at.saturating_sub(began.at) as f64 / 1e9,
         seconds,
         total,
         window: counts,
@@ -281,7 +124,7 @@ struct Going {
     consumers: usize,
 }
 
-/// Waits for the end of the run; total counts, and the readings at both ends of the window.
+/// Waits for the end of the run; the reading at its beginning, total counts, and the readings at both ends of the window.
 fn watch(
     load: &Load,
     meter: &mut Meter<'_>,
@@ -289,7 +132,7 @@ fn watch(
     told: &Receiver<Event>,
     interrupted: &AtomicBool,
     tell: &mut dyn FnMut(News<'_>),
-) -> Result<(Counts, (Reading, Reading)), PerfError> {
+) -> Result<(Reading, Counts, (Reading, Reading)), PerfError> {
     let counted = load.pmessages.is_some() || load.cmessages.is_some();
     let warmup = load.warmup.unwrap_or(if counted || load.time.is_none() { 0 } else { WARMUP });
     let (warmup, interval) = (nanos(Duration::from_secs(warmup)), nanos(Duration::from_secs(load.interval)));
@@ -298,6 +141,7 @@ fn watch(
     let end = load.time.map(|time| begun.at + warmup + nanos(Duration::from_secs(time)));
     let (mut last, mut next) = (begun, begun.at + interval);
     let mut busy = begun;
+    let mut noticed = String::new();
     loop {
         let now = meter.clock.nanos();
         let next_event = [Some(next), end, from.is_none().then_some(begun.at + warmup)].into_iter().flatten().min();
@@ -311,7 +155,12 @@ fn watch(
                 done?;
                 going.consumers -= 1;
             }
-            Ok(Event::Notice(notice)) => tell(News::Notice(&notice)),
+            // All connections are told the same.
+            Ok(Event::Notice(notice)) if notice == noticed => {}
+            Ok(Event::Notice(notice)) => {
+                tell(News::Notice(&notice));
+                noticed = notice;
+            }
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }
         let now = meter.clock.nanos();
@@ -340,7 +189,7 @@ fn watch(
         if over {
             // What ends by itself ended when the last message moved. What was interrupted while it warmed up has no
             // other figures.
-            return Ok((last.counts, (from.unwrap_or(begun), if done { busy } else { last })));
+            return Ok((begun, last.counts, (from.unwrap_or(begun), if done { busy } else { last })));
         }
     }
 }

@@ -11,7 +11,7 @@ use plotters::prelude::*;
 
 use super::PerfError;
 use super::latency::Percentiles;
-use super::load::{Outcome, Point};
+use super::meter::{Outcome, Point};
 
 /// Width of the drawing, and height of each chart, in pixels.
 const WIDTH: u32 = 960;
@@ -119,6 +119,7 @@ mod tests {
     fn outcome(points: Vec<Point>) -> Outcome {
         Outcome {
             broker: "B".to_owned(),
+            warmup: 0.0,
             seconds: 1.0,
             total: Counts::default(),
             window: Counts::default(),

@@ -3,7 +3,8 @@
 use std::io::Write;
 
 use super::latency::Percentiles;
-use super::load::{News, Outcome, Point};
+use super::load::News;
+use super::meter::{Outcome, Point};
 use super::process::Memory;
 use crate::config::perf::Load;
 
@@ -37,7 +38,9 @@ fn line(point: &Point) -> String {
 /// Everything a run came to.
 pub(super) fn print(load: &Load, outcome: &Outcome, out: &mut dyn Write) -> std::io::Result<()> {
     let window = &outcome.window;
-    writeln!(out, "{}: {:.1} s measured", outcome.broker, outcome.seconds)?;
+    let warmup =
+        if outcome.warmup >= 0.05 { format!(", after {:.1} s of warm-up", outcome.warmup) } else { String::new() };
+    writeln!(out, "{}: {:.1} s measured{warmup}", outcome.broker, outcome.seconds)?;
     if load.producers > 0 {
         writeln!(out, "published  {:>12}   {:>11}/s", whole(window.published as f64), whole(outcome.published_rate))?;
     }

@@ -175,7 +175,7 @@ impl Queue {
             state.take_back(self.take_abandoned());
         }
         let result = f(&mut state);
-        let epoch = self.register(&mut state, urgent);
+        let epoch = self.intake.announce(self, &mut state.journal, urgent);
         let outrun = self.outrun.load(Ordering::Relaxed);
         if state.outrun(outrun) != outrun {
             self.outrun.store(!outrun, Ordering::Relaxed);
@@ -206,27 +206,6 @@ impl Queue {
         for bell in std::mem::take(&mut *self.held_back.lock()) {
             bell.ring();
         }
-    }
-
-    fn register(self: &Arc<Self>, state: &mut State, urgent: bool) -> Epoch {
-        let journal = &mut state.journal;
-        let grown = journal.growth();
-        if grown != 0 {
-            self.intake.charge(grown);
-        }
-        if journal.is_empty() {
-            return 0;
-        }
-        let newly_urgent = urgent && journal.urge();
-        if let Some(epoch) = journal.epoch() {
-            if newly_urgent {
-                self.intake.urge();
-            }
-            return epoch;
-        }
-        let epoch = self.intake.register(self.clone(), urgent);
-        journal.registered(epoch);
-        epoch
     }
 
     /// Appends messages in order. `confirm` tells whether somebody waits for them to be durable. Positions of those

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 use std::sync::OnceLock;
 
-use super::{Queue, Strays};
+use super::{Journal, Queue, Strays};
 use crate::store::{Define, Epoch, QueueBatch};
 use crate::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, Ordering};
 use crate::sync::{Bell, Mutex, Rank, ReadGuard, RwLock, Thread};
@@ -82,8 +82,30 @@ impl Default for Intake {
 }
 
 impl Intake {
-    /// Registers a queue that has become dirty; called under the queue's lock. Returns its epoch.
-    pub(super) fn register(&self, queue: Arc<Queue>, urgent: bool) -> Epoch {
+    /// Announces what has been appended to a queue's journal; called under the queue's lock. Returns the epoch that makes
+    /// it durable, 0 if there is nothing to be made so. `urgent` tells whether somebody waits for it.
+    pub(super) fn announce(&self, queue: &Arc<Queue>, journal: &mut Journal, urgent: bool) -> Epoch {
+        let grown = journal.growth();
+        if grown != 0 {
+            self.charge(grown);
+        }
+        if journal.is_empty() {
+            return 0;
+        }
+        let newly_urgent = urgent && journal.urge();
+        if let Some(epoch) = journal.epoch() {
+            if newly_urgent {
+                self.urge();
+            }
+            return epoch;
+        }
+        let epoch = self.register(queue.clone(), urgent);
+        journal.registered(epoch);
+        epoch
+    }
+
+    /// Registers a queue that has become dirty. Returns its epoch.
+    fn register(&self, queue: Arc<Queue>, urgent: bool) -> Epoch {
         let (epoch, wake) = {
             let mut open = self.open.lock();
             let wake = open.dirty.is_empty() || (urgent && !open.urgent);

@@ -1,6 +1,7 @@
 //! The routes a session has used: the latest found in a slot of its own, others in a bounded map, all good for one version
 //! of the topology.
 
+use std::collections::hash_map::IntoIter;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -14,8 +15,12 @@ const CAPACITY: usize = 16_384;
 #[derive(Debug, Default)]
 pub(super) struct Memo {
     version: u64,
-    last: Option<(Box<[u8]>, Arc<Route>)>,
+    /// The route found latest, and its address.
+    last: Option<Arc<Route>>,
+    last_address: Vec<u8>,
     routes: FxHashMap<Box<[u8]>, Arc<Route>>,
+    /// Routes that are forgotten. They are let go of few at a time: all at once would be a pause of milliseconds.
+    forgotten: IntoIter<Box<[u8]>, Arc<Route>>,
 }
 
 impl Memo {
@@ -27,8 +32,8 @@ impl Memo {
             self.version = version;
             return None;
         }
-        if let Some((known, route)) = &self.last
-            && **known == *address
+        if let Some(route) = &self.last
+            && *self.last_address == *address
         {
             return Some(route.clone());
         }
@@ -37,23 +42,29 @@ impl Memo {
 
     /// Remembers a route found under `version`.
     pub(super) fn insert(&mut self, version: u64, address: &[u8], route: &Arc<Route>) {
-        if self.version == version {
-            if self.routes.len() >= CAPACITY {
-                self.clear();
-            }
-            self.routes.insert(address.into(), route.clone());
-            self.last = Some((address.into(), route.clone()));
+        if self.version != version {
+            return;
         }
+        if self.routes.len() >= CAPACITY {
+            self.clear();
+        }
+        // Two for each that comes: they are gone before as many are forgotten again.
+        self.forgotten.next();
+        self.forgotten.next();
+        self.routes.insert(address.into(), route.clone());
+        self.last_address.clear();
+        self.last_address.extend_from_slice(address);
+        self.last = Some(route.clone());
     }
 
     /// Gives memory back.
     pub(super) fn relax(&mut self) {
-        *self = Self::default();
+        *self = Self { version: self.version, ..Self::default() };
     }
 
     fn clear(&mut self) {
         self.last = None;
-        self.routes.clear();
+        self.forgotten = std::mem::take(&mut self.routes).into_iter();
     }
 }
 
@@ -77,5 +88,23 @@ mod tests {
         assert!(memo.get(1, b"a").is_none());
         memo.insert(1, b"a", &route);
         assert!(memo.get(2, b"a").is_none(), "the topology has changed");
+    }
+
+    #[test]
+    fn what_is_forgotten_is_let_go_of_few_at_a_time() {
+        let mut memo = Memo::default();
+        let insert = |memo: &mut Memo, n: usize| {
+            let route = Arc::new(Route::default());
+            memo.insert(0, &n.to_be_bytes(), &route);
+            Arc::downgrade(&route)
+        };
+        let routes: Vec<_> = (0..=CAPACITY).map(|n| insert(&mut memo, n)).collect();
+        let left = || routes.iter().filter(|route| route.strong_count() > 0).count();
+        assert!(memo.get(0, &0_usize.to_be_bytes()).is_none(), "all are forgotten");
+        assert_eq!(left(), CAPACITY - 2 + 1);
+        for n in 0..CAPACITY / 2 {
+            insert(&mut memo, n);
+        }
+        assert_eq!(left(), 1, "only the one that was one too many");
     }
 }

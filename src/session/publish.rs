@@ -1,6 +1,7 @@
 //! Publishing: content is assembled, checked, routed, and gathered per queue until the end of the turn.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::assembly::{Assembly, Content, PUBLISH, no_content_due, out_of_order, unexpected};
@@ -213,8 +214,8 @@ fn reach(context: &Context, message: &Message) -> Result<(), Refusal> {
     reached.map_err(|no_route| refused(context, &name, no_route))
 }
 
-fn exchange_name(message: &Message) -> String {
-    String::from_utf8_lossy(message.exchange()).into_owned()
+fn exchange_name(message: &Message) -> Cow<'_, str> {
+    String::from_utf8_lossy(message.exchange())
 }
 
 fn refused(context: &Context, exchange: &str, why: NoRoute) -> Refusal {

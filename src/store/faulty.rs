@@ -12,7 +12,7 @@ use std::time::Duration;
 // Not the ranked lock: it has no condition variables, and nothing is locked under this one but in the inner engine.
 use parking_lot::{Condvar, Mutex};
 
-use super::{Batch, Commit, Engine, Page, QueueId, Recovered, Seq, Space, StoreError, Stretch};
+use super::{Batch, Commit, Engine, Generation, Page, QueueId, Recovered, Seq, Space, StoreError, Stretch};
 
 /// Longest that [`Faults::wait_entered`] waits: a test that would hang fails instead.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -225,5 +225,19 @@ impl<E: Engine> Engine for FaultyEngine<E> {
 
     fn restore_ballast(&self, spare: u64) {
         self.inner.restore_ballast(spare);
+    }
+
+    fn generation(&self) -> Result<Option<Generation>, StoreError> {
+        self.faults.crashed()?;
+        self.inner.generation()
+    }
+
+    fn is_behind(&self) -> bool {
+        self.inner.is_behind()
+    }
+
+    fn catch_up(&self) -> Result<(), StoreError> {
+        self.faults.crashed()?;
+        self.inner.catch_up()
     }
 }

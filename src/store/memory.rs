@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{
-    Batch, Commit, Count, Define, DefinitionKey, Engine, Page, Put, QueueBatch, QueueId, Recovered, RecoveredLane,
-    RecoveredQueue, Seq, StoreError, Stored, Stretch,
+    Batch, Commit, Count, Define, DefinitionKey, Engine, Generation, Page, Put, QueueBatch, QueueId, Recovered,
+    RecoveredLane, RecoveredQueue, Seq, StoreError, Stored, Stretch,
 };
 use crate::sync::{Mutex, Rank};
 
@@ -28,6 +28,7 @@ struct Content {
     dropped: BTreeSet<QueueId>,
     next_queue_id: u64,
     clean: bool,
+    generation: Option<Generation>,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +48,7 @@ impl MemoryEngine {
             dropped: BTreeSet::new(),
             next_queue_id: 1,
             clean: true,
+            generation: None,
         };
         Self(Arc::new(Mutex::new(Rank::Leaf, content)))
     }
@@ -157,6 +159,7 @@ impl Engine for MemoryEngine {
         batch.definitions.iter().for_each(|define| content.define(define));
         batch.queues.iter().for_each(|work| content.apply(work));
         content.clean |= batch.clean_shutdown;
+        content.generation = batch.generation.or(content.generation);
         Commit::Done
     }
 
@@ -191,5 +194,9 @@ impl Engine for MemoryEngine {
 
     fn sweep(&self) -> Result<bool, StoreError> {
         Ok(false)
+    }
+
+    fn generation(&self) -> Result<Option<Generation>, StoreError> {
+        Ok(self.0.lock().generation)
     }
 }

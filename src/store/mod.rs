@@ -19,6 +19,7 @@
 pub mod faulty;
 pub mod lmdb;
 pub mod memory;
+pub mod redo;
 mod relief;
 mod sharing;
 
@@ -49,6 +50,11 @@ pub type Seq = u64;
 
 /// Number of a commit; ascends from 1. What carries epoch 0 needs no commit.
 pub type Epoch = u64;
+
+/// Which records of a redo log are not in the store yet: those that bear the same number. Drawn at random, so that neither
+/// an older log nor a message's body can pass for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Generation(pub u64);
 
 /// A message to be kept.
 #[derive(Clone, Debug)]
@@ -182,6 +188,8 @@ pub struct Batch {
     pub queues: Vec<QueueBatch>,
     /// This is the last batch of an orderly shutdown.
     pub clean_shutdown: bool,
+    /// With this batch everything of a redo log's earlier records is in the store; those of this generation come after it.
+    pub generation: Option<Generation>,
 }
 
 /// The answer to a commit.
@@ -358,4 +366,22 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Reserves it again, if it is not there and more than `spare` octets of the disk stay free.
     fn restore_ballast(&self, _spare: u64) {}
+
+    /// What the last batch with a generation said; `None` if there was none. Fails with [`StoreError::Damaged`] where that
+    /// cannot be read.
+    fn generation(&self) -> Result<Option<Generation>, StoreError> {
+        Ok(None)
+    }
+
+    /// Whether [`Engine::catch_up`] would do something useful.
+    fn is_behind(&self) -> bool {
+        false
+    }
+
+    /// Brings durable work to where other processes find it; called by the committing thread after a while without
+    /// anything to commit, and at the end. There may be something to sweep then. A lack of room is no error: nothing is
+    /// lost.
+    fn catch_up(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }

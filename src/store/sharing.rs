@@ -11,7 +11,7 @@ use super::{Put, QueueBatch};
 /// Octets of a body from which on it is worth a place of its own when it goes to several queues. A body in a place of
 /// its own takes whole pages and two small rows more. 4 KiB to two queues cost the same time either way (37 KB written a
 /// commit instead of 33), to ten half of it (37 KB instead of 98); below, it is the places that cost. A threshold of 16 KiB
-/// would leave a factor of 2.6 to 4.5 to ten queues. Measured with `cargo bench --bench store -- --fanout`.
+/// would leave a factor of 2.6 to 4.5 to ten queues. Measured with `cargo bench --bench store -- fanout`.
 pub(super) const SHARED_BODY: u32 = 4 << 10;
 
 /// Identity of a record within its batch; `None` if it is too small to be shared.

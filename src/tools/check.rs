@@ -39,6 +39,9 @@ pub(super) fn print(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{} messages, {} of bodies", total.messages, size(total.octets))?;
     let (file, used, free) = (size(report.file), size(report.used), size(report.free));
     writeln!(out, "file {file}: {used} used, {free} free for use again")?;
+    if report.pending > 0 {
+        writeln!(out, "{} commits are in the redo log and not counted", report.pending)?;
+    }
     let state = match (report.in_use, report.clean) {
         (true, _) => "a broker runs on it",
         (false, true) => "stopped in order",

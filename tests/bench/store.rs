@@ -1,10 +1,11 @@
-//! Commits per second of the LMDB engine, waiting for the disk and not (what the engine itself costs).
+//! Commits per second of the LMDB engine, waiting for the disk and not (what the engine itself costs), and with a redo
+//! log in front of it.
 //!
-//! `cargo bench --bench store -- [directory]`: measures in a new directory below the given one (default: the system's
-//! temporary directory). Each shape runs with puts alone and with as many in-order settlements;
-//! each line gives messages per second and microseconds per commit. Then one message goes to many queues in each
-//! commit, and all of them settle it in the next (with `--fanout` nothing but this); those lines tell the octets that
-//! were written, too.
+//! `cargo bench --bench store -- [directory] [log]`: measures in a new directory below the given one (default: the
+//! system's temporary directory). Each shape runs with puts alone and with as many in-order settlements;
+//! each line gives messages per second, and microseconds and CPU microseconds per commit. Then one
+//! message goes to many queues in each commit, and all of them settle it in the next; those lines tell the octets that were
+//! written, too. `log` measures the log and what it replaces alone, `fanout` the last.
 // It reads the clock, prints what it measured and rounds for that.
 #![allow(clippy::print_stdout, clippy::disallowed_methods, clippy::cast_precision_loss)]
 
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use leveret::clock::NEVER;
 use leveret::message::{Draft, Facts, Message, address};
 use leveret::store::lmdb::{LmdbEngine, LmdbOptions};
+use leveret::store::redo::Redo;
 use leveret::store::{Batch, Commit, Engine, Put, QueueBatch, QueueId, Seq, Settle};
 
 const BODY: u32 = 1024;
@@ -55,29 +57,54 @@ fn batch(shape: &Shape, n: u64, messages: &[Message]) -> Batch {
     Batch { epoch: n + 1, queues: (1..=shape.queues).map(queue).collect(), ..Batch::default() }
 }
 
-fn measure(parent: &Path, shape: &Shape, sync: bool) {
+/// What stands between a commit and the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Synced,
+    Unsynced,
+    Logged,
+}
+
+/// CPU time of this process.
+fn cpu() -> Duration {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(used.tv_sec.unsigned_abs(), u32::try_from(used.tv_nsec).unwrap_or_default())
+}
+
+fn open(dir: &Path, way: Way) -> Box<dyn Engine> {
+    let options = LmdbOptions { sync: way != Way::Unsynced, ..LmdbOptions::default() };
+    let engine = LmdbEngine::open(dir, options).expect("a new store");
+    match way {
+        Way::Logged => Box::new(Redo::open(engine, dir, true).expect("a new log")),
+        Way::Synced | Way::Unsynced => Box::new(engine),
+    }
+}
+
+fn measure(parent: &Path, shape: &Shape, way: Way) {
     let dir = tempfile::TempDir::new_in(parent).expect("a directory to measure in");
-    let engine = LmdbEngine::open(dir.path(), LmdbOptions { sync, ..LmdbOptions::default() }).expect("a new store");
+    let engine = open(dir.path(), way);
     let messages: Vec<Message> = (0..4096).map(|_| message(BODY)).collect();
-    let (mut commits, mut busy) = (0u64, Duration::ZERO);
+    let (mut commits, mut busy, mut cost) = (0u64, Duration::ZERO, Duration::ZERO);
     while busy < RUN {
         let batch = batch(shape, commits, &messages);
-        let start = Instant::now();
+        let (start, used) = (Instant::now(), cpu());
         let answer = engine.commit(&batch);
         busy += start.elapsed();
+        cost += cpu().saturating_sub(used);
         assert!(matches!(answer, Commit::Done), "{answer:?}");
         commits += 1;
     }
     let stored = (commits * shape.per_commit.div_ceil(shape.queues) * shape.queues) as f64;
     let size = dir.path().join("data.mdb").metadata().map_or(0, |file| file.len() >> 20);
     println!(
-        "{:>5} x {BODY} B, {:>4} queues, {:<15} {:<9} {:>9.0} msg/s {:>8.0} us/commit {size:>6} MiB",
+        "{:>5} x {BODY} B, {:>4} queues, {:<15} {:<9} {:>9.0} msg/s {:>8.0} us/commit {:>8.0} us CPU {size:>6} MiB",
         shape.per_commit,
         shape.queues,
         if shape.settles { "puts + settles:" } else { "puts:" },
-        if sync { "synced" } else { "unsynced" },
+        format!("{way:?}").to_lowercase(),
         stored / busy.as_secs_f64(),
         busy.as_secs_f64() * 1e6 / commits as f64,
+        cost.as_secs_f64() * 1e6 / commits as f64,
     );
 }
 
@@ -117,13 +144,23 @@ fn measure_fanout(parent: &Path, queues: u64, len: u32, sync: bool) {
 }
 
 fn main() {
-    let named = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    let parent = named.map_or_else(std::env::temp_dir, Into::into);
+    let named = |argument: &String| !argument.starts_with('-') && argument != "log" && argument != "fanout";
+    let parent = std::env::args().skip(1).find(named).map_or_else(std::env::temp_dir, Into::into);
+    let is_asked = |what: &str| std::env::args().any(|argument| argument == what);
+    let (log_alone, fanout_alone) = (is_asked("log"), is_asked("fanout"));
+    for per_commit in [1, 10, 30, 60, 100, 1000].into_iter().filter(|_| !fanout_alone) {
+        for (settles, way) in [(false, Way::Synced), (false, Way::Logged), (true, Way::Synced), (true, Way::Logged)] {
+            measure(&parent, &Shape { per_commit, queues: 1, settles }, way);
+        }
+    }
+    if log_alone {
+        return;
+    }
     let shapes = [(1, 1), (256, 1), (1000, 1), (2048, 20), (1000, 1000)];
-    let fanout_alone = std::env::args().any(|argument| argument == "--fanout");
     for (per_commit, queues) in shapes.into_iter().filter(|_| !fanout_alone) {
-        for (settles, sync) in [(false, true), (true, true), (false, false), (true, false)] {
-            measure(&parent, &Shape { per_commit, queues, settles }, sync);
+        for (settles, way) in [(false, Way::Synced), (true, Way::Synced), (false, Way::Unsynced), (true, Way::Unsynced)]
+        {
+            measure(&parent, &Shape { per_commit, queues, settles }, way);
         }
     }
     for (queues, len) in [(2, 4096), (2, 16384), (10, 4096), (10, 16384), (100, 65536), (1000, 16384)] {

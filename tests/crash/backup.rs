@@ -115,7 +115,13 @@ fn a_restored_store_is_served_as_after_a_crash() {
         broker.kill().await;
         let aside = elsewhere.path().join("aside");
         std::fs::create_dir(&aside).unwrap();
-        std::fs::rename(directory.path().join("data.mdb.before-restore-1"), aside.join("data.mdb")).unwrap();
+        for name in ["data.mdb", "redo"] {
+            let kept = directory.path().join(format!("{name}.before-restore-1"));
+            assert!(kept.exists() || name == "redo", "{}", done.1);
+            if kept.exists() {
+                std::fs::rename(kept, aside.join(name)).unwrap();
+            }
+        }
         let broker = Process::start(&aside).await;
         assert_eq!(broker.client().await.ready("q").await, 2, "what was set aside is whole");
         broker.kill().await;
@@ -169,7 +175,8 @@ async fn interrupt(origin: &Path, arguments: &[&str], is_whole: impl Fn(&Path) -
     let fresh = || {
         let directory = scratch();
         // The ballast and the spill are made anew by whoever needs them.
-        for entry in std::fs::read_dir(origin).unwrap().map(Result::unwrap).filter(|e| e.file_name() == "data.mdb") {
+        let is_kept = |name: std::ffi::OsString| name == "data.mdb" || name == "redo";
+        for entry in std::fs::read_dir(origin).unwrap().map(Result::unwrap).filter(|e| is_kept(e.file_name())) {
             std::fs::copy(entry.path(), directory.path().join(entry.file_name())).unwrap();
         }
         directory

@@ -132,6 +132,7 @@ fn a_rotten_file_is_refused_or_served_but_never_crashed_on() {
             };
             let unnoticed = pages.iter().any(defines);
             std::fs::write(copy.path().join("data.mdb"), file).unwrap();
+            std::fs::copy(origin.path().join("redo"), copy.path().join("redo")).unwrap();
             let verdict = tokio::time::timeout(PATIENCE, judge(copy.path(), &notes, &owed, unnoticed)).await;
             match verdict.unwrap_or_else(|_| Err("it hangs".to_owned())) {
                 Ok(outcome) => *outcomes.entry(outcome).or_default() += 1,

@@ -223,6 +223,10 @@ fn fill_by_publishing(settings: &'static [(&'static str, &'static str)]) {
         })
         .await;
         audit(&book, &received.lock());
+        if tokio::net::TcpStream::connect(broker.address()).await.is_err() {
+            let (status, log) = broker.ended().await;
+            panic!("it has ended, {status}:\n{}", log.join("\n"));
+        }
         let client = broker.client().await;
         client.put_as("q", &body(0), persistent()).await;
         consumer.abort();

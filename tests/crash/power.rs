@@ -131,23 +131,46 @@ fn a_lost_write_that_was_synced_is_noticed() {
         let is_root = |event: &Event| matches!(&event.act, Act::Write { synced: true, .. });
         let is_page =
             |event: &Event| event.path == "data.mdb" && matches!(&event.act, Act::Write { synced: false, .. });
-        let last_root = events.iter().rposition(is_root).unwrap();
-        let pages: Vec<usize> =
-            events[..last_root].iter().enumerate().filter(|(_, e)| is_page(e)).map(|(n, _)| n).collect();
-        let roots: Vec<usize> = (0..=last_root).filter(|number| is_root(&events[*number])).collect();
+        let is_record = |event: &Event| event.path == "redo" && matches!(&event.act, Act::Write { .. });
+        let numbers = |of: &dyn Fn(&Event) -> bool| -> Vec<usize> {
+            events.iter().enumerate().filter(|(_, event)| of(event)).map(|(number, _)| number).collect()
+        };
+        // The moment at which the log holds the most that the store does not.
+        let (mut held, mut most, mut last) = (0, 0, 0);
+        for (number, event) in events.iter().enumerate() {
+            held = if is_root(event) { 0 } else { held + u32::from(event.path == "redo" && event.act == Act::Sync) };
+            (most, last) = if held > most { (held, number) } else { (most, last) };
+        }
+        assert!(most >= 10, "the log holds {most} records at most");
+        let before = |numbers: Vec<usize>, end: usize| -> Vec<usize> {
+            numbers.into_iter().filter(|number| *number < end).collect()
+        };
+        let roots = before(numbers(&is_root), last);
+        let last_root = roots[roots.len() - 1];
+        let pages = before(numbers(&is_page), last_root);
+        let records: Vec<usize> =
+            before(numbers(&is_record), last).into_iter().filter(|number| *number > last_root).collect();
         let verdict = |lost: &[usize]| {
             let (mut disk, image, mut random) = (Disk::default(), scratch(), Random::new(seed));
-            let kept = events[..=last_root].iter().enumerate().filter(|(number, _)| !lost.contains(number));
+            let kept = events[..=last].iter().enumerate().filter(|(number, _)| !lost.contains(number));
             kept.for_each(|(_, event)| disk.apply(event));
             let end = Event { start: u64::MAX, path: "none".to_owned(), act: Act::Sync };
             disk.cut(&end, Luck::Nothing, &mut random, image.path());
             // The recording ends here, so nothing was promised later.
-            judge(image.path(), events[last_root].start, &notes)
+            judge(image.path(), events[last].start, &notes)
         };
         assert_eq!(verdict(&[]), Ok(()), "nothing is lost");
-        assert!(verdict(&roots[roots.len() - 10..]).is_err(), "the last ten commits are lost");
-        let noticed: Vec<String> = pages.iter().rev().take(20).filter_map(|lost| verdict(&[*lost]).err()).collect();
-        println!("of 20 lost writes of pages {} were noticed, as {:.300}", noticed.len(), noticed.first().unwrap());
-        assert!(noticed.len() >= 3, "the last pages are all in use");
+        assert!(verdict(&roots[roots.len() - 2..]).is_err(), "the last commits of the store are lost");
+        let noticed = |of: &[usize]| -> Vec<String> {
+            of.iter().rev().take(20).filter_map(|lost| verdict(&[*lost]).err()).collect()
+        };
+        let told = noticed(&pages);
+        println!("of 20 lost writes of pages {} were noticed, as {:.300}", told.len(), told.first().unwrap());
+        assert!(told.len() >= 3, "the last pages are all in use");
+        let told = noticed(&records);
+        let tried = records.len().min(20);
+        println!("of {tried} lost records of the log {} were noticed, as {:.300}", told.len(), told.first().unwrap());
+        assert!(told.len() >= tried - 1, "each is missed by those behind it");
+        assert!(verdict(&records[records.len() / 2..]).is_err(), "the last commits of the log are lost");
     });
 }

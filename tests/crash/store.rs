@@ -5,6 +5,7 @@ use std::path::Path;
 use leveret::broker;
 use leveret::config::Config;
 use leveret::store::lmdb::{LmdbEngine, LmdbOptions, examine};
+use leveret::store::redo::Redo;
 use leveret::store::{Batch, Commit, Define, Engine, QueueId, Recovered, StoreError};
 
 use crate::script::{Found, recognise};
@@ -26,10 +27,10 @@ pub(crate) fn findings(directory: &Path) -> Result<(), String> {
 }
 
 /// Opens a store as a broker would, without waiting for the disk.
-fn open(directory: &Path) -> Result<LmdbEngine, String> {
+fn open(directory: &Path) -> Result<Redo<LmdbEngine>, String> {
     let options = LmdbOptions { sync: false, ..LmdbOptions::default() };
     loop {
-        match LmdbEngine::open(directory, options) {
+        match LmdbEngine::open(directory, options).and_then(|engine| Redo::open(engine, directory, true)) {
             // A process that another test is starting has this one's files, and so its locks, until it has begun.
             Err(StoreError::Locked(_)) => std::thread::yield_now(),
             opened => return opened.map_err(|error| format!("does not open: {error}")),
@@ -38,7 +39,7 @@ fn open(directory: &Path) -> Result<LmdbEngine, String> {
 }
 
 /// All queues of a store and their messages.
-fn contents(engine: &LmdbEngine, recovered: &Recovered) -> Result<Found, String> {
+fn contents(engine: &dyn Engine, recovered: &Recovered) -> Result<Found, String> {
     let mut found = Found::new();
     for (key, value) in recovered.definitions.iter().filter(|(key, _)| key.first() == Some(&QUEUE)) {
         let record: serde_json::Value = serde_json::from_slice(value).map_err(|e| format!("{key:02x?}: {e}"))?;

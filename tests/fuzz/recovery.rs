@@ -321,7 +321,7 @@ fn go_on(engine: &LmdbEngine, recovered: &Recovered, harm: &Harm) {
         queues.push(work);
     }
     let dropped = Define::DropQueue { queue: QueueId(2) };
-    let batch = Batch { epoch: 1, definitions: vec![dropped], queues, clean_shutdown: false };
+    let batch = Batch { epoch: 1, definitions: vec![dropped], queues, ..Batch::default() };
     let answer = engine.commit(&batch);
     assert!(matches!(answer, Commit::Done), "{answer:?}");
     let mut sweeps = 0;

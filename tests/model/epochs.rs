@@ -1,6 +1,7 @@
 //! The protocol between queues, intake, writer and store: nothing is confirmed early, nothing is lost, nothing rises
 //! from the dead, whatever the store does and however threads meet.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use leveret::config::Config;
@@ -169,43 +170,61 @@ async fn scenario(node: &Node, ledger: &mut Ledger) -> Option<()> {
     Some(())
 }
 
+/// Crashes a broker at each commit in turn, and audits what the next one finds; how many crashes there were. `start` is
+/// called twice for each, with what is shared between the two.
+async fn crash_at_any_commit(applied: bool, start: impl Fn(&MemoryEngine, &Path, Faults) -> Node) -> u32 {
+    let mut crashes = 0;
+    for n in 1.. {
+        let (memory, faults, log) = (MemoryEngine::new(), Faults::new(), tempfile::tempdir().unwrap());
+        if applied {
+            faults.fail_after(n);
+        } else {
+            faults.fail_before(n);
+        }
+        let node = start(&memory, log.path(), faults);
+        let mut ledger = Ledger::default();
+        let finished = scenario(&node, &mut ledger).await.is_some();
+        crashes += u32::from(!finished);
+        node.crash().await;
+        let node = start(&memory, log.path(), Faults::new());
+        let found = if let Some(queue) = node.queue("q") {
+            node.empty(&queue).await
+        } else {
+            assert!(!ledger.declared && ledger.confirmed.is_empty(), "commit {n}: the queue was promised");
+            Vec::new()
+        };
+        assert!(found.iter().all(|(_, redelivered)| *redelivered), "commit {n}: nobody knows who saw what");
+        let ids: Vec<u64> = found.iter().map(|(id, _)| *id).collect();
+        assert!(ids.is_sorted_by(|a, b| a < b), "commit {n}: order, and each once: {ids:?}");
+        assert!(ids.iter().all(|id| ledger.published.contains(id)));
+        let owed = ledger.confirmed.iter().filter(|id| !ledger.acked.contains(id));
+        for id in owed {
+            assert!(ids.contains(id), "commit {n}: {id} was confirmed and never acknowledged: {ids:?}");
+        }
+        node.stop().await.unwrap();
+        if finished {
+            break;
+        }
+    }
+    crashes
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_at_any_commit_loses_nothing_confirmed() {
     for applied in [false, true] {
-        let mut crashes = 0;
-        for n in 1.. {
-            let (memory, faults) = (MemoryEngine::new(), Faults::new());
-            if applied {
-                faults.fail_after(n);
-            } else {
-                faults.fail_before(n);
-            }
-            let node = Node::start_with(&memory, faults, Config::default());
-            let mut ledger = Ledger::default();
-            let finished = scenario(&node, &mut ledger).await.is_some();
-            crashes += u64::from(!finished);
-            node.crash().await;
-            let node = Node::start(&memory);
-            let found = if let Some(queue) = node.queue("q") {
-                node.empty(&queue).await
-            } else {
-                assert!(!ledger.declared && ledger.confirmed.is_empty(), "commit {n}: the queue was promised");
-                Vec::new()
-            };
-            assert!(found.iter().all(|(_, redelivered)| *redelivered), "commit {n}: nobody knows who saw what");
-            let ids: Vec<u64> = found.iter().map(|(id, _)| *id).collect();
-            assert!(ids.is_sorted_by(|a, b| a < b), "commit {n}: order, and each once: {ids:?}");
-            assert!(ids.iter().all(|id| ledger.published.contains(id)));
-            let owed = ledger.confirmed.iter().filter(|id| !ledger.acked.contains(id));
-            for id in owed {
-                assert!(ids.contains(id), "commit {n}: {id} was confirmed and never acknowledged: {ids:?}");
-            }
-            node.stop().await.unwrap();
-            if finished {
-                break;
-            }
-        }
-        assert!(crashes >= 4, "every publish was interrupted once");
+        let crashes =
+            crash_at_any_commit(applied, |memory, _, faults| Node::start_with(memory, faults, Config::default()));
+        assert!(crashes.await >= 4, "every publish was interrupted once");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_at_any_commit_through_a_redo_log_loses_nothing_confirmed() {
+    for applied in [false, true] {
+        let crashes =
+            crash_at_any_commit(applied, |memory, log, faults| Node::start_logged(memory, log, faults, false));
+        assert!(crashes.await >= 4, "every publish was interrupted once");
+        crash_at_any_commit(applied, |memory, log, faults| Node::start_logged(memory, log, faults, true)).await;
     }
 }
 

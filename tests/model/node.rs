@@ -1,6 +1,7 @@
 //! A broker without sockets: its verbs, called as sessions call them, on a store that fails when told to.
 
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use leveret::queue::{
 };
 use leveret::store::faulty::{Faults, FaultyEngine};
 use leveret::store::memory::MemoryEngine;
+use leveret::store::redo::Redo;
 use leveret::store::{Engine, Epoch, StoreError};
 use leveret::sync::Bell;
 use leveret::wire::table::{Table, Value};
@@ -53,8 +55,23 @@ impl Node {
     }
 
     pub(crate) fn start_with(memory: &MemoryEngine, faults: Faults, config: Config) -> Self {
+        Self::start_on(Arc::new(FaultyEngine::new(memory.clone(), faults.clone())), faults, config)
+    }
+
+    /// With a redo log in a directory before the shared memory, and the faults before both, or between them.
+    pub(crate) fn start_logged(memory: &MemoryEngine, log: &Path, faults: Faults, between: bool) -> Self {
+        let logged = "the log can be read";
+        let engine: Arc<dyn Engine> = if between {
+            let faulty = FaultyEngine::new(memory.clone(), faults.clone());
+            Arc::new(Redo::open(faulty, log, true).expect(logged))
+        } else {
+            Arc::new(FaultyEngine::new(Redo::open(memory.clone(), log, true).expect(logged), faults.clone()))
+        };
+        Self::start_on(engine, faults, Config::default())
+    }
+
+    fn start_on(engine: Arc<dyn Engine>, faults: Faults, config: Config) -> Self {
         let clock = Clock::system();
-        let engine = Arc::new(FaultyEngine::new(memory.clone(), faults.clone()));
         let start = Start { config: Arc::new(config), clock: clock.clone(), engine, spill: None };
         Self { running: Running::start(start).expect("starts on what it left"), faults, clock }
     }

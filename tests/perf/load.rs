@@ -62,6 +62,13 @@ async fn a_run_counted_by_publishers_ends_when_consumers_have_it_all() {
 }
 
 #[tokio::test]
+async fn a_run_counted_by_consumers_ends_when_they_have_enough() {
+    let outcome = totals("-x 1 -y 2 -D 500 -A 7").await;
+    let [published, .., consumed] = counts(&outcome);
+    assert!(published >= 1000 && consumed == 1000, "{outcome}");
+}
+
+#[tokio::test]
 async fn large_bodies_go_in_many_frames() {
     let outcome = totals("-C 8 -D 8 -c 2 -s 0,131064,131065,3MiB").await;
     assert_eq!(counts(&outcome), [8, 8, 0, 0, 8]);

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use leveret::perf;
 
-use crate::{Broker, json};
+use crate::{Broker, json, perf as perf_of};
 
 #[tokio::test]
 async fn everything_can_come_and_go() {
@@ -12,20 +12,19 @@ async fn everything_can_come_and_go() {
     let dir = tempfile::tempdir().unwrap();
     let whats =
         ["connections", "channels", "queues", "bindings", "consumers", "queues --durable", "bindings --durable"];
-    let churns = whats.iter().enumerate().map(|(index, what)| {
+    let mut churns = tokio::task::JoinSet::new();
+    for (index, what) in whats.into_iter().enumerate() {
         let file = dir.path().join(index.to_string());
-        let line = format!("churn {what} -x 2 -z 1 --pid {} --json {}", std::process::id(), file.display());
-        let broker = &broker;
-        async move {
-            let out = broker.perf(&line).await.fine();
+        let flags = format!("-x 2 -z 1 --pid {} -H {} --json {}", std::process::id(), broker.uri(), file.display());
+        churns.spawn(async move {
+            let out = perf_of(&format!("churn {what} {flags}")).await.fine();
             assert!(out.contains("CPU each: broker "), "{what}: {out}");
             assert!(json(&file)["acts"].as_u64().unwrap() > 0, "{what}: {out}");
-        }
-    });
-    for churn in churns.map(Box::pin).collect::<Vec<_>>() {
-        churn.await;
+        });
     }
-    assert_eq!(broker.perf("load --predeclared -u perf-churn-0-0 -z 1").await.status, perf::FAILED, "nothing is left");
+    churns.join_all().await;
+    let done = broker.perf(&format!("load --predeclared -u perf-churn-{}-0 -z 1", std::process::id())).await;
+    assert!(done.err.contains("404 NOT_FOUND"), "nothing is left: {}", done.err);
     broker.0.stop().await.unwrap();
 }
 
@@ -72,7 +71,10 @@ fn the_suite_measures_leveret_and_others_and_writes_its_table() {
             "--stored",
             "500",
         ])
-        .args(["--only", "with durable 1 KiB messages|bindings of a durable|idle connection|10 consumers"])
+        .args([
+            "--only",
+            "with durable 1 KiB messages|bindings of a durable|idle connection|10 consumers|beside four pairs",
+        ])
         .arg(format!("--broker=Peer={},pid={}", peer.uri(), std::process::id()))
         .arg("--results")
         .arg(&results)
@@ -91,7 +93,7 @@ fn the_suite_measures_leveret_and_others_and_writes_its_table() {
     assert_eq!((figures["commit"].as_str(), figures["rounds"].as_u64()), (Some("0123abc"), Some(1)));
     assert!(figures["brokers"]["Leveret"].is_string() && figures["brokers"]["Peer"].is_string());
     let rows = figures["rows"].as_array().unwrap();
-    assert_eq!(rows.len(), 4, "{figures}");
+    assert_eq!(rows.len(), 5, "{figures}");
     for row in rows {
         let of = |broker: &str| &row["brokers"][broker]["spread"]["median"];
         assert!(of("Leveret").is_number() && row["met"].is_boolean(), "{row}");

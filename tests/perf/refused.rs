@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use leveret::config::MemoryWatermark;
 use leveret::perf;
+use leveret::server::Builder;
 
 use crate::{Broker, perf as run, perf_until};
 
@@ -27,12 +28,13 @@ async fn a_login_and_a_virtual_host_are_refused_in_the_brokers_words() {
 
 #[tokio::test]
 async fn a_closed_channel_ends_the_run() {
-    let broker = Broker::start();
+    let small = Builder::in_memory().configure(|config| config.max_message_size = 1 << 20);
+    let broker = Broker(small.start().unwrap());
     let done = broker.perf("load --predeclared -u nobody -z 1").await;
     assert_eq!(done.status, perf::FAILED);
     assert!(done.err.contains("closed the channel: 404 NOT_FOUND - no queue 'nobody'"), "{}", done.err);
     // Refused after the run has begun, to a publisher that waits for confirms.
-    let done = broker.perf("load -C 10 -c 1 -e amq.direct -y 0 -s 20MiB").await;
+    let done = broker.perf("load -C 10 -c 1 -e amq.direct -y 0 -s 2MiB").await;
     assert_eq!(done.status, perf::FAILED);
     assert!(done.err.contains("closed the channel: 406 PRECONDITION_FAILED"), "{}", done.err);
     broker.0.stop().await.unwrap();

@@ -1,5 +1,4 @@
-//! A queue that is a journal and nothing else, registering as `src/queue/handle.rs` does; beside it the very sources of
-//! the intake and of the journal.
+//! A queue that is a journal and nothing else; beside it the very sources of the intake and of the journal.
 
 #[path = "../../src/queue/intake.rs"]
 pub mod intake;
@@ -61,23 +60,7 @@ impl Queue {
     fn with(self: &Arc<Self>, urgent: bool, append: impl FnOnce(&mut Journal)) -> Epoch {
         let mut journal = self.journal.lock();
         append(&mut journal);
-        let grown = journal.growth();
-        if grown != 0 {
-            self.intake.charge(grown);
-        }
-        if journal.is_empty() {
-            return 0;
-        }
-        let newly_urgent = urgent && journal.urge();
-        if let Some(epoch) = journal.epoch() {
-            if newly_urgent {
-                self.intake.urge();
-            }
-            return epoch;
-        }
-        let epoch = self.intake.register(self.clone(), urgent);
-        journal.registered(epoch);
-        epoch
+        self.intake.announce(self, &mut journal, urgent)
     }
 
     pub(crate) fn take_journal(&self) -> Taken {

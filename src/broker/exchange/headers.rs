@@ -149,6 +149,8 @@ impl Headers {
         met.sort_unstable_by_key(|matcher| matcher.binding.id);
         // A header may be there twice.
         met.dedup_by_key(|matcher| matcher.binding.id);
-        met.into_iter().for_each(|matcher| found(&matcher.binding));
+        for matcher in met {
+            found(&matcher.binding);
+        }
     }
 }

@@ -3,20 +3,21 @@
 //! May start processes and make directories. Invariants: a process that was started here is ended here, and its directory
 //! removed; nothing of the environment changes what Leveret is measured with.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
 
 use super::super::PerfError;
 use super::super::connection::nanos;
 use crate::clock::Clock;
 use crate::config::perf::Contestant;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// How often a start is looked at: finer than what is told apart.
 const LOOK: Duration = Duration::from_micros(100);
@@ -53,9 +54,31 @@ pub(super) struct Running {
     pub(super) greeted: f64,
 }
 
-/// A new directory below `scratch`.
-pub(super) fn directory(scratch: &Path) -> Result<TempDir, PerfError> {
-    Ok(tempfile::Builder::new().prefix("leveret-perf-").tempdir_in(scratch)?)
+/// A directory of this user's, removed when dropped.
+#[derive(Debug)]
+pub(super) struct Directory(PathBuf);
+
+impl Directory {
+    /// A new one below `scratch`.
+    pub(super) fn new(scratch: &Path) -> Result<Self, PerfError> {
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        let name = format!("leveret-perf-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        let path = scratch.join(name);
+        let made = DirBuilder::new().mode(0o700).create(&path);
+        made.map_err(|error| PerfError::Setting(format!("{} cannot be made: {error}", path.display())))?;
+        Ok(Self(path))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // What cannot be removed stays: the figures are there.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 impl Running {

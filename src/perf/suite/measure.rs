@@ -3,21 +3,24 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tempfile::TempDir;
+use rustix::process::nice;
 
 use super::super::connection::{Connection, nanos};
+use super::super::meter::Outcome;
 use super::super::process::Process;
 use super::super::target::Target;
 use super::super::{PerfError, churn, count, load, plan};
-use super::broker::{Broker, Running, directory};
+use super::broker::{Broker, Directory, Running};
 use super::rows::{self, Measure, QUEUE, QUEUES, Row};
 use crate::clock::Clock;
 use crate::config::perf::{Churn, Count, Counted, Suite, Whom};
 use crate::store::lmdb::probe;
-use crate::sync::atomic::AtomicBool;
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// How long a broker is left alone before its memory is read, and between two measurements.
 const SETTLE: Duration = Duration::from_millis(500);
+/// How far load generators step back where they must not take the broker's turns (nice).
+const YIELDING: i32 = 5;
 /// How long the disk's commits are counted.
 const SYNCED: Duration = Duration::from_secs(1);
 
@@ -39,7 +42,7 @@ pub(super) struct Bench<'a> {
     pub(super) clock: Clock,
     pub(super) interrupted: &'a AtomicBool,
     /// The directory with the messages, once it is filled.
-    full: Option<TempDir>,
+    full: Option<Directory>,
 }
 
 impl<'a> Bench<'a> {
@@ -55,7 +58,7 @@ impl<'a> Bench<'a> {
             (Broker::Own, Measure::Start { full }) => self.start(full).map(Some),
             (Broker::Peer(_), _) if row.needs_start() => Ok(None),
             (Broker::Own, _) => {
-                let dir = directory(&self.scratch)?;
+                let dir = Directory::new(&self.scratch)?;
                 let running = Running::start(dir.path(), &self.clock)?;
                 let whom = whom(running.uri(), Some(running.pid()));
                 self.on(row, whom)
@@ -66,7 +69,7 @@ impl<'a> Bench<'a> {
 
     /// Synced commits of one row that LMDB makes a second on the disk of the data directories.
     pub(super) fn synced(&self) -> Result<f64, PerfError> {
-        let dir = directory(&self.scratch)?;
+        let dir = Directory::new(&self.scratch)?;
         let begun = self.clock.nanos();
         let until = begun + nanos(SYNCED);
         let commits = probe::synced_commits(dir.path(), || self.clock.nanos() < until)
@@ -75,7 +78,7 @@ impl<'a> Bench<'a> {
     }
 
     fn start(&mut self, full: bool) -> Result<Figure, PerfError> {
-        let empty = directory(&self.scratch)?;
+        let empty = Directory::new(&self.scratch)?;
         let dir = match (full, &self.full) {
             (false, _) => empty,
             (true, None) => self.fill(empty)?,
@@ -91,10 +94,10 @@ impl<'a> Bench<'a> {
     }
 
     /// Publishes what is to be there at a start.
-    fn fill(&self, dir: TempDir) -> Result<TempDir, PerfError> {
+    fn fill(&self, dir: Directory) -> Result<Directory, PerfError> {
         let running = Running::start(dir.path(), &self.clock)?;
         let flags = format!("-x 1 -y 0 -s 1024 -f persistent -c 1000 -u {QUEUE} -C {}", self.suite.stored);
-        self.load(&flags, whom(running.uri(), Some(running.pid())))?;
+        run(&flags, &whom(running.uri(), Some(running.pid())), self.interrupted)?;
         running.stop()?;
         Ok(dir)
     }
@@ -113,8 +116,12 @@ impl<'a> Bench<'a> {
                     Measure::Share(_) => (outcome.consumed_share.map(|share| share * 100.0), Some(rate)),
                     _ => (Some(outcome.consumed_rate), None),
                 };
-                Ok(value.map(|value| Figure { value, rate, own_cpu: Some(outcome.own_cpu) }))
+                let value =
+                    value.ok_or_else(|| PerfError::Strange("nothing moved while it was measured".to_owned()))?;
+                Ok(Some(Figure { value, rate, own_cpu: Some(outcome.own_cpu) }))
             }
+            Measure::Latency(flags) => latency(&self.fresh_load(flags, &whom)?).map(Some),
+            Measure::LatencyBeside(flags, beside) => latency(&self.load_beside(flags, beside, &whom)?).map(Some),
             Measure::Churn(what, durable) => {
                 let churn = Churn { what, durable, clients: 1, time: suite.seconds, whom };
                 let outcome = churn::run(&churn, self.interrupted)?;
@@ -136,20 +143,39 @@ impl<'a> Bench<'a> {
     }
 
     /// A load on queues that were not there before, and are not afterwards.
-    fn fresh_load(&self, flags: &str, whom: &Whom) -> Result<load::Outcome, PerfError> {
-        let queue = if flags.contains("--queue-pattern") { String::new() } else { format!("-u {QUEUE}") };
-        // Durable queues in transient rows too: there are brokers that refuse others, and none where it costs.
-        let flags = format!("{flags} {queue} --durable --auto-delete false -z {}", self.suite.seconds);
+    fn fresh_load(&self, flags: &str, whom: &Whom) -> Result<Outcome, PerfError> {
         self.forget_queues(whom)?;
-        let outcome = self.load(&flags, whom.clone());
+        let outcome = run(&self.timed(flags), whom, self.interrupted);
         self.forget_queues(whom)?;
         outcome
     }
 
-    fn load(&self, flags: &str, whom: Whom) -> Result<load::Outcome, PerfError> {
-        let mut parsed = rows::load(flags).map_err(|error| PerfError::Setting(error.to_string()))?;
-        parsed.whom = whom;
-        load::run(&parsed, self.interrupted, &mut |_| {})
+    /// The same, while another load goes on that takes what it can get. Both yield to the broker, whose turns are what is
+    /// measured.
+    fn load_beside(&self, flags: &str, beside: &str, whom: &Whom) -> Result<Outcome, PerfError> {
+        self.forget_queues(whom)?;
+        let enough = AtomicBool::new(false);
+        let outcome = std::thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                yield_to_others()?;
+                run(&on_queues(beside), whom, &enough)
+            });
+            let measured = scope.spawn(|| {
+                yield_to_others()?;
+                run(&self.timed(flags), whom, self.interrupted)
+            });
+            let panicked = |_| Err(PerfError::Strange("a client of ours panicked".to_owned()));
+            let measured = measured.join().unwrap_or_else(panicked);
+            enough.store(true, Ordering::Relaxed);
+            // What is measured beside nothing is not what was asked for.
+            other.join().unwrap_or_else(panicked).and(measured)
+        });
+        self.forget_queues(whom)?;
+        outcome
+    }
+
+    fn timed(&self, flags: &str) -> String {
+        format!("{} -z {}", on_queues(flags), self.suite.seconds)
     }
 
     fn forget_queues(&self, whom: &Whom) -> Result<(), PerfError> {
@@ -167,6 +193,31 @@ impl<'a> Bench<'a> {
             std::thread::park_timeout(Duration::from_nanos(until.saturating_sub(self.clock.nanos())));
         }
     }
+}
+
+/// Flags with the suite's queues. They are durable in transient rows too: there are brokers that refuse others, and none
+/// where it costs.
+fn on_queues(flags: &str) -> String {
+    let queue = if flags.contains("--queue-pattern") { String::new() } else { format!("-u {QUEUE}") };
+    format!("{flags} {queue} --durable --auto-delete false")
+}
+
+/// Runs a load from its flags.
+fn run(flags: &str, whom: &Whom, interrupted: &AtomicBool) -> Result<Outcome, PerfError> {
+    let mut parsed = rows::load(flags).map_err(|error| PerfError::Setting(error.to_string()))?;
+    parsed.whom = whom.clone();
+    load::run(&parsed, interrupted, &mut |_| {})
+}
+
+/// Lets the broker go first: gives up priority for this thread and those it starts.
+fn yield_to_others() -> Result<(), PerfError> {
+    nice(YIELDING).map(drop).map_err(|error| PerfError::Io(error.into()))
+}
+
+/// The 99th percentile of a load that was timed, in milliseconds.
+fn latency(outcome: &Outcome) -> Result<Figure, PerfError> {
+    let times = outcome.end_to_end.ok_or_else(|| PerfError::Strange("nothing arrived".to_owned()))?;
+    Ok(Figure { value: times.p99 / 1_000.0, rate: Some(outcome.consumed_rate), own_cpu: Some(outcome.own_cpu) })
 }
 
 fn whom(uri: String, pid: Option<u32>) -> Whom {

@@ -22,7 +22,7 @@ use broker::Broker;
 use machine::Machine;
 use measure::{Bench, Figure};
 use results::{Cell, Measured, Results, number};
-use rows::{Must, ROWS, Row};
+use rows::{ROWS, Row};
 
 /// Runs the suite, prints its table, and writes both files.
 pub(super) fn command(suite: &Suite, interrupted: &AtomicBool, out: &mut dyn Write) -> Result<(), PerfError> {
@@ -40,7 +40,7 @@ pub(super) fn command(suite: &Suite, interrupted: &AtomicBool, out: &mut dyn Wri
     let date = machine::date();
     for round in 1..=suite.rounds {
         for row in &mut measured {
-            if matches!(row.row.must, Must::OfSynced(_)) {
+            if row.row.must.needs_synced() {
                 row.synced.push(bench.synced()?);
             }
             for (broker, cell) in brokers.iter().zip(&mut row.cells) {

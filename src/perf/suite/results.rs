@@ -10,7 +10,7 @@ use super::super::PerfError;
 use super::super::summary::whole;
 use super::machine::Machine;
 use super::measure::Figure;
-use super::rows::{Must, Row};
+use super::rows::{Measure, Must, Row};
 
 /// All figures of one row on one broker.
 #[derive(Clone, Debug, Default, serde::Serialize)]
@@ -87,37 +87,48 @@ impl Measured {
         Spread::of(self.synced.clone()).map(|spread| spread.median)
     }
 
-    /// What the row must reach.
+    /// The best median of the other brokers.
+    fn best_peer(&self) -> Option<f64> {
+        let peers = self.cells.iter().skip(1).filter_map(|cell| Some(cell.spread()?.median));
+        if self.row.must.is_less_better() { peers.min_by(f64::total_cmp) } else { peers.max_by(f64::total_cmp) }
+    }
+
+    /// What Leveret must reach, where what that depends on was measured.
+    fn figure(&self) -> Option<f64> {
+        self.row.must.figure(self.synced(), self.best_peer())
+    }
+
+    /// The same in words.
     fn must(&self) -> String {
         let unit = self.row.unit;
-        match (self.row.must, self.row.must.figure(self.synced())) {
+        match (self.row.must, self.figure()) {
             (Must::AtMost(_), Some(figure)) => format!("at most {} {unit}", number(figure)),
             (Must::AtLeast(_), Some(figure)) => format!("at least {} {unit}", number(figure)),
             (Must::OfSynced(share), Some(figure)) => {
                 format!("at least {} {unit} ({share} of {} synced commits)", number(figure), number(figure / share))
             }
-            (Must::OfSynced(share), None) => format!("at least {share} of the synced commits"),
-            (_, None) => String::new(),
+            (Must::AboveSync(millis), Some(figure)) => {
+                format!("at most {} {unit} ({millis} and a synced commit)", number(figure))
+            }
+            (Must::OfBestPeer(share), Some(figure)) => {
+                format!("at most {} {unit} ({share} of the best peer's)", number(figure))
+            }
+            (Must::OfBestPeer(share), None) => format!("at most {share} of the best peer's"),
+            (_, None) => "-".to_owned(),
         }
     }
 
     /// Whether Leveret reaches it; `None` if it was not measured.
     pub(super) fn is_met(&self) -> Option<bool> {
         let own = self.cells.first()?.spread()?.median;
-        let figure = self.row.must.figure(self.synced())?;
+        let figure = self.figure()?;
         Some(if self.row.must.is_less_better() { own <= figure } else { own >= figure })
     }
 
     /// How many times better Leveret is than the best of the others; below 1 it is behind.
     pub(super) fn ahead(&self) -> Option<f64> {
-        let (own, peers) = self.cells.split_first()?;
-        let own = own.spread()?.median;
-        let peers = peers.iter().filter_map(|cell| Some(cell.spread()?.median));
-        let ratio = if self.row.must.is_less_better() {
-            peers.min_by(f64::total_cmp)? / own
-        } else {
-            own / peers.max_by(f64::total_cmp)?
-        };
+        let (own, best) = (self.cells.first()?.spread()?.median, self.best_peer()?);
+        let ratio = if self.row.must.is_less_better() { best / own } else { own / best };
         ratio.is_finite().then_some(ratio)
     }
 }
@@ -177,9 +188,13 @@ impl Results {
         out.push_str(
             "\nFigures in us are the broker's CPU time a message. The loads, as flags of `leveret perf load`:\n\n",
         );
-        for measured in &self.rows {
-            if let Some(flags) = measured.row.flags() {
-                let _ = writeln!(out, "- {}: `{flags}`", measured.row.name);
+        for Measured { row, .. } in &self.rows {
+            if let Some(flags) = row.flags() {
+                let _ = write!(out, "- {}: `{flags}`", row.name);
+                if let Measure::LatencyBeside(_, beside) = row.measure {
+                    let _ = write!(out, ", beside `{beside}`");
+                }
+                out.push('\n');
             }
         }
         out
@@ -197,7 +212,7 @@ impl Results {
                 "unit": measured.row.unit,
                 "load": measured.row.flags(),
                 "less_is_better": measured.row.must.is_less_better(),
-                "must": measured.row.must.figure(measured.synced()),
+                "must": measured.figure(),
                 "met": measured.is_met(),
                 "times_best_peer": measured.ahead(),
                 "synced_commits": measured.synced,
@@ -231,7 +246,6 @@ impl Results {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rows::Measure;
     use super::*;
 
     fn cell(values: &[f64]) -> Cell {
@@ -260,6 +274,11 @@ mod tests {
         let share = measured(Must::OfSynced(0.9), vec![cell(&[950.0]), Cell::default()]);
         assert_eq!((share.is_met(), share.ahead()), (Some(true), None));
         assert_eq!(share.must(), "at least 900 us (0.9 of 1,000 synced commits)");
+        let peer = measured(Must::OfBestPeer(0.5), vec![cell(&[2.0]), cell(&[5.0]), cell(&[3.0])]);
+        assert_eq!((peer.is_met(), peer.ahead()), (Some(false), Some(1.5)));
+        assert_eq!(peer.must(), "at most 1.50 us (0.5 of the best peer's)");
+        let above = measured(Must::AboveSync(3.0), vec![cell(&[3.9])]);
+        assert_eq!((above.is_met(), above.must().as_str()), (Some(true), "at most 4.00 us (3 and a synced commit)"));
         let none = measured(Must::AtMost(0.5), vec![cell(&[]), cell(&[1.0])]);
         assert_eq!((none.is_met(), none.ahead()), (None, None));
     }

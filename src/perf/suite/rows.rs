@@ -16,6 +16,10 @@ pub(super) enum Must {
     AtLeast(f64),
     /// More is better: a share of the synced commits that LMDB makes a second on the same disk.
     OfSynced(f64),
+    /// Milliseconds beyond the time of one synced commit; less is better.
+    AboveSync(f64),
+    /// This share of what the best other broker does; less is better.
+    OfBestPeer(f64),
 }
 
 /// How a row is measured.
@@ -27,6 +31,10 @@ pub(super) enum Measure {
     Share(&'static str),
     /// Messages consumed a second.
     Consumed(&'static str),
+    /// The 99th percentile of the time from when a message was due to its arrival.
+    Latency(&'static str),
+    /// The same, while another load goes on.
+    LatencyBeside(&'static str, &'static str),
     /// Acts a second, of one client; durable or not.
     Churn(Churned, bool),
     /// Memory of an idle connection.
@@ -55,7 +63,7 @@ pub(super) const QUEUE: &str = "leveret-perf-suite";
 pub(super) const QUEUES: u32 = 4;
 
 /// All rows, in the order of the table.
-pub(super) const ROWS: [Row; 18] = [
+pub(super) const ROWS: [Row; 20] = [
     Row {
         name: "16 B transient, auto-ack, 1 to 1",
         unit: "us",
@@ -113,6 +121,21 @@ pub(super) const ROWS: [Row; 18] = [
         measure: Measure::Consumed("-x 1 -y 10 -s 128 -A 1 -q 10"),
     },
     Row {
+        name: "p99 from due to delivered, 10,000 a second, 1 KiB durable, confirmed",
+        unit: "ms",
+        must: Must::AboveSync(3.0),
+        measure: Measure::Latency("-x 1 -y 1 -s 1024 -f persistent -c 1000 -A 100 -q 1000 -r 10000 --latency"),
+    },
+    Row {
+        name: "p99 from due to delivered, 1,000 a second, beside four pairs flat out",
+        unit: "ms",
+        must: Must::OfBestPeer(0.5),
+        measure: Measure::LatencyBeside(
+            "-x 1 -y 1 -s 16 -a -r 1000 --latency",
+            "-x 4 -y 4 -s 16 -a --queue-pattern leveret-perf-suite-%d --queue-pattern-from 1 --queue-pattern-to 4",
+        ),
+    },
+    Row {
         name: "idle connection with channel and consumer",
         unit: "KiB",
         must: Must::AtMost(10.0),
@@ -166,14 +189,21 @@ pub(super) const ROWS: [Row; 18] = [
 impl Must {
     /// Whether less is better.
     pub(super) fn is_less_better(self) -> bool {
-        matches!(self, Self::AtMost(_))
+        matches!(self, Self::AtMost(_) | Self::AboveSync(_) | Self::OfBestPeer(_))
     }
 
-    /// The figure itself; `None` without a commit rate to take a share of.
-    pub(super) fn figure(self, synced: Option<f64>) -> Option<f64> {
+    /// Whether it depends on what the disk can do.
+    pub(super) fn needs_synced(self) -> bool {
+        matches!(self, Self::OfSynced(_) | Self::AboveSync(_))
+    }
+
+    /// The figure itself; `None` without what it depends on: synced commits a second, the best other broker's figure.
+    pub(super) fn figure(self, synced: Option<f64>, best_peer: Option<f64>) -> Option<f64> {
         match self {
             Self::AtMost(figure) | Self::AtLeast(figure) => Some(figure),
             Self::OfSynced(share) => synced.map(|synced| synced * share),
+            Self::AboveSync(millis) => synced.map(|synced| 1_000.0 / synced + millis),
+            Self::OfBestPeer(share) => best_peer.map(|best| best * share),
         }
     }
 }
@@ -182,7 +212,11 @@ impl Row {
     /// The flags of its load, if it is one.
     pub(super) fn flags(&self) -> Option<&'static str> {
         match self.measure {
-            Measure::Cpu(flags) | Measure::Share(flags) | Measure::Consumed(flags) => Some(flags),
+            Measure::Cpu(flags)
+            | Measure::Share(flags)
+            | Measure::Consumed(flags)
+            | Measure::Latency(flags)
+            | Measure::LatencyBeside(flags, _) => Some(flags),
             _ => None,
         }
     }
@@ -216,7 +250,8 @@ mod tests {
         let mut names = Vec::new();
         for row in ROWS {
             names.push(row.name);
-            if let Some(flags) = row.flags() {
+            let beside = if let Measure::LatencyBeside(_, beside) = row.measure { Some(beside) } else { None };
+            for flags in row.flags().into_iter().chain(beside) {
                 let load = load(flags).unwrap_or_else(|error| panic!("{}: {error}", row.name));
                 plan::check(&load).unwrap();
             }
@@ -228,9 +263,11 @@ mod tests {
 
     #[test]
     fn shares_need_a_rate_to_be_shares_of() {
-        assert_eq!(Must::OfSynced(0.5).figure(Some(100.0)), Some(50.0));
-        assert_eq!(Must::OfSynced(0.5).figure(None), None);
-        assert_eq!(Must::AtLeast(3.0).figure(None), Some(3.0));
+        assert_eq!(Must::OfSynced(0.5).figure(Some(100.0), None), Some(50.0));
+        assert_eq!(Must::OfSynced(0.5).figure(None, None), None);
+        assert_eq!(Must::AboveSync(3.0).figure(Some(100.0), None), Some(13.0));
+        assert_eq!(Must::OfBestPeer(0.5).figure(None, Some(4.0)), Some(2.0));
+        assert_eq!(Must::AtLeast(3.0).figure(None, None), Some(3.0));
         assert!(Must::AtMost(1.0).is_less_better() && !Must::OfSynced(0.5).is_less_better());
     }
 }

@@ -14,6 +14,7 @@ use super::faulty::{Faults, FaultyEngine};
 use super::fixture::open;
 use super::lmdb::{LmdbEngine, LmdbOptions};
 use super::memory::MemoryEngine;
+use super::redo::Redo;
 
 /// A store under test.
 trait Subject {
@@ -25,6 +26,11 @@ trait Subject {
     /// Rules of its own that what it keeps breaks.
     fn findings(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Whether a page that is not the last names the very next message, not merely a position before it.
+    fn is_exact(&self) -> bool {
+        true
     }
 }
 
@@ -97,6 +103,40 @@ impl Subject for Lmdb {
     }
 }
 
+/// A redo log before a store; ended as by a crash.
+struct Logged {
+    engine: Option<Redo<LmdbEngine>>,
+    capacity: usize,
+    dir: TempDir,
+}
+
+impl Logged {
+    fn new(capacity: usize) -> Self {
+        let mut subject = Self { engine: None, capacity, dir: TempDir::new().unwrap() };
+        subject.reopen();
+        subject
+    }
+}
+
+impl Subject for Logged {
+    fn engine(&self) -> &dyn Engine {
+        self.engine.as_ref().unwrap()
+    }
+
+    fn reopen(&mut self) {
+        self.engine = None;
+        let engine = Redo::open(open(self.dir.path()), self.dir.path(), true).unwrap();
+        self.engine = Some(engine.with_capacity(self.capacity));
+    }
+
+    fn is_exact(&self) -> bool {
+        false
+    }
+}
+
+/// Octets of logs that are full after a few commits, and never.
+const CAPACITIES: [usize; 2] = [12 << 10, 1 << 20];
+
 #[test]
 fn memory_conforms() {
     cases::run(|| Box::new(Memory::default()));
@@ -115,6 +155,13 @@ fn lmdb_conforms() {
 #[test]
 fn lmdb_that_defers_removals_conforms() {
     cases::run(|| Box::new(Lmdb::new(Some(1))));
+}
+
+#[test]
+fn a_redo_log_conforms() {
+    for capacity in CAPACITIES {
+        cases::run(|| Box::new(Logged::new(capacity)));
+    }
 }
 
 #[test]

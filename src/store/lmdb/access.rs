@@ -18,17 +18,22 @@ use super::check::{self, Report};
 use super::meta::{self, Meta};
 use super::pages::{self, Depth};
 use super::tables::Tables;
-use super::{DATA_FILE, LOCK_TABLE, LmdbOptions, lock, open_env, open_reader, sync_names};
-use crate::store::StoreError;
+use super::{DATA_FILE, LOCK_TABLE, LmdbOptions, commit, lock, open_env, open_reader, sync_names};
+use crate::store::redo::{self, Found};
+use crate::store::{Batch, Generation, StoreError};
 
 /// Directory within a data directory in which a store is prepared before it takes its place.
 const WORKSHOP: &str = "new";
+
+/// Directory within that one for what is copied once more.
+const AGAIN: &str = "again";
 
 /// How often a root is looked for before giving up; each time the writer must have committed twice in between.
 const TRIES: usize = 1000;
 
 /// A store that is looked at.
 struct Look {
+    dir: PathBuf,
     env: Env<WithoutTls>,
     file: File,
     /// A broker runs on the store.
@@ -54,7 +59,7 @@ impl Look {
         if !in_use {
             belong_together(&metas)?;
         }
-        Ok(Self { env: open_reader(dir)?, file, in_use, _lock: lock })
+        Ok(Self { dir: dir.to_path_buf(), env: open_reader(dir)?, file, in_use, _lock: lock })
     }
 
     /// A transaction and the root it reads from.
@@ -84,26 +89,70 @@ impl Look {
         for line in survey.broken.into_iter().chain(survey.odd) {
             report.find(|| format!("{DATA_FILE}: {line}"));
         }
+        let mut generation = None;
         if whole {
             match Tables::of_reader(&self.env, &txn)? {
-                Some(tables) => check::rows(&tables, &txn, &mut report)?,
+                Some(tables) => {
+                    check::rows(&tables, &txn, &mut report)?;
+                    generation = match tables.generation(&txn) {
+                        Err(StoreError::Damaged(what)) => {
+                            report.find(|| format!("meta: {what}"));
+                            None
+                        }
+                        generation => generation?,
+                    };
+                }
                 None => report.notes.push("the store is new: nothing was ever kept in it".to_owned()),
             }
         } else {
             report.notes.push("the rows were not read: LMDB cannot follow a damaged tree".to_owned());
         }
+        drop(txn);
+        if let Some(generation) = generation {
+            self.look_at_log(generation, &mut report)?;
+        }
         Ok(report)
     }
 
-    fn copy(&self, to: &Path) -> Result<(), StoreError> {
+    /// Verifies what the redo log holds beside what was read, with no transaction open.
+    fn look_at_log(&self, generation: Generation, report: &mut Report) -> Result<(), StoreError> {
+        let found = redo::read(&self.dir, generation)?;
+        // The broker may have gone on to another generation while the log was read.
+        if self.generation()? == Some(generation) {
+            report.pending = found.batches.len() as u64;
+            for line in found.damage {
+                report.find(|| line);
+            }
+        }
+        Ok(())
+    }
+
+    /// The generation of the redo log now; with no transaction open, since LMDB's handles belong to one.
+    fn generation(&self) -> Result<Option<Generation>, StoreError> {
+        let txn = self.env.read_txn()?;
+        Tables::of_reader(&self.env, &txn)?.map_or(Ok(None), |tables| tables.generation(&txn))
+    }
+
+    /// What the redo log holds now, and of which generation.
+    fn log(&self) -> Result<(Option<Generation>, Found), StoreError> {
+        match self.generation() {
+            Ok(None) => Ok((None, Found::default())),
+            Ok(Some(generation)) => Ok((Some(generation), redo::read(&self.dir, generation)?)),
+            Err(StoreError::Damaged(what)) => Ok((None, Found { damage: vec![what], ..Found::default() })),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn copy(&self, to: &Path) -> Result<Brought, StoreError> {
         // LMDB follows every page, and must not be led astray.
         let (txn, meta) = self.begin()?;
         pages::survey(&self.file, &meta, Depth::Everything)?.usable()?;
         drop(txn);
         // A killed process leaves its place in the table of readers, and with it pages that are never used again.
         self.env.clear_stale_readers()?;
-        let to = to.join(DATA_FILE);
-        let mut file = File::options().read(true).write(true).create_new(true).mode(0o600).open(to)?;
+        // Before the copy is begun: if that is of another generation, it has all of this.
+        let (generation, log) = self.log()?;
+        let mut file = File::options().read(true).write(true).create_new(true).mode(0o600).open(to.join(DATA_FILE))?;
         let copied = match self.env.copy_to_file(&mut file, CompactionOption::Enabled) {
             // Pages that are neither used nor free: a copy of all pages has them too.
             Err(heed::Error::Mdb(MdbError::Incompatible)) => {
@@ -114,8 +163,39 @@ impl Look {
             copied => copied,
         };
         copied?;
-        Ok(file.sync_all()?)
+        file.sync_all()?;
+        bring(to, generation, log)
     }
+}
+
+/// What came to a copy from the redo log.
+struct Brought {
+    /// Something did.
+    any: bool,
+    /// What was wrong with the log.
+    damage: Vec<String>,
+}
+
+/// Brings what a redo log holds into a copy that was made after it was read, and gives the copy a generation of its own:
+/// no log that lies beside it, now or later, is its.
+fn bring(to: &Path, generation: Option<Generation>, log: Found) -> Result<Brought, StoreError> {
+    // A store without a generation has no log, and takes none for its own.
+    if generation.is_none() && log.damage.is_empty() {
+        return Ok(Brought { any: false, damage: log.damage });
+    }
+    let env = open_env(to, LmdbOptions::default())?;
+    let tables = Tables::open(&env)?;
+    let mut txn = env.write_txn()?;
+    // One that cannot be read is no reason for a copy that cannot be read either.
+    let same = tables.generation(&txn).is_ok_and(|of_copy| of_copy == generation);
+    let damage = log.damage.clone();
+    let log = if same { log } else { Found::default() };
+    let any = !log.batches.is_empty();
+    let fresh = Batch { generation: Some(redo::fresh()?), ..Batch::default() };
+    let batch = redo::merged(log)?.unwrap_or(fresh);
+    commit::apply(&tables, &mut txn, &batch, super::sweep::REMOVALS)?;
+    txn.commit()?;
+    Ok(Brought { any, damage })
 }
 
 fn belong_together(metas: &[Meta; 2]) -> Result<(), StoreError> {
@@ -155,12 +235,21 @@ pub fn examine(dir: &Path) -> Result<Report, StoreError> {
 }
 
 /// Copies a store, as it is at one moment, into the directory `to`, which must not hold one; the copy is as small as
-/// it can be and synced, its name is not. A running broker goes on meanwhile, but can use no page again before the
-/// copy is done. Returns the size of the original in octets.
-pub fn copy(from: &Path, to: &Path) -> Result<u64, StoreError> {
+/// it can be and synced, its name is not. What a redo log holds beside the original is in the copy, which needs none. A
+/// running broker goes on meanwhile, but can use no page again before the copy is done.
+pub fn copy(from: &Path, to: &Path) -> Result<Copied, StoreError> {
     let look = Look::at(from)?;
-    look.copy(to)?;
-    Ok(look.file.metadata()?.len())
+    let brought = look.copy(to)?;
+    Ok(Copied { original: look.file.metadata()?.len(), damage: brought.damage })
+}
+
+/// What [`copy`] came to.
+#[derive(Clone, Debug)]
+pub struct Copied {
+    /// Size of the original's file in octets.
+    pub original: u64,
+    /// What was wrong with the redo log of the original, one readable line each.
+    pub damage: Vec<String>,
 }
 
 /// Makes sure that there is a file that LMDB may map for writing; the caller holds the directory's lock.
@@ -188,12 +277,19 @@ pub fn compact(dir: &Path) -> Result<(u64, u64), StoreError> {
     let old = place.old.as_ref().ok_or_else(missing)?.try_clone()?;
     let before = old.metadata()?.len();
     let look = Look::open(dir, old, false, None)?;
-    look.copy(&workshop)?;
+    if look.copy(&workshop)?.any {
+        // What the log removed has left unused space in the copy.
+        let again = workshop.join(AGAIN);
+        DirBuilder::new().mode(0o700).create(&again)?;
+        copy(&workshop, &again)?;
+        exchange(&again.join(DATA_FILE), &workshop)?;
+    }
     let copied = examine(&workshop)?;
     if !copied.findings.is_empty() {
         // What is damaged and set aside already is no reason to keep the space as well.
         let original = look.examine()?;
-        if (original.total(), original.findings.len()) != (copied.total(), copied.findings.len()) {
+        let same = original.pending > 0 || original.total() == copied.total();
+        if !same || copied.findings.len() > original.findings.len() {
             let first = copied.findings.first().map_or("", String::as_str);
             return Err(StoreError::Damaged(format!("the compacted copy: {first}")));
         }
@@ -237,19 +333,46 @@ impl Place {
         workshop(&self.dir)
     }
 
-    /// Keeps the old store under another name in the same directory. Returns that name, if there was a store.
-    pub fn set_aside(&self) -> Result<Option<PathBuf>, StoreError> {
+    /// Keeps the old store under another name in the same directory, and its redo log beside it. Returns the names: two if
+    /// the log holds what the store does not have yet, none if there was no store.
+    pub fn set_aside(&self) -> Result<Vec<PathBuf>, StoreError> {
         if !self.is_taken() {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         for n in 1..u32::MAX {
-            let aside = self.dir.join(format!("{DATA_FILE}.before-restore-{n}"));
+            let named = |file: &str| self.dir.join(format!("{file}.before-restore-{n}"));
+            let aside = named(DATA_FILE);
             match fs::hard_link(self.dir.join(DATA_FILE), &aside) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                linked => return Ok(linked.map(|()| Some(aside))?),
+                linked => {
+                    linked?;
+                    let log = self.set_log_aside(&named(redo::FILE))?;
+                    return Ok(std::iter::once(aside).chain(log).collect());
+                }
             }
         }
         Err(StoreError::Engine("too many stores were set aside".to_owned()))
+    }
+
+    /// Copies the redo log, which the next broker will write over; not where it is known to hold nothing of this store.
+    fn set_log_aside(&self, to: &Path) -> Result<Option<PathBuf>, StoreError> {
+        let from = self.dir.join(redo::FILE);
+        if !from.try_exists()? || self.has_empty_log().unwrap_or(false) {
+            return Ok(None);
+        }
+        fs::copy(from, to)?;
+        File::open(to)?.sync_all()?;
+        Ok(Some(to.to_path_buf()))
+    }
+
+    /// Fails where the store cannot be read, which may be why it is set aside.
+    fn has_empty_log(&self) -> Result<bool, StoreError> {
+        let Some(file) = &self.old else { return Ok(true) };
+        let look = Look::open(&self.dir, file.try_clone()?, false, None)?;
+        let (_, meta) = look.begin()?;
+        pages::survey(file, &meta, Depth::Start)?.usable()?;
+        let (_, log) = look.log()?;
+        Ok(log.batches.is_empty() && log.damage.is_empty())
     }
 
     /// Puts the store of the workshop into its place. A crash at any moment leaves the old store or the new one.
@@ -282,14 +405,19 @@ fn clear(dir: &Path) -> Result<(), StoreError> {
 fn install(dir: &Path) -> Result<(), StoreError> {
     let made = dir.join(WORKSHOP).join(DATA_FILE);
     File::open(&made)?.sync_all()?;
+    exchange(&made, dir)?;
+    sync_names(dir)?;
+    clear(dir)
+}
+
+/// Puts a file into the place of a store's that nobody has open.
+fn exchange(made: &Path, dir: &Path) -> Result<(), StoreError> {
     // Its transactions are those of the old file.
     match fs::remove_file(dir.join(LOCK_TABLE)) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
-    fs::rename(made, dir.join(DATA_FILE))?;
-    sync_names(dir)?;
-    clear(dir)
+    Ok(fs::rename(made, dir.join(DATA_FILE))?)
 }
 
 /// Makes an empty store; the caller holds the directory's lock. LMDB's own first file is not yet synced when it gets

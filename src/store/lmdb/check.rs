@@ -49,6 +49,8 @@ pub struct Report {
     pub clean: bool,
     /// A broker runs on the store.
     pub in_use: bool,
+    /// Batches that are in the redo log only; the rest of the report is without them.
+    pub pending: u64,
     /// Size of the file in octets.
     pub file: u64,
     /// Octets of pages in use.

@@ -50,6 +50,9 @@ pub(super) fn apply(tables: &Tables, txn: &mut RwTxn<'_>, batch: &Batch, mut rem
     if batch.clean_shutdown {
         tables.meta.put(txn, schema::META_CLEAN, &[1])?;
     }
+    if let Some(generation) = batch.generation {
+        tables.meta.put(txn, schema::META_GENERATION, &schema::encode_generation(generation))?;
+    }
     Ok(!tables.holes.is_empty(txn)?)
 }
 

@@ -45,9 +45,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use heed::{Env, EnvFlags, EnvOpenOptions, MdbError, WithoutTls};
 
-use super::{Batch, Commit, Define, Engine, Page, QueueId, Recovered, Seq, Space, StoreError, Stretch};
+use super::{Batch, Commit, Define, Engine, Generation, Page, QueueId, Recovered, Seq, Space, StoreError, Stretch};
 use crate::sync::{Rank, RwLock};
-pub use access::{Place, compact, copy, examine, forget_clean_end};
+pub use access::{Copied, Place, compact, copy, examine, forget_clean_end};
 use ballast::Ballast;
 pub use check::{Holding, Report};
 use loaded::Loaded;
@@ -110,6 +110,8 @@ pub struct LmdbEngine {
     bound: AtomicU64,
     ballast: Ballast,
     loaded: Loaded,
+    /// Commits until the table of readers is looked at.
+    until_look: AtomicU64,
     /// There may be rows in `holes`.
     sweeping: AtomicBool,
     /// There may be shared bodies to which nothing refers.
@@ -148,6 +150,7 @@ impl LmdbEngine {
             bound: AtomicU64::new(rounded(bound) as u64),
             ballast: Ballast::new(dir),
             loaded: Loaded::default(),
+            until_look: AtomicU64::new(COMMITS_A_LOOK),
             sweeping: AtomicBool::new(true),
             orphans: AtomicBool::new(false),
             failed: AtomicBool::new(false),
@@ -253,7 +256,8 @@ impl Engine for LmdbEngine {
             return Commit::Unknown(error);
         }
         self.grow_in_time();
-        if batch.epoch.is_multiple_of(COMMITS_A_LOOK) {
+        if self.until_look.fetch_sub(1, Ordering::Relaxed) <= 1 {
+            self.until_look.store(COMMITS_A_LOOK, Ordering::Relaxed);
             // Where this fails the file grows a little more; the commit is none the worse for it.
             let _ = self.env.clear_stale_readers();
         }
@@ -323,6 +327,12 @@ impl Engine for LmdbEngine {
 
     fn restore_ballast(&self, spare: u64) {
         self.remake_ballast(spare);
+    }
+
+    fn generation(&self) -> Result<Option<Generation>, StoreError> {
+        let _shared = self.gate.read();
+        let txn = self.env.read_txn()?;
+        self.tables.generation(&txn)
     }
 }
 
@@ -416,7 +426,8 @@ fn address_space(size: u64) -> bool {
 fn resize(env: &Env<WithoutTls>, size: u64) -> bool {
     // SAFETY: LMDB demands that no transaction of this process is open, since the old map is unmapped. Read transactions
     // live only within `read`, `stretches` and `usage`, which hold the shared side of the gate, and within `recover`,
-    // which comes before all; write transactions only within functions of the one thread that commits, which is here.
+    // which comes before all; write transactions only within `commit` and `sweep`, which are called one at a time (by the
+    // one thread that commits, or under the lock of the redo log), and it is one of these that is here.
     // Nothing borrowed from the map outlives its transaction: what is read is copied out.
     unsafe { env.resize(rounded(size)).is_ok() }
 }

@@ -3,7 +3,7 @@
 //! Pure functions over octets. Invariants: no octets read from disk can make these functions panic; what they cannot
 //! have written themselves is [`Damage`]. Deliberately absent: transactions, index rows and blocks.
 
-use super::super::{QueueId, Seq};
+use super::super::{Generation, QueueId, Seq};
 
 /// Version of the layout that this build writes.
 pub(super) const SCHEMA: u32 = 3;
@@ -37,6 +37,7 @@ pub(super) const META_SCHEMA: &[u8] = b"schema";
 pub(super) const META_NEXT_QUEUE_ID: &[u8] = b"next_queue_id";
 pub(super) const META_NEXT_BODY: &[u8] = b"next_body";
 pub(super) const META_CLEAN: &[u8] = b"clean";
+pub(super) const META_GENERATION: &[u8] = b"generation";
 
 /// Why a row cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -167,6 +168,21 @@ pub(super) fn seal_row(key: &[u8], value: &mut [u8]) {
     }
 }
 
+/// The generation of the redo log, in `meta`. Rot in it would hide the log's records, so it has a checksum.
+pub(super) fn encode_generation(generation: Generation) -> Vec<u8> {
+    let mut out = vec![ROW_VERSION, 0, 0, 0, 0, 0, 0, 0];
+    out.extend_from_slice(&generation.0.to_be_bytes());
+    seal_row(META_GENERATION, &mut out);
+    out
+}
+
+/// Reads it back.
+pub(super) fn decode_generation(value: &[u8]) -> Result<Generation, Damage> {
+    let (_, mut rest) = open_row(META_GENERATION, value)?;
+    let generation = rest.u64().map(Generation).ok_or(Damage::Length)?;
+    if rest.0.is_empty() { Ok(generation) } else { Err(Damage::Length) }
+}
+
 /// A row of `marks`.
 pub(super) fn encode_marks(queue: QueueId, positions: &[Seq]) -> Vec<u8> {
     let mut out = vec![ROW_VERSION, 0, 0, 0, 0, 0, 0, 0];
@@ -267,6 +283,17 @@ mod tests {
         assert!(decode_marks(&10u64.to_be_bytes(), &row).is_err(), "a row under another key");
         assert!(decode_marks(&key, &row[..row.len() - 1]).is_err());
         assert_eq!(decode_marks(&key, &[]), Err(Damage::Length));
+    }
+
+    #[test]
+    fn a_generation_comes_back_and_damage_shows() {
+        let row = encode_generation(Generation(77));
+        assert_eq!(decode_generation(&row), Ok(Generation(77)));
+        for at in 0..row.len() {
+            let mut damaged = row.clone();
+            damaged[at] ^= 0x10;
+            assert!(decode_generation(&damaged).is_err() && decode_generation(&row[..at]).is_err(), "octet {at}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::blocks::Draft;
 use super::bodies::{self, BodyId};
 use super::index::{IndexRow, MAX_SPAN};
 use super::schema::{self, Hole, Key};
-use crate::store::{QueueId, Seq, StoreError};
+use crate::store::{Generation, QueueId, Seq, StoreError};
 
 pub(super) type Table = Database<Bytes, Bytes>;
 
@@ -44,7 +44,7 @@ impl Tables {
         match meta.get(&txn, schema::META_SCHEMA)?.map(<[u8; 4]>::try_from) {
             Some(Ok(found)) => match u32::from_be_bytes(found) {
                 schema::SCHEMA => {}
-                // What is new since are databases that such a store does not have: they start empty.
+                // What is new since are databases and rows that such a store does not have: they start empty.
                 schema::OLDEST_SCHEMA..schema::SCHEMA => {
                     meta.put(&mut txn, schema::META_SCHEMA, &schema::SCHEMA.to_be_bytes())?;
                 }
@@ -134,6 +134,12 @@ impl Tables {
             Some(Ok(id)) if u64::from_be_bytes(id) <= schema::HIGHEST.saturating_add(1) => Ok(u64::from_be_bytes(id)),
             Some(_) => Err(StoreError::Damaged("the next id of a shared body is not a number".to_owned())),
         })
+    }
+
+    /// The generation of the redo log whose records are not in the store yet, if there ever was one.
+    pub(super) fn generation(&self, txn: &RoTxn<'_>) -> Result<Option<Generation>, StoreError> {
+        let row = self.meta.get(txn, schema::META_GENERATION)?.map(schema::decode_generation).transpose();
+        row.map_err(|damage| StoreError::Damaged(format!("the generation of the redo log: {damage}")))
     }
 
     /// Writes a block, straight from its messages' records, and its index row.

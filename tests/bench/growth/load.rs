@@ -107,13 +107,13 @@ fn consume(out: &mut Vec<u8>, name: &str) {
 }
 
 /// A binding, without an answer.
-pub(crate) fn bind(out: &mut Vec<u8>, queue: &str, exchange: &str, key: &str) {
+pub(crate) fn bind(out: &mut Vec<u8>, queue: &str, exchange: &str, key: &str, arguments: FieldTable) {
     let bind = queue::Bind {
         queue: queue.into(),
         exchange: exchange.into(),
         routing_key: key.into(),
         nowait: true,
-        arguments: FieldTable::default(),
+        arguments,
     };
     nowait(out, AMQPClass::Queue(queue::AMQPMethod::Bind(bind)));
 }

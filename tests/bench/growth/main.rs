@@ -15,6 +15,8 @@ mod support;
 
 use std::time::Duration;
 
+use amq_protocol::types::{AMQPValue, FieldTable};
+use leveret::wire::properties::Properties;
 use load::{Burst, Flow, Row, bind};
 use support::message_to;
 
@@ -81,6 +83,7 @@ const GROUPS: &[(&str, Rows)] = &[
     ("direct-new", || bindings("amq.direct", true)),
     ("topic", || bindings("amq.topic", false)),
     ("topic-new", || bindings("amq.topic", true)),
+    ("headers", headers),
     ("bodies", bodies),
     ("backlog", backlogs),
     ("threads", threads),
@@ -98,7 +101,7 @@ fn bursts(exchange: &str, keys: &[String], body: usize) -> Vec<Burst> {
     let each = (BURST_OCTETS / body.max(1)).clamp(1, BURST);
     // A key alone fills a burst; many go on in the next one.
     let of = |keys: &[String]| Burst {
-        octets: keys.iter().flat_map(|key| message_to(exchange, key, body, false)).collect(),
+        octets: keys.iter().flat_map(|key| message_to(exchange, key, &[0, 0], body)).collect(),
         messages: keys.len() as u64,
     };
     match keys {
@@ -157,7 +160,7 @@ fn fan_out(body: usize) -> Vec<Row> {
         let queues = names(count);
         let mut setup = Vec::new();
         for queue in &queues {
-            bind(&mut setup, queue, "amq.fanout", "");
+            bind(&mut setup, queue, "amq.fanout", "", FieldTable::default());
         }
         let bursts = bursts("amq.fanout", &["key".to_owned()], body);
         let window = window(body).max(2 * count as u64);
@@ -172,9 +175,9 @@ fn bindings(exchange: &'static str, new: bool) -> Vec<Row> {
     let with = |count: usize| {
         let others = 100;
         let mut setup = Vec::new();
-        bind(&mut setup, "queue-0", exchange, "some.key");
+        bind(&mut setup, "queue-0", exchange, "some.key", FieldTable::default());
         if exchange == "amq.topic" {
-            bind(&mut setup, "queue-0", exchange, "new.*.key");
+            bind(&mut setup, "queue-0", exchange, "new.*.key", FieldTable::default());
         }
         let keys: Vec<String> = if new && exchange == "amq.topic" {
             (0..KEYS).map(|n| format!("new.{n}.key")).collect()
@@ -185,7 +188,7 @@ fn bindings(exchange: &'static str, new: bool) -> Vec<Row> {
         };
         if new && exchange == "amq.direct" {
             for key in &keys {
-                bind(&mut setup, "queue-0", exchange, key);
+                bind(&mut setup, "queue-0", exchange, key, FieldTable::default());
             }
         }
         for n in 0..count {
@@ -195,11 +198,35 @@ fn bindings(exchange: &'static str, new: bool) -> Vec<Row> {
                 1 => format!("other.#.{n}"),
                 _ => format!("other.{n}.created"),
             };
-            bind(&mut setup, &format!("idle-{}", n % others), exchange, &key);
+            bind(&mut setup, &format!("idle-{}", n % others), exchange, &key, FieldTable::default());
         }
         let flow = Flow { bursts: bursts(exchange, &keys, SMALL), ..flow(names(1), SMALL) };
         let name = if new { "ever new keys" } else { "one key" };
         Row { setup, idle_queues: others, ..row(format!("{exchange}, {count} other bindings, {name}"), flow) }
+    };
+    vec![with(10), with(100_000)]
+}
+
+/// Bindings by tenant and kind, each tenant's own; messages of one tenant.
+fn headers() -> Vec<Row> {
+    let with = |count: usize| {
+        let wanted = |tenant: usize| {
+            let mut arguments = FieldTable::default();
+            for (key, text) in [("x-match", "all"), ("kind", "order"), ("tenant", &format!("{tenant:06}"))] {
+                arguments.insert(key.into(), AMQPValue::LongString(text.into()));
+            }
+            arguments
+        };
+        let mut setup = Vec::new();
+        bind(&mut setup, "queue-0", "amq.headers", "", wanted(0));
+        for n in 1..=count {
+            bind(&mut setup, &format!("idle-{}", n % 100), "amq.headers", "", wanted(n));
+        }
+        let table = b"\x06tenantS\0\0\0\x06000000\x04kindS\0\0\0\x05order";
+        let properties = Properties { headers: Some(table), ..Properties::default() }.encode();
+        let octets = message_to("amq.headers", "", &properties, SMALL).repeat(BURST);
+        let flow = Flow { bursts: vec![Burst { octets, messages: BURST as u64 }], ..flow(names(1), SMALL) };
+        Row { setup, idle_queues: 100, ..row(format!("amq.headers, {count} other bindings"), flow) }
     };
     vec![with(10), with(100_000)]
 }

@@ -61,6 +61,13 @@ pub(crate) const PATHS: &[Path] = &[
         run: publish_to_delivery_alone,
     },
     Path {
+        name: "publish-to-delivery-new-key",
+        each: "a message",
+        what: "The same with thousands in a read, through amq.topic, each with a key that was not seen before.",
+        operations: 20_000,
+        run: publish_to_delivery_new_key,
+    },
+    Path {
         name: "ack-hundred",
         each: "an ack",
         what: "basic.ack of a hundred transient messages, from the session's read to their end.",
@@ -78,7 +85,7 @@ pub(crate) const PATHS: &[Path] = &[
         name: "route-headers",
         each: "a route",
         what: "A message through amq.headers with 1,000 bindings of two headers each, of which one matches.",
-        operations: 200,
+        operations: 5_000,
         run: route_headers,
     },
     Path {
@@ -195,6 +202,21 @@ fn publish_to_delivery_alone(_: u64, done: u64) {
             publisher.say(message.clone());
             consumer.hear(until).await;
         }
+    });
+}
+
+fn publish_to_delivery_new_key(prepared: u64, done: u64) {
+    counted(async |running| {
+        let (publisher, consumer) = (Client::open(running), Client::open(running));
+        consumer.consume("q", Some(("amq.topic", "order.*")), true).await;
+        publisher.done().await;
+        let messages = (0..prepared).map(|n| publish("amq.topic", &format!("order.{n:08}"), SMALL));
+        let messages: Vec<Vec<u8>> = messages.collect();
+        let of_one = messages[0].len();
+        let messages = bytes::Bytes::from(messages.concat());
+        let until = consumer.heard() + count(done) * delivery("q", "amq.topic", "order.00000000", SMALL);
+        publisher.say(messages.slice(..count(done) * of_one));
+        consumer.hear(until).await;
     });
 }
 

@@ -140,15 +140,16 @@ impl Client {
         }
     }
 
-    /// Declares a queue that is not durable and consumes from it, under its name, once bound if `bound` says to what.
-    pub(crate) async fn consume(&self, name: &str, bound: Option<&str>, no_ack: bool) {
+    /// Declares a queue that is not durable and consumes from it, under its name, once bound if `bound` says to which
+    /// exchange and by which key.
+    pub(crate) async fn consume(&self, name: &str, bound: Option<(&str, &str)>, no_ack: bool) {
         let declare = queue::Declare { queue: name.into(), ..declare() };
         self.ask(1, AMQPClass::Queue(queue::AMQPMethod::Declare(declare)));
-        if let Some(exchange) = bound {
+        if let Some((exchange, key)) = bound {
             let bind = queue::Bind {
                 queue: name.into(),
                 exchange: exchange.into(),
-                routing_key: "".into(),
+                routing_key: key.into(),
                 nowait: false,
                 arguments: FieldTable::default(),
             };

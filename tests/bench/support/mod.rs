@@ -150,16 +150,16 @@ impl Client {
 /// One message to a queue as octets on the wire.
 #[allow(dead_code, reason = "not every bench uses it")]
 pub(crate) fn message(queue: &str, body: usize, durable: bool) -> Vec<u8> {
-    message_to("", queue, body, durable)
+    let properties: &[u8] = if durable { &[0x10, 0, 2] } else { &[0, 0] };
+    message_to("", queue, properties, body)
 }
 
-/// One message as octets on the wire.
-pub(crate) fn message_to(exchange: &str, key: &str, body: usize, durable: bool) -> Vec<u8> {
+/// One message as octets on the wire; its properties are encoded already.
+pub(crate) fn message_to(exchange: &str, key: &str, properties: &[u8], body: usize) -> Vec<u8> {
     let publish =
         basic::Publish { exchange: exchange.into(), routing_key: key.into(), mandatory: false, immediate: false };
     let mut out = Vec::new();
     encode::method(&mut out, 1, AMQPClass::Basic(basic::AMQPMethod::Publish(publish)));
-    let properties: &[u8] = if durable { &[0x10, 0, 2] } else { &[0, 0] };
     encode::content_header(&mut out, 1, body as u64, properties);
     encode::body(&mut out, 1, &vec![b'x'; body], 131_072);
     out
