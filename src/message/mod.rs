@@ -24,7 +24,7 @@ pub mod delay;
 pub mod duplicate;
 pub mod ledger;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
@@ -90,6 +90,11 @@ impl Message {
         u32::try_from(record.len()).ok()?;
         let charge = ledger::Charge::of(record.len());
         Some(Self(Arc::new(Inner { record, blind_at, properties_at, body_at, facts, _charge: charge })))
+    }
+
+    /// The same message, without holding it.
+    pub fn downgrade(&self) -> WeakMessage {
+        WeakMessage(Arc::downgrade(&self.0))
     }
 
     /// The whole record.
@@ -198,6 +203,17 @@ impl Message {
         let mut draft = Draft::new(envelope, properties, u64::from(self.body_len()), facts);
         draft.extend(self.body());
         draft.finish()
+    }
+}
+
+/// A message for as long as somebody else holds it.
+#[derive(Clone, Debug)]
+pub struct WeakMessage(Weak<Inner>);
+
+impl WeakMessage {
+    /// The message, if anybody still holds it.
+    pub fn upgrade(&self) -> Option<Message> {
+        self.0.upgrade().map(Message)
     }
 }
 

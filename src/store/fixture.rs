@@ -26,6 +26,16 @@ pub(super) fn puts(queue: u64, positions: impl IntoIterator<Item = Seq>, len: us
     QueueBatch { puts, ..QueueBatch::new(QueueId(queue)) }
 }
 
+/// Keeps one message of `len` octets at each of these positions of lane 0 of all of these queues.
+pub(super) fn fanned(
+    queues: impl IntoIterator<Item = u64>,
+    positions: impl IntoIterator<Item = Seq>,
+    len: usize,
+) -> Vec<QueueBatch> {
+    let one = puts(0, positions, len);
+    queues.into_iter().map(|queue| QueueBatch { queue: QueueId(queue), ..one.clone() }).collect()
+}
+
 /// Settles messages of lane 0 with bodies of `len` octets.
 pub(super) fn settles(queue: u64, positions: impl IntoIterator<Item = Seq>, len: u32) -> QueueBatch {
     let settles = positions.into_iter().map(|seq| Settle { seq, lane: 0, body_len: len, counted: false }).collect();

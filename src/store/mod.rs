@@ -21,6 +21,7 @@ pub mod lmdb;
 pub mod memory;
 pub mod redo;
 mod relief;
+mod sharing;
 
 #[cfg(test)]
 mod conformance;

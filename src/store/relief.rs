@@ -19,7 +19,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{Batch, Count, Define, DefinitionKey, DropRange, Epoch, Put, QueueBatch, QueueId, Seq, Settle};
+use super::sharing::Met;
+use super::{
+    Batch, Count, Define, DefinitionKey, DropRange, Epoch, PUT_OVERHEAD, Put, QueueBatch, QueueId, Seq, Settle,
+};
 
 /// Octets that a message or definition is taken to need on disk beside its own and a quarter of these: its share of a
 /// page, of an index row, and of the pages above.
@@ -43,7 +46,8 @@ impl Allowance {
 
     /// Whether new messages and definitions of a batch may be written.
     pub fn covers(&self, batch: &Batch) -> bool {
-        let puts = batch.queues.iter().flat_map(|queue| &queue.puts).map(need_of_put).sum();
+        let mut need = Need::default();
+        let puts = batch.queues.iter().flat_map(|queue| &queue.puts).map(|put| need.of(put)).sum();
         let definitions = batch.definitions.iter().map(need_of_definition).sum();
         fits(puts, self.messages) && fits(definitions, self.definitions)
     }
@@ -58,8 +62,14 @@ fn need(octets: usize) -> u64 {
     octets.saturating_add(octets / 4).saturating_add(SHARE)
 }
 
-fn need_of_put(put: &Put) -> u64 {
-    need(put.weight())
+/// What the messages of one batch need, a large body that goes to several queues once.
+#[derive(Debug, Default)]
+struct Need(Met);
+
+impl Need {
+    fn of(&mut self, put: &Put) -> u64 {
+        need(if self.0.again(put) { PUT_OVERHEAD } else { put.weight() })
+    }
 }
 
 fn need_of_definition(define: &Define) -> u64 {
@@ -461,10 +471,10 @@ impl Held {
     fn messages(&self, allowance: u64) -> Option<(Piece, Batch)> {
         let segment = self.segments.front().filter(|segment| !segment.is_empty())?;
         let mut queues = Queues::default();
-        let (mut n, mut need) = (0, 0);
+        let (mut n, mut need, mut of_batch) = (0, 0, Need::default());
         let most = if segment.atomic { usize::MAX } else { self.step };
         for ((queue, _), put) in segment.puts.iter().take(most) {
-            need += need_of_put(put);
+            need += of_batch.of(put);
             if !fits(need, allowance) {
                 break;
             }

@@ -16,7 +16,8 @@ use lapin::{BasicProperties, ExchangeKind};
 use leveret::broker::{PolicyAsk, PolicyKind, VhostSettings};
 use leveret::clock::NEVER;
 use leveret::store::Engine as _;
-use leveret::store::lmdb::{LmdbEngine, LmdbOptions};
+use leveret::store::lmdb::probe::TABLES;
+use leveret::store::lmdb::{LmdbEngine, LmdbOptions, compact, examine};
 
 use crate::client::{Client, body, int, none, persistent, plain, table, text};
 use crate::server::{Broker, in_time};
@@ -137,6 +138,29 @@ async fn find(broker: &Broker, client: &Client) {
     assert_eq!(body(&client.arrival("dead").await), "expires");
 }
 
+/// The queues of a message that is large enough to be kept once for all of them.
+const SHARERS: [&str; 3] = ["sharer 1", "sharer 2", "sharer 3"];
+
+/// What came with the third schema.
+async fn fill_shared(client: &Client) {
+    exchange(client, "copies", "fanout", none()).await;
+    for queue in SHARERS {
+        client.durable(queue, none()).await;
+        client.bind(queue, "copies", "", none()).await;
+    }
+    assert!(client.publish("copies", "", &"a".repeat(10_000), persistent()).await.is_ack());
+    assert_eq!(body(&client.take(SHARERS[0]).await.unwrap()), "a".repeat(10_000));
+    // Its commit is not before that of what was taken.
+    assert!(client.publish("copies", "", &"b".repeat(10_000), persistent()).await.is_ack());
+}
+
+async fn find_shared(client: &Client) {
+    assert_eq!(client.drain(SHARERS[0]).await, ["b".repeat(10_000)]);
+    for queue in &SHARERS[1..] {
+        assert_eq!(client.drain(queue).await, ["a".repeat(10_000), "b".repeat(10_000)]);
+    }
+}
+
 fn limit() -> PolicyAsk {
     let serde_json::Value::Object(definition) = serde_json::json!({"max-length": 2}) else { panic!("an object") };
     PolicyAsk { pattern: "^governed".into(), definition, priority: 7, apply_to: "queues".into() }
@@ -192,15 +216,18 @@ async fn find_more(broker: &Broker, client: &Client) {
     assert_eq!(body(&client.arrival("due").await), "in a century");
 }
 
-/// Starts a broker on a kept store and looks for everything in it.
-fn opens(name: &str, more: bool) {
+/// Starts a broker on a kept store and looks for everything in it that a store of this schema can hold.
+fn opens(name: &str, schema: u32) {
     in_time(async {
         let directory = unpacked(name);
         let broker = Broker::in_directory(directory.path());
         let client = broker.client().await;
         find(&broker, &client).await;
-        if more {
+        if schema >= 2 {
             find_more(&broker, &client).await;
+        }
+        if schema >= 3 {
+            find_shared(&client).await;
         }
         drop(client);
         broker.stop().await;
@@ -209,17 +236,53 @@ fn opens(name: &str, more: bool) {
 
 #[test]
 fn a_store_of_schema_1_is_found_whole() {
-    opens("schema-1-killed.mdb.gz", false);
+    opens("schema-1-killed.mdb.gz", 1);
 }
 
 #[test]
 fn a_store_of_schema_2_is_found_whole() {
-    opens("schema-2-stopped.mdb.gz", true);
+    opens("schema-2-stopped.mdb.gz", 2);
 }
 
 #[test]
 fn a_store_of_schema_2_whose_broker_was_killed_is_found_whole() {
-    opens("schema-2-killed.mdb.gz", true);
+    opens("schema-2-killed.mdb.gz", 2);
+}
+
+#[test]
+fn a_store_of_schema_3_is_found_whole() {
+    opens("schema-3-stopped.mdb.gz", 3);
+}
+
+#[test]
+fn a_store_of_schema_3_whose_broker_was_killed_is_found_whole() {
+    opens("schema-3-killed.mdb.gz", 3);
+}
+
+/// Backups of earlier versions can be restored, and what a start compacts first may be of an earlier version.
+#[test]
+fn kept_stores_can_be_checked_copied_and_compacted_before_they_are_opened() {
+    for name in ["schema-1-killed", "schema-2-killed", "schema-2-stopped", "schema-3-killed", "schema-3-stopped"] {
+        let (directory, copy) = (unpacked(&format!("{name}.mdb.gz")), tempfile::tempdir().unwrap());
+        let before = examine(directory.path()).unwrap();
+        assert_eq!(before.findings, [""; 0], "{name}");
+        leveret::store::lmdb::copy(directory.path(), copy.path()).unwrap();
+        compact(directory.path()).unwrap();
+        for place in [directory.path(), copy.path()] {
+            let after = examine(place).unwrap();
+            assert_eq!((after.findings.len(), after.total()), (0, before.total()), "{name}");
+        }
+    }
+}
+
+/// The files hold what they are kept for.
+#[test]
+fn bodies_of_kept_stores_are_shared() {
+    let directory = unpacked("schema-3-killed.mdb.gz");
+    let options = LmdbOptions { map_size: 1 << 30, sync: false, ..LmdbOptions::default() };
+    let tables = LmdbEngine::open(directory.path(), options).unwrap().tables().unwrap();
+    let bodies = TABLES.iter().position(|name| *name == "bodies").unwrap();
+    assert_eq!(tables[bodies].len(), 2);
 }
 
 /// What was handed out before an orderly stop, and what a crash leaves open.
@@ -255,10 +318,11 @@ fn write_the_fixtures() {
         let client = broker.client().await;
         fill(&client).await;
         fill_more(&broker, &client).await;
+        fill_shared(&client).await;
         // Everything was confirmed, so what is on disk now is what a crash would leave.
-        pack(directory.path(), "schema-2-killed.mdb.gz");
+        pack(directory.path(), "schema-3-killed.mdb.gz");
         drop(client);
         broker.stop().await;
-        pack(directory.path(), "schema-2-stopped.mdb.gz");
+        pack(directory.path(), "schema-3-stopped.mdb.gz");
     });
 }

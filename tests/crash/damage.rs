@@ -11,7 +11,7 @@ use crate::disk::index;
 use crate::in_time;
 use crate::power::served;
 use crate::process::{Process, command, plain};
-use crate::script::{Book, Found, Id, Notes, work};
+use crate::script::{Book, Copy, Found, Notes, work};
 use crate::settings::{Random, setting};
 use crate::shim::scratch;
 
@@ -62,12 +62,17 @@ fn harm(file: &mut Vec<u8>, random: &mut Random) -> (String, Vec<usize>) {
     }
 }
 
-fn ids(found: &Found) -> BTreeSet<Id> {
-    found.values().flat_map(|queue| queue.keys().copied()).collect()
+fn copies(found: &Found) -> BTreeSet<Copy> {
+    found.iter().flat_map(|(name, queue)| queue.keys().map(|id| (*id, name.clone()))).collect()
 }
 
 /// Runs check and the broker on a harmed store. Says how it went, or what is wrong.
-async fn judge(directory: &Path, notes: &Notes, owed: &BTreeSet<Id>, unnoticed: bool) -> Result<&'static str, String> {
+async fn judge(
+    directory: &Path,
+    notes: &Notes,
+    owed: &BTreeSet<Copy>,
+    unnoticed: bool,
+) -> Result<&'static str, String> {
     let mut check = plain();
     let output = check.arg("check").arg("--data-dir").arg(directory).output().await.unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
@@ -87,9 +92,9 @@ async fn judge(directory: &Path, notes: &Notes, owed: &BTreeSet<Id>, unnoticed: 
     }
     // What is served is recognised by its body, or this panics.
     let (found, log) = served(directory, notes).await;
-    let found = ids(&found);
+    let found = copies(&found);
     let told = log.iter().any(|line| line.contains("ERROR") && (line.contains("damaged") || line.contains("store:")));
-    let lost: Vec<&Id> = owed.difference(&found).collect();
+    let lost: Vec<&Copy> = owed.difference(&found).collect();
     match (lost.as_slice(), clean) {
         ([], true) => Ok("harmless"),
         ([], false) => Ok("found and served"),
@@ -115,7 +120,7 @@ fn a_rotten_file_is_refused_or_served_but_never_crashed_on() {
         let whole = std::fs::read(origin.path().join("data.mdb")).unwrap();
         let notes = book.lock().clone();
         let kept = notes.messages.iter().filter(|(_, sent)| sent.promised.is_some() && sent.removed.is_none());
-        let owed: BTreeSet<Id> = kept.map(|(id, _)| *id).collect();
+        let owed: BTreeSet<Copy> = kept.map(|(copy, _)| copy.clone()).collect();
         let mut random = Random::new(seed);
         let mut outcomes = std::collections::BTreeMap::<&str, u64>::new();
         for round in 1..=rounds {

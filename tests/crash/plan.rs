@@ -311,6 +311,7 @@ pub(crate) const LINES: &[Line] = &[
         style: Style::Transactions,
         exchange: Some(fanout),
         branches: &[&[place("pair.left", none, WORKER)], &[place("pair.right", none, WORKER)]],
+        large: true,
         ..LINE
     },
     Line { name: "light", branches: &[&[place("light", none, WORKER)]], transient: 50, ..LINE },

@@ -21,10 +21,12 @@ use crate::shim::now;
 /// Number of a message, and first word of its body.
 pub(crate) type Id = u64;
 
+/// A message in one of the queues it was sent to.
+pub(crate) type Copy = (Id, String);
+
 /// A message of its client's.
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
-    pub(crate) queue: String,
     /// When the confirm or commit-ok arrived.
     pub(crate) promised: Option<u64>,
     /// When its removal was asked for.
@@ -46,7 +48,7 @@ pub(crate) struct Life {
 /// What a client knows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Notes {
-    pub(crate) messages: BTreeMap<Id, Sent>,
+    pub(crate) messages: BTreeMap<Copy, Sent>,
     pub(crate) queues: BTreeMap<String, Life>,
     transactions: u64,
 }
@@ -101,16 +103,16 @@ impl Notes {
         }
         wrong.extend(found.keys().filter(|name| !self.queues.contains_key(*name)).map(|name| format!("queue {name}?")));
         let mut transactions: BTreeMap<u64, Vec<bool>> = BTreeMap::new();
-        for (id, sent) in &self.messages {
-            let copies = found.get(&sent.queue).and_then(|queue| queue.get(id)).copied().unwrap_or(0);
+        for ((id, name), sent) in &self.messages {
+            let copies = found.get(name).and_then(|queue| queue.get(id)).copied().unwrap_or(0);
             if copies > 1 {
-                wrong.push(format!("message {id} is there {copies} times"));
+                wrong.push(format!("message {id} is in {name} {copies} times"));
             }
             if maybe_before(sent.removed) {
                 continue;
             }
             if before(sent.promised) && copies == 0 {
-                wrong.push(format!("message {id} in {} was confirmed and is missing", sent.queue));
+                wrong.push(format!("message {id} in {name} was confirmed and is missing"));
             }
             if let Some(transaction) = sent.transaction {
                 transactions.entry(transaction).or_default().push(copies > 0);
@@ -119,12 +121,15 @@ impl Notes {
         let torn = transactions.iter().filter(|(_, there)| there.contains(&true) && there.contains(&false));
         wrong.extend(torn.map(|(number, _)| format!("transaction {number} is there in part")));
         for (name, queue) in found {
-            let strangers = queue.keys().filter(|id| self.messages.get(id).is_none_or(|sent| sent.queue != *name));
+            let strangers = queue.keys().filter(|id| !self.messages.contains_key(&(**id, name.clone())));
             wrong.extend(strangers.map(|id| format!("message {id} in {name} was not sent to it")));
         }
         if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
     }
 }
+
+/// Octets of a body that the store keeps once for all queues it goes to.
+const LARGE: usize = 4096;
 
 const QUEUES: [&str; 3] = ["one", "two", "ranked"];
 
@@ -151,13 +156,16 @@ pub(crate) async fn work(
     for queue in QUEUES {
         let arguments = if queue == "ranked" { table([("x-max-priority", int(3))]) } else { none() };
         script.declare(queue, arguments).await?;
+        let (exchange, options) = ("amq.fanout".into(), QueueBindOptions::default());
+        script.client.channel.queue_bind(queue.into(), exchange, "".into(), options, none()).await?;
     }
     for round in 0..rounds {
-        match script.random.below(12) {
+        match script.random.below(13) {
             0..6 => script.publish().await?,
             6..9 => script.take().await?,
             9 => script.commit().await?,
             10 => script.come_and_go(round).await?,
+            11 => script.fan_out().await?,
             _ if round % 4 == 3 => script.purge().await?,
             _ => script.publish().await?,
         }
@@ -166,27 +174,31 @@ pub(crate) async fn work(
 }
 
 impl Script {
-    fn send(&mut self, queue: &str, transaction: Option<u64>) -> Id {
+    fn send(&mut self, queues: &[&str], transaction: Option<u64>) -> Id {
         let id = self.next;
         self.next += 1;
-        let sent = Sent { queue: queue.to_owned(), promised: None, removed: None, transaction };
-        self.book.lock().messages.insert(id, sent);
+        let mut book = self.book.lock();
+        for queue in queues {
+            let sent = Sent { promised: None, removed: None, transaction };
+            book.messages.insert((id, (*queue).to_owned()), sent);
+        }
         id
     }
 
     fn promised(&self, ids: &[Id]) {
         let at = now();
-        let mut book = self.book.lock();
-        for id in ids {
-            book.messages.get_mut(id).unwrap().promised = Some(at);
+        for ((id, _), sent) in &mut self.book.lock().messages {
+            if ids.contains(id) {
+                sent.promised = Some(at);
+            }
         }
     }
 
     /// Before the removal of everything that may match is asked for.
-    fn removing(&self, is_meant: impl Fn(Id, &Sent) -> bool) {
+    fn removing(&self, is_meant: impl Fn(Id, &str) -> bool) {
         let at = now();
-        for (id, sent) in &mut self.book.lock().messages {
-            if sent.removed.is_none() && is_meant(*id, sent) {
+        for ((id, queue), sent) in &mut self.book.lock().messages {
+            if sent.removed.is_none() && is_meant(*id, queue) {
                 sent.removed = Some(at);
             }
         }
@@ -205,7 +217,7 @@ impl Script {
         let queue = QUEUES[index(&mut self.random, QUEUES.len())];
         let mut confirms = Vec::new();
         for _ in 0..=self.random.below(12) {
-            let id = self.send(queue, None);
+            let id = self.send(&[queue], None);
             let priority = u8::try_from(self.random.below(4)).unwrap();
             let how = persistent().with_priority(priority);
             let options = BasicPublishOptions::default();
@@ -220,6 +232,20 @@ impl Script {
         Ok(())
     }
 
+    /// A large message to every queue, confirmed.
+    async fn fan_out(&mut self) -> Result<(), lapin::Error> {
+        while body(self.next).len() < LARGE {
+            self.next += 1;
+        }
+        let id = self.send(&QUEUES, None);
+        let (options, body) = (BasicPublishOptions::default(), body(id));
+        let sent = self.client.channel.basic_publish("amq.fanout".into(), "".into(), options, &body, persistent());
+        if sent.await?.await?.is_ack() {
+            self.promised(&[id]);
+        }
+        Ok(())
+    }
+
     /// Gets some messages and acknowledges them.
     async fn take(&mut self) -> Result<(), lapin::Error> {
         let queue = QUEUES[index(&mut self.random, QUEUES.len())];
@@ -227,7 +253,7 @@ impl Script {
             let options = BasicGetOptions::default();
             let Some(got) = self.client.channel.basic_get(queue.into(), options).await? else { break };
             let id = recognise(&got.delivery.data).expect("a message as it was sent");
-            self.removing(|other, _| other == id);
+            self.removing(|other, of| other == id && of == queue);
             got.delivery.ack(BasicAckOptions::default()).await?;
         }
         Ok(())
@@ -242,7 +268,7 @@ impl Script {
         };
         let mut ids = Vec::new();
         for queue in ["one", "two", "one"] {
-            let id = self.send(queue, Some(transaction));
+            let id = self.send(&[queue], Some(transaction));
             let options = BasicPublishOptions::default();
             let body = body(id);
             self.transactional.basic_publish("".into(), queue.into(), options, &body, persistent()).await?;
@@ -254,7 +280,7 @@ impl Script {
     }
 
     async fn purge(&mut self) -> Result<(), lapin::Error> {
-        self.removing(|_, sent| sent.queue == "two");
+        self.removing(|_, queue| queue == "two");
         self.client.channel.queue_purge("two".into(), QueuePurgeOptions::default()).await?;
         Ok(())
     }
@@ -265,14 +291,14 @@ impl Script {
         self.declare(&name, none()).await?;
         let (queue, options) = (name.as_str(), QueueBindOptions::default());
         self.client.channel.queue_bind(queue.into(), "amq.topic".into(), queue.into(), options, none()).await?;
-        let id = self.send(queue, None);
+        let id = self.send(&[queue], None);
         let (options, body) = (BasicPublishOptions::default(), body(id));
         let sent = self.client.channel.basic_publish("amq.topic".into(), queue.into(), options, &body, persistent());
         if sent.await?.await?.is_ack() {
             self.promised(&[id]);
         }
         if self.random.below(3) > 0 {
-            self.removing(|_, sent| sent.queue == name);
+            self.removing(|_, queue| queue == name);
             self.book.lock().queues.get_mut(&name).unwrap().doomed = Some(now());
             self.client.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
             self.book.lock().queues.get_mut(&name).unwrap().deleted = Some(now());

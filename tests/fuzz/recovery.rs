@@ -24,6 +24,13 @@ const BYSTANDER: QueueId = QueueId(9);
 /// Its messages.
 const BYSTANDERS: u64 = 150;
 
+/// Positions of messages so large that the store keeps them once for all queues that have them: the first of queues 1 and
+/// 3, the others of queue 1 and the bystander.
+const SHARED: [std::ops::RangeInclusive<Seq>; 2] = [38..=40, 148..=150];
+
+/// Ids that the bodies of the bystander's get.
+const BYSTANDERS_BODIES: std::ops::RangeInclusive<u64> = 4..=6;
+
 /// A budget that splits pages, in octets.
 const BUDGET: usize = 700;
 
@@ -69,6 +76,9 @@ struct Harm {
 }
 
 fn body(queue: u64, seq: Seq) -> Vec<u8> {
+    if SHARED.iter().any(|range| range.contains(&seq)) {
+        return format!("shared:{seq}:").bytes().cycle().take(5_000).collect();
+    }
     format!("{queue}:{seq}:").bytes().cycle().take(20 + usize::try_from(seq % 50).expect("small")).collect()
 }
 
@@ -128,7 +138,13 @@ fn history() -> Vec<Batch> {
     let counts = [3u64, 64, 70].map(|seq| Count { seq, lane: 0, failures: 1, acquired: 2 }).to_vec();
     let lanes = [(0u8, 1u64), (3, 2), (9, 3), (0, 4), (255, 5), (0, 6)];
     let of_lanes = QueueBatch { puts: lanes.map(|(lane, seq)| put(2, lane, seq)).to_vec(), ..work(2) };
-    let first = [kept(1, 0, 1..=200), of_lanes, kept(3, 0, 1..=40), kept(9, 0, 1..=BYSTANDERS)];
+    let mut first = [kept(1, 0, 1..=200), of_lanes, kept(3, 0, 1..=40), kept(9, 0, 1..=BYSTANDERS)];
+    let one = first[0].puts.clone();
+    for (with, positions) in [2, 3].into_iter().zip(SHARED) {
+        for put in first[with].puts.iter_mut().filter(|put| positions.contains(&put.seq)) {
+            put.message = one[usize::try_from(put.seq).expect("small") - 1].message.clone();
+        }
+    }
     let settles = [1u64, 2, 90, 150].map(|seq| settle(1, 0, seq)).to_vec();
     let drops = vec![DropRange { lane: 0, from: 10, until: 30 }];
     let second = [QueueBatch { settles, counts, ..work(1) }, QueueBatch { drops, ..work(3) }];
@@ -142,8 +158,9 @@ fn history() -> Vec<Batch> {
 }
 
 fn is_bystander(table: &str, key: &[u8]) -> bool {
+    let of_its_bodies = table == "bodies" && BYSTANDERS_BODIES.map(u64::to_be_bytes).any(|id| key == id);
     let of_a_queue = matches!(table, "index" | "blocks" | "marks" | "holes" | "counts");
-    of_a_queue && key.starts_with(&BYSTANDER.0.to_be_bytes())
+    of_its_bodies || of_a_queue && key.starts_with(&BYSTANDER.0.to_be_bytes())
 }
 
 /// Changes, removes and adds rows.
@@ -152,37 +169,46 @@ fn harmed(tables: &[Rows], choices: &mut Choices<'_>) -> (Vec<Rows>, Harm) {
     for _ in 0..=choices.octet() % 6 {
         // Most of the harm is done where most is to be found.
         let at = [2, 2, 2, 3, 3, 3, 4, 5, 5, 6, 6, 0, 1][choices.number() % 13];
-        let (name, rows) = (TABLES[at], &mut tables[at]);
-        harm.meta |= name == "meta" || name == "definitions";
-        let place = choices.number();
-        let choice = choices.octet();
-        if choice.is_multiple_of(8) || rows.is_empty() {
-            add(name, rows, choices);
-            continue;
-        }
-        let place = place % rows.len();
-        let (key, value) = &mut rows[place];
-        if is_bystander(name, key) {
-            continue;
-        }
-        match choice % 8 {
-            1 => drop(rows.remove(place)),
-            2 => {
-                splice(key, choices);
-                if is_bystander(name, key) {
-                    drop(rows.remove(place));
-                }
+        harm_row(at, &mut tables[at], choices, &mut harm);
+    }
+    // And of what is shared, as long as the input goes on.
+    for _ in 0..choices.octet() % 4 {
+        let at = [7, 8, 8][choices.number() % 3];
+        harm_row(at, &mut tables[at], choices, &mut harm);
+    }
+    (tables, harm)
+}
+
+/// Changes, removes or adds a row of the table at `at`.
+fn harm_row(at: usize, rows: &mut Rows, choices: &mut Choices<'_>, harm: &mut Harm) {
+    let name = TABLES[at];
+    harm.meta |= name == "meta" || name == "definitions";
+    let place = choices.number();
+    let choice = choices.octet();
+    if choice.is_multiple_of(8) || rows.is_empty() {
+        return add(name, rows, choices);
+    }
+    let place = place % rows.len();
+    let (key, value) = &mut rows[place];
+    if is_bystander(name, key) {
+        return;
+    }
+    match choice % 8 {
+        1 => drop(rows.remove(place)),
+        2 => {
+            splice(key, choices);
+            if is_bystander(name, key) {
+                drop(rows.remove(place));
             }
-            how => {
-                splice(value, choices);
-                if how < 5 {
-                    reseal(key, value);
-                    harm.sealed = true;
-                }
+        }
+        how => {
+            splice(value, choices);
+            if how < 5 {
+                reseal(key, value);
+                harm.sealed = true;
             }
         }
     }
-    (tables, harm)
 }
 
 /// Replaces, inserts or removes a few octets.
@@ -265,7 +291,8 @@ fn read_all(engine: &LmdbEngine, recovered: &Recovered, harm: &Harm) {
             for (seq, message) in found {
                 if honest {
                     assert!((lane.first..=lane.last).contains(&seq));
-                    assert_eq!((message.body(), message.routing_key()), (&body(id.0, seq)[..], &b"key"[..]));
+                    let as_sent = (message.body(), message.routing_key()) == (&body(id.0, seq)[..], b"key");
+                    assert!(as_sent, "message {seq} of queue {}: {message:.300?}", id.0);
                 }
             }
         }
@@ -275,10 +302,12 @@ fn read_all(engine: &LmdbEngine, recovered: &Recovered, harm: &Harm) {
 /// Work goes on upon what was found: messages come and go, ranges are purged, a queue is dropped.
 fn go_on(engine: &LmdbEngine, recovered: &Recovered, harm: &Harm) {
     let mut new: BTreeMap<QueueId, Seq> = BTreeMap::new();
+    let fanned = message(0, *SHARED[0].start());
     let mut queues = Vec::new();
     for (id, queue) in &recovered.queues {
         let mut work = QueueBatch::new(*id);
-        work.puts = vec![put(id.0, 0, queue.next_seq)];
+        let one_for_all = Put { message: fanned.clone(), ..put(id.0, 0, queue.next_seq.saturating_add(1)) };
+        work.puts = vec![put(id.0, 0, queue.next_seq), one_for_all];
         work.counts = vec![Count { seq: queue.next_seq, lane: 0, failures: 1, acquired: 1 }];
         new.insert(*id, queue.next_seq);
         if let Some(lane) = queue.lanes.first().filter(|_| *id != BYSTANDER) {
@@ -307,7 +336,21 @@ fn go_on(engine: &LmdbEngine, recovered: &Recovered, harm: &Harm) {
         let (found, _) = pages(engine, id, 0, harm);
         let is_there = found.iter().any(|(at, message)| *at == seq && message.body() == body(id.0, seq));
         assert!(is_there, "message {seq} of queue {} was committed", id.0);
+        let is_there = found.iter().any(|(at, message)| *at == seq + 1 && message.body() == fanned.body());
+        assert!(is_there, "what went to all queues was committed, in queue {} too", id.0);
     }
+    alone(engine, recovered, harm);
+}
+
+/// When all others are gone, the bystander still has everything, also what it shared with them.
+fn alone(engine: &LmdbEngine, recovered: &Recovered, harm: &Harm) {
+    let others = recovered.queues.keys().filter(|id| **id != BYSTANDER);
+    let definitions = others.map(|queue| Define::DropQueue { queue: *queue }).collect();
+    let answer = engine.commit(&Batch { epoch: 2, definitions, ..Batch::default() });
+    assert!(matches!(answer, Commit::Done), "{answer:?}");
+    while engine.sweep().expect("a sweep") {}
+    let (found, damaged) = pages(engine, BYSTANDER, 0, harm);
+    assert_eq!((found.len() as u64, damaged), (BYSTANDERS + 2, 0));
 }
 
 fn recover_again(engine: &LmdbEngine, harm: &Harm) -> Option<Recovered> {

@@ -3,7 +3,7 @@
 use super::Subject;
 use crate::clock::NEVER;
 use crate::message::Facts;
-use crate::store::fixture::{all, define, done, drops, message, positions, put, puts, settles, work};
+use crate::store::fixture::{all, define, done, drops, fanned, message, positions, put, puts, settles, work};
 use crate::store::{Batch, Count, Define, DropRange, Put, QueueBatch, QueueId, Seq, Settle};
 
 type Case = fn(&mut dyn Subject);
@@ -22,6 +22,8 @@ const CASES: &[(&str, Case)] = &[
     ("dropped queues", dropped_queues),
     ("late work of a dropped queue", late_work),
     ("large messages", large_messages),
+    ("one message in many queues", fan_out),
+    ("one message in queues that go", fan_out_to_the_gone),
     ("clean and unclean ends", clean_flag),
     ("many queues in one commit", many_queues),
     ("expiry", expiry),
@@ -239,6 +241,58 @@ fn large_messages(subject: &mut dyn Subject) {
     assert!(found.iter().map(|(_, body)| body).eq(&bodies), "bodies differ");
     done(subject.engine(), &work([settles(1, [2], 20 << 20)]));
     assert_eq!(totals(subject, 1, 0), Some((3, (1000 << 10) + 1, 1, 4)));
+}
+
+/// Octets of a body that is large enough to be shared.
+const LARGE: usize = 10_000;
+
+fn fan_out(subject: &mut dyn Subject) {
+    let large = u32::try_from(LARGE).unwrap();
+    done(subject.engine(), &work(fanned(1..=4, 1..=40, LARGE)));
+    done(subject.engine(), &work([puts(1, [41], LARGE), puts(5, [1], 3)]));
+    for _ in 0..2 {
+        for queue in 1..=4 {
+            assert_eq!(totals(subject, queue, 0).map(|lane| lane.0), Some(40 + u64::from(queue == 1)));
+            let found = all(subject.engine(), queue, 0, 3 * LARGE);
+            assert!(found.iter().all(|(_, body)| *body == [b'm'; LARGE]), "read again, it is the same");
+        }
+        subject.reopen();
+    }
+    // One queue lets go of some, one of all, one is purged, one deleted: the others keep theirs.
+    done(subject.engine(), &work([settles(1, (1..=40).filter(|seq| seq % 2 == 0), large), settles(2, 1..=40, large)]));
+    assert_eq!(positions(subject.engine(), 1), (1..=41).filter(|seq| seq % 2 == 1).collect::<Vec<_>>());
+    assert_eq!(positions(subject.engine(), 2), [0; 0]);
+    done(subject.engine(), &work([drops(3, 1, 39)]));
+    assert_eq!(positions(subject.engine(), 3), [39, 40]);
+    done(subject.engine(), &define([Define::DropQueue { queue: QueueId(1) }]));
+    subject.reopen();
+    sweep_all(subject);
+    assert_eq!(positions(subject.engine(), 4), (1..=40).collect::<Vec<_>>());
+    done(subject.engine(), &work([settles(3, [39, 40], large), settles(4, 2..=40, large)]));
+    subject.reopen();
+    assert_eq!(all(subject.engine(), 4, 0, LARGE), [(1, vec![b'm'; LARGE])]);
+    assert_eq!(totals(subject, 4, 0), Some((1, large.into(), 1, 1)));
+    done(subject.engine(), &work(fanned(2..=3, 50..=51, LARGE)));
+    done(subject.engine(), &work([settles(4, [1], large)]));
+    assert_eq!((positions(subject.engine(), 2), positions(subject.engine(), 3)), (vec![50, 51], vec![50, 51]));
+}
+
+fn fan_out_to_the_gone(subject: &mut dyn Subject) {
+    done(subject.engine(), &work([puts(1, [1], 3), puts(2, [1], 3)]));
+    // Deleted and purged by the very commit that brings it.
+    let mut batch = work(fanned(1..=3, 2..=4, LARGE));
+    batch.definitions.push(Define::DropQueue { queue: QueueId(1) });
+    batch.queues[1].drops.push(DropRange { lane: 0, from: 1, until: 4 });
+    done(subject.engine(), &batch);
+    for _ in 0..2 {
+        assert_eq!(positions(subject.engine(), 1), [0; 0]);
+        assert_eq!(positions(subject.engine(), 2), [4]);
+        assert_eq!(positions(subject.engine(), 3), [2, 3, 4]);
+        sweep_all(subject);
+        subject.reopen();
+    }
+    done(subject.engine(), &work(fanned([2], 5..=6, LARGE)));
+    assert_eq!(positions(subject.engine(), 2), [4, 5, 6]);
 }
 
 fn clean_flag(subject: &mut dyn Subject) {

@@ -23,6 +23,11 @@ trait Subject {
     /// Ends the engine as a process would end, and starts another one on what it left.
     fn reopen(&mut self);
 
+    /// Rules of its own that what it keeps breaks.
+    fn findings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Whether a page that is not the last names the very next message, not merely a position before it.
     fn is_exact(&self) -> bool {
         true
@@ -91,6 +96,10 @@ impl Subject for Lmdb {
             Some(removals) => engine.with_removals(removals),
             None => engine,
         });
+    }
+
+    fn findings(&self) -> Vec<String> {
+        self.engine.as_ref().unwrap().findings()
     }
 }
 

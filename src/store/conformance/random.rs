@@ -6,8 +6,9 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::{CAPACITIES, Faulty, Lmdb, Logged, Memory, Subject};
-use crate::store::fixture::{done, put};
-use crate::store::{Batch, Count, Define, DropRange, QueueBatch, QueueId, Seq, Settle};
+use crate::message::Message;
+use crate::store::fixture::{done, message, put};
+use crate::store::{Batch, Count, Define, DropRange, Put, QueueBatch, QueueId, Seq, Settle};
 
 const LANES: u8 = 3;
 
@@ -23,8 +24,20 @@ struct Work {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Commit { work: Vec<Work>, drop_queue: Option<usize>, define: Option<(u8, Option<u8>)> },
-    Read { slot: usize, lane: u8, from: Index, until: Index, budget: usize },
+    /// The messages of `fans` go to every queue there is work for.
+    Commit {
+        work: Vec<Work>,
+        fans: Vec<(u8, usize)>,
+        drop_queue: Option<usize>,
+        define: Option<(u8, Option<u8>)>,
+    },
+    Read {
+        slot: usize,
+        lane: u8,
+        from: Index,
+        until: Index,
+        budget: usize,
+    },
     Sweep,
     Reopen,
 }
@@ -61,8 +74,16 @@ impl Model {
         all.filter(|(key, _)| (from..until).contains(&key.2)).map(|(key, body)| (key.2, body.clone())).collect()
     }
 
-    fn batch(&mut self, work: Vec<Work>, drop_queue: Option<usize>, define: Option<(u8, Option<u8>)>) -> Batch {
+    fn batch(
+        &mut self,
+        work: Vec<Work>,
+        fans: &[(u8, usize)],
+        drop_queue: Option<usize>,
+        define: Option<(u8, Option<u8>)>,
+    ) -> Batch {
         let mut batch = Batch::default();
+        let fan = |(lane, len): &(u8, usize)| (*lane, message(&vec![b'a' + u8::try_from(len % 26).unwrap(); *len]));
+        let fans: Vec<(u8, Message)> = fans.iter().map(fan).collect();
         if let Some(slot) = drop_queue {
             let queue = std::mem::replace(&mut self.ids[slot], self.next_id);
             self.next_id += 1;
@@ -84,14 +105,14 @@ impl Model {
         }
         for work in work {
             if batch.queues.iter().all(|queue| queue.queue.0 != self.ids[work.slot]) {
-                let queue = self.queue_batch(work);
+                let queue = self.queue_batch(work, &fans);
                 batch.queues.push(queue);
             }
         }
         batch
     }
 
-    fn queue_batch(&mut self, work: Work) -> QueueBatch {
+    fn queue_batch(&mut self, work: Work, fans: &[(u8, Message)]) -> QueueBatch {
         let queue = self.ids[work.slot];
         let mut batch = QueueBatch::new(QueueId(queue));
         let settleable: Vec<(u8, Seq)> =
@@ -109,6 +130,12 @@ impl Model {
             *self.next_seq(queue) = seq + 1;
             batch.puts.push(put(seq, lane, &body));
             self.kept.insert((queue, lane, seq), body);
+        }
+        for (lane, message) in fans {
+            let seq = *self.next_seq(queue);
+            *self.next_seq(queue) = seq + 1;
+            batch.puts.push(Put { message: message.clone(), ..put(seq, *lane, b"") });
+            self.kept.insert((queue, *lane, seq), message.body().to_vec());
         }
         let countable: Vec<_> = self.kept.range((queue, 0, 0)..(queue + 1, 0, 0)).map(|(key, _)| *key).collect();
         let mut counts = BTreeMap::new();
@@ -130,6 +157,7 @@ impl Model {
     fn check(&self, subject: &dyn Subject) {
         let recovered = subject.engine().recover().unwrap();
         assert_eq!(recovered.damage, [""; 0]);
+        assert_eq!(subject.findings(), [""; 0]);
         assert_eq!(recovered.definitions, self.definitions.clone().into_iter().collect::<Vec<_>>());
         assert!(recovered.next_queue_id <= self.next_id);
         for queue in self.ids {
@@ -163,8 +191,8 @@ fn run(subject: &mut dyn Subject, steps: Vec<Step>) {
     let mut model = Model::new();
     for step in steps {
         match step {
-            Step::Commit { work, drop_queue, define } => {
-                done(subject.engine(), &model.batch(work, drop_queue, define));
+            Step::Commit { work, fans, drop_queue, define } => {
+                done(subject.engine(), &model.batch(work, &fans, drop_queue, define));
             }
             Step::Read { slot, lane, from, until, budget } => {
                 let queue = model.ids[slot];
@@ -214,10 +242,12 @@ fn work() -> impl Strategy<Value = Work> {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let define = prop::option::weighted(0.3, (0..5u8, any::<Option<u8>>()));
-    let commit = (prop::collection::vec(work(), 0..4), prop::option::weighted(0.1, 0..4usize), define);
+    let len = prop_oneof![1 => 0usize..300, 2 => 4_000usize..5_000, 1 => 60_000usize..140_000];
+    let fans = prop::collection::vec((0..LANES, len), 0..6);
+    let commit = (prop::collection::vec(work(), 0..4), fans, prop::option::weighted(0.1, 0..4usize), define);
     let read = (0..4usize, 0..LANES, any::<Index>(), any::<Index>(), 0usize..200_000);
     let step = prop_oneof![
-        8 => commit.prop_map(|(work, drop_queue, define)| Step::Commit { work, drop_queue, define }),
+        8 => commit.prop_map(|(work, fans, drop_queue, define)| Step::Commit { work, fans, drop_queue, define }),
         4 => read.prop_map(|(slot, lane, from, until, budget)| Step::Read { slot, lane, from, until, budget }),
         1 => Just(Step::Sweep),
         1 => Just(Step::Reopen),

@@ -1,6 +1,8 @@
 //! The block: a run of messages of one lane; see FORMAT.md.
 //!
-//! Pure functions over octets. Invariants: a block is written once and never changed; nothing is read from a block
+//! Pure functions over octets. A record that other queues share stands among the bodies, and in the block by its name;
+//! it counts with all its octets where a block is cut, so that a block holds on to no more of them than of its own.
+//! Invariants: a block is written once and never changed; nothing is read from a block
 //! whose checksum has not been verified. Deliberately absent: which messages are alive (the index row knows).
 
 use std::io::{self, Seek, SeekFrom, Write};
@@ -8,6 +10,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use bytes::Bytes;
 
 use super::super::{Put, QueueId};
+use super::bodies::{Bodies, BodyId};
 use super::index::{IndexRow, MAX_SPAN};
 use super::schema::{Damage, Key, Octets, ROW_VERSION, open_row};
 use crate::message::{Facts, Message};
@@ -23,16 +26,18 @@ const RECORD_HEADER: usize = 30;
 const PERSISTENT: u8 = 1;
 const DEAD_LETTERED: u8 = 2;
 const REDELIVERED: u8 = 4;
+const SHARED: u8 = 8;
 
 /// A run of messages about to be written as one block.
 pub(super) struct Draft<'a> {
     pub(super) key: Key,
     puts: &'a [&'a Put],
+    bodies: &'a Bodies,
 }
 
 impl<'a> Draft<'a> {
     /// Cuts the next block off the front of `puts`, which ascend by (lane, position).
-    pub(super) fn cut(queue: QueueId, puts: &'a [&'a Put]) -> Option<(Self, &'a [&'a Put])> {
+    pub(super) fn cut(queue: QueueId, puts: &'a [&'a Put], bodies: &'a Bodies) -> Option<(Self, &'a [&'a Put])> {
         let head = puts.first()?;
         let key = Key { queue, lane: head.lane, first: head.seq };
         let mut octets = head.message.record().len();
@@ -46,7 +51,7 @@ impl<'a> Draft<'a> {
             count = count.saturating_add(1);
         }
         let (run, rest) = puts.split_at_checked(count)?;
-        Some((Self { key, puts: run }, rest))
+        Some((Self { key, puts: run, bodies }, rest))
     }
 
     /// The row that calls every message of this block alive.
@@ -54,14 +59,20 @@ impl<'a> Draft<'a> {
         let mut row = IndexRow::empty();
         for put in self.puts {
             row.add(self.key.offset(put.seq).unwrap_or(u16::MAX), put.message.body_len(), put.expires_at);
+            if let Some(body) = self.bodies.of(put) {
+                row.refer(body);
+            }
         }
         row
     }
 
     /// Length of the finished block in octets.
     pub(super) fn len(&self) -> usize {
-        let records = self.puts.iter().map(|put| put.message.record().len().saturating_add(RECORD_HEADER));
-        records.fold(HEADER, usize::saturating_add)
+        let record = |put: &&Put| match self.bodies.of(put) {
+            Some(_) => RECORD_HEADER.saturating_add(size_of::<BodyId>()),
+            None => RECORD_HEADER.saturating_add(put.message.record().len()),
+        };
+        self.puts.iter().map(record).fold(HEADER, usize::saturating_add)
     }
 
     /// Writes the finished block, [`Draft::len`] octets; each record is copied once and summed while it is in cache.
@@ -74,11 +85,14 @@ impl<'a> Draft<'a> {
         out.write_all(&front)?;
         out.write_all(&[0; 4])?;
         for put in self.puts {
-            let header = record_header(self.key, put)?;
+            let body = self.bodies.of(put);
+            let header = record_header(self.key, put, body.is_some())?;
             sum.update(&header);
             out.write_all(&header)?;
-            sum.update(put.message.record());
-            out.write_all(put.message.record())?;
+            let name = body.map(BodyId::to_be_bytes);
+            let octets = name.as_ref().map_or(&put.message.record()[..], |name| &name[..]);
+            sum.update(octets);
+            out.write_all(octets)?;
         }
         out.seek(SeekFrom::Start(4))?;
         out.write_all(&sum.finalize().to_be_bytes())?;
@@ -92,7 +106,7 @@ fn flags(facts: Facts) -> u8 {
     flag(facts.persistent, PERSISTENT) | flag(facts.dead_lettered, DEAD_LETTERED) | flag(facts.redelivered, REDELIVERED)
 }
 
-fn record_header(key: Key, put: &Put) -> io::Result<[u8; RECORD_HEADER]> {
+fn record_header(key: Key, put: &Put, shared: bool) -> io::Result<[u8; RECORD_HEADER]> {
     let message = &put.message;
     let facts = message.facts();
     let offset = key.offset(put.seq).ok_or_else(|| io::Error::other("position outside of the block"))?;
@@ -100,7 +114,7 @@ fn record_header(key: Key, put: &Put) -> io::Result<[u8; RECORD_HEADER]> {
     let properties_len = u32::try_from(message.properties().len()).map_err(io::Error::other)?;
     let mut out = [0; RECORD_HEADER];
     out[..2].copy_from_slice(&offset.to_be_bytes());
-    out[2] = flags(facts);
+    out[2] = flags(facts) | if shared { SHARED } else { 0 };
     out[3] = facts.priority;
     out[4..12].copy_from_slice(&facts.expiration.to_be_bytes());
     out[12..20].copy_from_slice(&put.expires_at.to_be_bytes());
@@ -119,16 +133,43 @@ pub(super) struct Record<'a> {
     facts: Facts,
     address_len: u16,
     properties_len: u32,
-    /// Address, properties and body.
-    pub(super) octets: &'a [u8],
+    /// Octets of address, properties and body together.
+    pub(super) len: usize,
+    pub(super) content: Content<'a>,
+}
+
+/// Where address, properties and body of a message stand.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Content<'a> {
+    Here(&'a [u8]),
+    Shared(BodyId),
 }
 
 impl Record<'_> {
-    /// The message, with its octets copied out of the block; `None` if its parts do not fit.
-    pub(super) fn message(&self) -> Option<Message> {
+    /// The message, with its octets copied; `None` if its parts do not fit.
+    pub(super) fn message(&self, octets: &[u8]) -> Option<Message> {
+        if octets.len() != self.len {
+            return None;
+        }
         let properties_len = usize::try_from(self.properties_len).ok()?;
-        let octets = Bytes::copy_from_slice(self.octets);
+        let octets = Bytes::copy_from_slice(octets);
         Message::from_record(octets, usize::from(self.address_len), properties_len, self.facts)
+    }
+
+    /// Whether the message is the one this record describes, if its octets are.
+    pub(super) fn is_of(&self, message: &Message) -> bool {
+        message.facts() == self.facts
+            && message.record().len() == self.len
+            && message.envelope().len() == usize::from(self.address_len)
+            && message.body_len() == self.body_len
+    }
+
+    /// Whether a message can be made of these octets; copies no body.
+    pub(super) fn is_whole(&self, octets: &[u8]) -> bool {
+        let body_len = usize::try_from(self.body_len).unwrap_or(usize::MAX);
+        let front = self.len.checked_sub(body_len).and_then(|len| octets.get(..len));
+        let message = |front| Self { len: self.len.saturating_sub(body_len), ..*self }.message(front);
+        octets.len() == self.len && front.and_then(message).is_some()
     }
 }
 
@@ -165,8 +206,9 @@ impl<'a> Records<'a> {
         let expires_at = rest.u64()?;
         let (address_len, properties_len, body_len) = (rest.u16()?, rest.u32()?, rest.u32()?);
         let len = u64::from(address_len).checked_add(properties_len.into())?.checked_add(body_len.into())?;
-        let octets = rest.slice(usize::try_from(len).ok()?)?;
-        Some(Record { offset, expires_at, body_len, facts, address_len, properties_len, octets })
+        let len = usize::try_from(len).ok()?;
+        let content = if flags & SHARED == 0 { Content::Here(rest.slice(len)?) } else { Content::Shared(rest.u64()?) };
+        Some(Record { offset, expires_at, body_len, facts, address_len, properties_len, len, content })
     }
 }
 
@@ -197,8 +239,8 @@ mod tests {
     fn blocks(puts: &[Put]) -> Vec<(Key, IndexRow, Vec<u8>)> {
         let refs: Vec<&Put> = puts.iter().collect();
         let mut rest = refs.as_slice();
-        let mut out = Vec::new();
-        while let Some((draft, after)) = Draft::cut(QueueId(1), rest) {
+        let (mut out, bodies) = (Vec::new(), Bodies::default());
+        while let Some((draft, after)) = Draft::cut(QueueId(1), rest, &bodies) {
             let mut value = Cursor::new(Vec::new());
             draft.write(&mut value).unwrap();
             assert_eq!(value.get_ref().len(), draft.len());
@@ -207,6 +249,13 @@ mod tests {
             rest = after;
         }
         out
+    }
+
+    fn here(record: &Record<'_>) -> Option<Message> {
+        match record.content {
+            Content::Here(octets) => record.message(octets),
+            Content::Shared(_) => None,
+        }
     }
 
     #[test]
@@ -222,7 +271,7 @@ mod tests {
         let records: Vec<Record<'_>> = Records::open(*key, value).unwrap().collect();
         assert_eq!(records.iter().map(|r| key.seq(r.offset)).collect::<Vec<_>>(), [5, 9]);
         assert_eq!((records[0].expires_at, records[1].expires_at), (NEVER, 77));
-        let second = records[1].message().unwrap();
+        let second = here(&records[1]).unwrap();
         assert_eq!((second.exchange(), second.routing_key(), second.body()), (&b"ex"[..], &b"key"[..], &b"second"[..]));
         assert_eq!((second.facts(), second.properties()), (facts, &[0, 0][..]));
     }
@@ -263,7 +312,7 @@ mod tests {
                 odd[at] = octet;
                 super::super::schema::seal_row(&key.encode(), &mut odd);
                 for record in Records::open(key, &odd).unwrap() {
-                    let _ = record.message();
+                    let _ = here(&record);
                 }
             }
         }

@@ -1,14 +1,15 @@
 //! Does a store keep the rules of FORMAT.md? Every row is read, every checksum computed, every reference followed.
 //!
 //! Reads through a transaction of the caller's; changes nothing. Invariants: nothing on disk makes this panic; memory
-//! grows with the number of queues, not of messages. Deliberately absent: what definitions mean, and repair.
+//! grows with the number of queues and of shared bodies, not of messages. Deliberately absent: what definitions mean, and repair.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 
 use heed::RoTxn;
 
-use super::blocks::Records;
+use super::blocks::{Content, Record, Records};
+use super::bodies::{self, BodyId};
 use super::counts;
 use super::index::IndexRow;
 use super::schema::{self, Hole, Key};
@@ -85,16 +86,23 @@ struct Check<'a> {
     txn: &'a RoTxn<'a>,
     report: &'a mut Report,
     ranges: Ranges,
+    /// How often each shared body is referred to.
+    references: HashMap<BodyId, u64>,
 }
 
 /// Reads every row of every table.
 pub(super) fn rows(tables: &Tables, txn: &RoTxn<'_>, report: &mut Report) -> Result<(), StoreError> {
-    let mut check = Check { tables, txn, report, ranges: Ranges::new() };
+    let mut check = Check { tables, txn, report, ranges: Ranges::new(), references: HashMap::new() };
     check.meta()?;
     check.definitions()?;
     check.holes()?;
     check.messages()?;
-    check.counts()?;
+    if tables.schema >= schema::BODIES_SINCE {
+        check.bodies()?;
+    }
+    if tables.schema >= schema::COUNTS_SINCE {
+        check.counts()?;
+    }
     check.marks()
 }
 
@@ -107,6 +115,9 @@ impl Check<'_> {
         match self.tables.next_queue_id(self.txn)? {
             Ok(id) => self.report.next_queue_id = id,
             Err(error) => self.report.find(|| error.to_string()),
+        }
+        if let Err(error) = self.tables.next_body(self.txn)? {
+            self.report.find(|| error.to_string());
         }
         match self.tables.meta.get(self.txn, schema::META_CLEAN)? {
             Some(&[flag @ (0 | 1)]) => self.report.clean = flag == 1,
@@ -160,7 +171,7 @@ impl Check<'_> {
                 if with.is_none() {
                     self.report.find(|| format!("index row {}: has no block", name(octets)));
                 }
-                self.row(octets, value, with, &mut before);
+                self.row(octets, value, with, &mut before)?;
             }
             if order != Ordering::Greater {
                 row = index.next().transpose()?;
@@ -171,16 +182,31 @@ impl Check<'_> {
         }
     }
 
-    fn row(&mut self, octets: &[u8], value: &[u8], block: Option<&[u8]>, before: &mut Option<(Key, Seq)>) {
+    fn row(
+        &mut self,
+        octets: &[u8],
+        value: &[u8],
+        block: Option<&[u8]>,
+        before: &mut Option<(Key, Seq)>,
+    ) -> Result<(), StoreError> {
         let Some(key) = Key::decode(octets) else {
-            return self.report.find(|| format!("index row {octets:02x?}: not a key"));
+            self.report.find(|| format!("index row {octets:02x?}: not a key"));
+            return Ok(());
         };
-        if self.report.dropped.binary_search(&key.queue).is_ok() {
-            return;
+        let row = IndexRow::decode(key, value);
+        for body in row.iter().flat_map(IndexRow::bodies) {
+            let count = self.references.entry(*body).or_default();
+            *count = count.saturating_add(1);
         }
-        let row = match IndexRow::decode(key, value) {
+        if self.report.dropped.binary_search(&key.queue).is_ok() {
+            return Ok(());
+        }
+        let row = match row {
             Ok(row) => row,
-            Err(damage) => return self.report.find(|| format!("index row of {}: {damage}", place(key))),
+            Err(damage) => {
+                self.report.find(|| format!("index row of {}: {damage}", place(key)));
+                return Ok(());
+            }
         };
         let last = row.last_covered(key);
         let same_lane = |other: Key| other.queue == key.queue && other.lane == key.lane;
@@ -190,7 +216,7 @@ impl Check<'_> {
         *before = Some((key, last));
         let ranges = self.ranges.get(&(key.queue, key.lane)).map_or(&[][..], Vec::as_slice);
         if in_hole(ranges, key, &row) {
-            return;
+            return Ok(());
         }
         let cut = |offset| ranges.iter().any(|(from, until)| (*from..*until).contains(&key.seq(offset)));
         if row.live_offsets().any(cut) {
@@ -199,19 +225,19 @@ impl Check<'_> {
         let holding = self.report.queues.entry(key.queue).or_default();
         holding.messages = holding.messages.saturating_add(row.live().into());
         holding.octets = holding.octets.saturating_add(row.octets());
-        if let Some(block) = block {
-            self.block(key, &row, block);
-        }
+        block.map_or(Ok(()), |block| self.block(key, &row, block))
     }
 
-    fn block(&mut self, key: Key, row: &IndexRow, value: &[u8]) {
+    fn block(&mut self, key: Key, row: &IndexRow, value: &[u8]) -> Result<(), StoreError> {
         let mut records = match Records::open(key, value) {
             Ok(records) => records,
             Err(damage) => {
                 let live = row.live();
-                return self.report.find(|| format!("block of {}: {damage}; holds {live} messages", place(key)));
+                self.report.find(|| format!("block of {}: {damage}; holds {live} messages", place(key)));
+                return Ok(());
             }
         };
+        let mut shared = Vec::new();
         let (mut live, mut octets, mut expiry, mut before) = (0u16, 0u64, u64::MAX, None);
         for record in records.by_ref() {
             if before.is_some_and(|before| before >= record.offset) {
@@ -222,11 +248,14 @@ impl Check<'_> {
             if row.is_live(record.offset) {
                 live = live.saturating_add(1);
                 octets = octets.saturating_add(record.body_len.into());
-                if record.message().is_none() {
-                    let seq = key.seq(record.offset);
-                    self.report.find(|| format!("block of {}: message {seq} contradicts itself", place(key)));
-                }
             }
+            if let Content::Shared(body) = record.content {
+                shared.push(body);
+            }
+            self.record(key, row, &record)?;
+        }
+        if shared != row.bodies() {
+            self.report.find(|| format!("index row of {}: names other bodies than its block", place(key)));
         }
         if !records.is_at_end() {
             self.report.find(|| format!("block of {}: its records do not fill it", place(key)));
@@ -241,6 +270,56 @@ impl Check<'_> {
                 format!("index row of {place}: messages, octets and expiry are {said:?}, its block's are {found:?}")
             });
         }
+        Ok(())
+    }
+
+    fn record(&mut self, key: Key, row: &IndexRow, record: &Record<'_>) -> Result<(), StoreError> {
+        if !row.is_live(record.offset) {
+            return Ok(());
+        }
+        let seq = key.seq(record.offset);
+        let octets = match record.content {
+            Content::Here(octets) => Some(octets),
+            // All bodies are verified in their turn, and once.
+            Content::Shared(body) => bodies::unverified(self.tables, self.txn, body)?,
+        };
+        match octets {
+            None => self.report.find(|| format!("block of {}: message {seq} has lost its body", place(key))),
+            Some(octets) if !record.is_whole(octets) => {
+                self.report.find(|| format!("block of {}: message {seq} contradicts itself", place(key)));
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    /// The shared bodies, and their counts beside what was found to refer to them.
+    fn bodies(&mut self) -> Result<(), StoreError> {
+        for entry in self.tables.bodies.iter(self.txn)? {
+            let (key, value) = entry?;
+            if let Err(damage) = bodies::decode_body(key, value) {
+                self.report.find(|| format!("body {}: {damage}", id(key)));
+            }
+            if self.tables.shares.get(self.txn, key)?.is_none() {
+                self.report.find(|| format!("body {}: is not counted", id(key)));
+            }
+        }
+        for entry in self.tables.shares.iter(self.txn)? {
+            let (key, value) = entry?;
+            let found = bodies::decode_id(key).and_then(|id| self.references.get(&id)).copied().unwrap_or(0);
+            match bodies::decode_share(key, value) {
+                Ok((_, said)) if said != found => {
+                    self.report.find(|| format!("body {}: {found} blocks refer to it, its count is {said}", id(key)));
+                }
+                Ok((_, 0)) => self.report.find(|| format!("body {}: nothing refers to it", id(key))),
+                Ok(_) if self.tables.bodies.get(self.txn, key)?.is_none() => {
+                    self.report.find(|| format!("body {}: is missing", id(key)));
+                }
+                Ok(_) => {}
+                Err(damage) => self.report.find(|| format!("share of body {}: {damage}", id(key))),
+            }
+        }
+        Ok(())
     }
 
     /// Whether a position is alive; what a damaged row says is not known, and reported already.
@@ -284,6 +363,11 @@ impl Check<'_> {
         }
         Ok(())
     }
+}
+
+/// The id of a shared body in words, or its octets if it is none.
+fn id(octets: &[u8]) -> String {
+    bodies::decode_id(octets).map_or_else(|| format!("{octets:02x?}"), |id| id.to_string())
 }
 
 /// A row key in words, or its octets if it is none.

@@ -1,6 +1,7 @@
 //! Applying a batch within one write transaction.
 //!
-//! Invariants: definitions come before the queues' work; a settlement touches an index row, never a block; the rows a
+//! Invariants: definitions come before the queues' work; bodies that several queues share come, with all their
+//! references counted, before anything that may take one back; a settlement touches an index row, never a block; the rows a
 //! transaction removes for dropped ranges and queues are bounded, the rest becomes a hole. Deliberately absent: what
 //! an error means for the caller.
 
@@ -9,6 +10,7 @@ use std::collections::BTreeSet;
 use heed::RwTxn;
 
 use super::blocks::Draft;
+use super::bodies::Bodies;
 use super::counts;
 use super::schema;
 use super::sweep;
@@ -33,12 +35,17 @@ pub(super) fn apply(tables: &Tables, txn: &mut RwTxn<'_>, batch: &Batch, mut rem
         }
     }
     let holes = !tables.holes.is_empty(txn)?;
+    let mut queues = Vec::with_capacity(batch.queues.len());
     for work in &batch.queues {
-        // Work of a queue that is gone, which was on its way when the queue was dropped.
+        // Work of a queue that is gone was on its way when the queue was dropped.
         if dropped.contains(&work.queue) || holes && tables.is_dropped(txn, work.queue)? {
             continue;
         }
-        apply_queue(tables, txn, work, &mut removals)?;
+        queues.push(work);
+    }
+    let bodies = Bodies::write(tables, txn, &queues)?;
+    for work in queues {
+        apply_queue(tables, txn, work, &bodies, &mut removals)?;
     }
     if batch.clean_shutdown {
         tables.meta.put(txn, schema::META_CLEAN, &[1])?;
@@ -55,8 +62,14 @@ fn put_next_queue_id(tables: &Tables, txn: &mut RwTxn<'_>, id: u64) -> heed::Res
     tables.meta.put(txn, schema::META_NEXT_QUEUE_ID, &id.max(known).to_be_bytes())
 }
 
-fn apply_queue(tables: &Tables, txn: &mut RwTxn<'_>, work: &QueueBatch, removals: &mut usize) -> heed::Result<()> {
-    append(tables, txn, work.queue, &work.puts)?;
+fn apply_queue(
+    tables: &Tables,
+    txn: &mut RwTxn<'_>,
+    work: &QueueBatch,
+    bodies: &Bodies,
+    removals: &mut usize,
+) -> heed::Result<()> {
+    append(tables, txn, work.queue, &work.puts, bodies)?;
     settle(tables, txn, work.queue, &work.settles)?;
     counts::apply(tables, txn, work.queue, &work.counts, &work.settles)?;
     for range in &work.drops {
@@ -70,12 +83,12 @@ fn apply_queue(tables: &Tables, txn: &mut RwTxn<'_>, work: &QueueBatch, removals
     Ok(())
 }
 
-fn append(tables: &Tables, txn: &mut RwTxn<'_>, queue: QueueId, puts: &[Put]) -> heed::Result<()> {
+fn append(tables: &Tables, txn: &mut RwTxn<'_>, queue: QueueId, puts: &[Put], bodies: &Bodies) -> heed::Result<()> {
     let mut run: Vec<&Put> = puts.iter().collect();
     // Stable: within a lane the order, which is ascending, stays. One pass for queues without priorities.
     run.sort_by_key(|put| put.lane);
     let mut rest = run.as_slice();
-    while let Some((block, after)) = Draft::cut(queue, rest) {
+    while let Some((block, after)) = Draft::cut(queue, rest, bodies) {
         tables.put_block(txn, &block)?;
         rest = after;
     }

@@ -1,11 +1,12 @@
 //! The index row: which messages of a block are alive; see FORMAT.md.
 //!
 //! Pure functions over octets. Invariants: a row that [`IndexRow::decode`] accepts has a span of 1 to [`MAX_SPAN`], at
-//! least one live message, no bit beyond its span, and a count equal to its bits. Deliberately absent: messages,
-//! transactions.
+//! least one live message, no bit beyond its span, and a count equal to its bits. It names the shared bodies that its
+//! block refers to, so that the block need not be read when it goes. Deliberately absent: messages, transactions.
 
 use super::super::Seq;
-use super::schema::{Damage, Key, ROW_VERSION, open_row, seal_row};
+use super::bodies::BodyId;
+use super::schema::{Damage, HIGHEST, Key, ROW_VERSION, open_row, seal_row};
 
 /// Most positions one row covers. Positions of cancelled puts are covered too, so it exceeds
 /// [`super::blocks::MAX_RECORDS`]; a bitmap of 128 octets keeps a row small enough that 25 share a page.
@@ -22,6 +23,8 @@ pub(super) struct IndexRow {
     octets: u64,
     earliest_expiry: u64,
     bitmap: [u8; BITMAP],
+    /// Bodies the block refers to, once for each record that does, whether or not its message is alive.
+    bodies: Vec<BodyId>,
 }
 
 /// Octet and mask of the bit at `offset`.
@@ -32,7 +35,7 @@ fn place(offset: u16) -> (usize, u8) {
 impl IndexRow {
     /// A row without messages; it must be given some before it is written.
     pub(super) fn empty() -> Self {
-        Self { span: 0, live: 0, octets: 0, earliest_expiry: u64::MAX, bitmap: [0; BITMAP] }
+        Self { span: 0, live: 0, octets: 0, earliest_expiry: u64::MAX, bitmap: [0; BITMAP], bodies: Vec::new() }
     }
 
     /// Adds a message; `offset` must be below [`MAX_SPAN`], else nothing happens.
@@ -46,6 +49,16 @@ impl IndexRow {
             self.earliest_expiry = self.earliest_expiry.min(expires_at);
             self.span = self.span.max(offset.saturating_add(1));
         }
+    }
+
+    /// Notes that a record of the block stands among the shared bodies.
+    pub(super) fn refer(&mut self, body: BodyId) {
+        self.bodies.push(body);
+    }
+
+    /// The shared bodies that the block refers to, in the order of its records.
+    pub(super) fn bodies(&self) -> &[BodyId] {
+        &self.bodies
     }
 
     /// Removes a message. Returns `false`, changing nothing, if it is not alive.
@@ -93,13 +106,15 @@ impl IndexRow {
 
     pub(super) fn encode(&self, key: Key) -> Vec<u8> {
         let mut out = Vec::with_capacity(26usize.saturating_add(BITMAP));
-        out.extend_from_slice(&[ROW_VERSION, 0]);
+        // A block has fewer records than an octet can count.
+        out.extend_from_slice(&[ROW_VERSION, u8::try_from(self.bodies.len()).unwrap_or(u8::MAX)]);
         out.extend_from_slice(&self.span.to_be_bytes());
         out.extend_from_slice(&[0; 4]);
         out.extend_from_slice(&self.octets.to_be_bytes());
         out.extend_from_slice(&self.earliest_expiry.to_be_bytes());
         out.extend_from_slice(&self.live.to_be_bytes());
         out.extend(self.bitmap.iter().take(usize::from(self.span.div_ceil(8))));
+        out.extend(self.bodies.iter().flat_map(|id| id.to_be_bytes()));
         seal_row(&key.encode(), &mut out);
         out
     }
@@ -113,18 +128,21 @@ impl IndexRow {
         let earliest_expiry = rest.u64().ok_or(Damage::Length)?;
         let live = rest.u16().ok_or(Damage::Length)?;
         let bits = rest.slice(usize::from(span.div_ceil(8))).ok_or(Damage::Length)?;
-        if !rest.0.is_empty() {
+        let (bodies, odd) = rest.0.as_chunks::<8>();
+        if !odd.is_empty() || value.get(1).map(|count| usize::from(*count)) != Some(bodies.len()) {
             return Err(Damage::Length);
         }
+        let bodies: Vec<BodyId> = bodies.iter().map(|id| u64::from_be_bytes(*id)).collect();
         let mut bitmap = [0; BITMAP];
         bitmap.iter_mut().zip(bits).for_each(|(to, from)| *to = *from);
-        let row = Self { span, live, octets, earliest_expiry, bitmap };
+        let believed = bodies.iter().all(|id| *id <= HIGHEST);
+        let row = Self { span, live, octets, earliest_expiry, bitmap, bodies };
         let ones: u32 = bits.iter().map(|octet| octet.count_ones()).sum();
         let beyond = match span % 8 {
             0 => 0,
             used => bits.last().map_or(0, |octet| octet >> used),
         };
-        let consistent = live > 0 && u32::from(live) == ones && beyond == 0;
+        let consistent = believed && live > 0 && u32::from(live) == ones && beyond == 0;
         if consistent && key.first.checked_add(u64::from(span)).is_some() { Ok(row) } else { Err(Damage::Inconsistent) }
     }
 }

@@ -12,10 +12,12 @@
 mod access;
 mod ballast;
 mod blocks;
+mod bodies;
 mod check;
 mod commit;
 mod counts;
 mod index;
+mod loaded;
 mod lock;
 mod meta;
 mod pages;
@@ -30,6 +32,8 @@ mod tables;
 
 #[cfg(test)]
 mod access_tests;
+#[cfg(test)]
+mod bodies_tests;
 #[cfg(test)]
 mod tests;
 
@@ -46,6 +50,7 @@ use crate::sync::{Rank, RwLock};
 pub use access::{Copied, Place, compact, copy, examine, forget_clean_end};
 use ballast::Ballast;
 pub use check::{Holding, Report};
+use loaded::Loaded;
 use tables::Tables;
 
 /// LMDB's file: everything that is kept.
@@ -104,10 +109,13 @@ pub struct LmdbEngine {
     /// The map grows no larger than this, in octets.
     bound: AtomicU64,
     ballast: Ballast,
+    loaded: Loaded,
     /// Commits until the table of readers is looked at.
     until_look: AtomicU64,
     /// There may be rows in `holes`.
     sweeping: AtomicBool,
+    /// There may be shared bodies to which nothing refers.
+    orphans: AtomicBool,
     /// The outcome of an earlier commit is not known; see [`Commit::Unknown`].
     failed: AtomicBool,
     /// Most blocks removed in one transaction.
@@ -141,8 +149,10 @@ impl LmdbEngine {
             gate: RwLock::new(Rank::Leaf, ()),
             bound: AtomicU64::new(rounded(bound) as u64),
             ballast: Ballast::new(dir),
+            loaded: Loaded::default(),
             until_look: AtomicU64::new(COMMITS_A_LOOK),
             sweeping: AtomicBool::new(true),
+            orphans: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             removals: sweep::REMOVALS,
             _lock: lock,
@@ -161,6 +171,14 @@ impl LmdbEngine {
     #[cfg(test)]
     pub(super) fn with_removals(self, removals: usize) -> Self {
         Self { removals, ..self }
+    }
+
+    /// What a check of the rows finds.
+    #[cfg(test)]
+    pub(super) fn findings(&self) -> Vec<String> {
+        let (txn, mut report) = (self.env.read_txn().expect("a transaction"), Report::default());
+        check::rows(&self.tables, &txn, &mut report).expect("readable");
+        report.findings
     }
 
     /// Whether an error means that there was no room, and everything is as before.
@@ -193,10 +211,12 @@ impl LmdbEngine {
 
     fn sweep_piece(&self, removals: usize) -> heed::Result<bool> {
         let mut txn = self.env.write_txn()?;
-        let left = sweep::piece(&self.tables, &mut txn, removals)?;
+        let holes = sweep::piece(&self.tables, &mut txn, removals)?;
+        let orphans = self.orphans.load(Ordering::Relaxed) && bodies::sweep(&self.tables, &mut txn, removals)?;
         txn.commit()?;
-        self.sweeping.store(left, Ordering::Relaxed);
-        Ok(left)
+        self.orphans.store(orphans, Ordering::Relaxed);
+        self.sweeping.store(holes || orphans, Ordering::Relaxed);
+        Ok(holes || orphans)
     }
 
     /// Whether something can be done so that a transaction which found no room may find some.
@@ -217,10 +237,14 @@ impl Engine for LmdbEngine {
     fn recover(&self) -> Result<Recovered, StoreError> {
         loop {
             let txn = self.env.read_txn()?;
-            let mut recovered = recover::recover(&self.tables, &txn)?;
+            let (mut recovered, miscounted) = recover::recover(&self.tables, &txn)?;
             drop(txn);
-            match recover::begin_run(&self.tables, self.env.write_txn()?, &mut recovered) {
-                Ok(()) => return Ok(recovered),
+            match recover::begin_run(&self.tables, self.env.write_txn()?, &mut recovered, miscounted) {
+                Ok(orphans) => {
+                    self.orphans.store(orphans, Ordering::Relaxed);
+                    self.sweeping.fetch_or(orphans, Ordering::Relaxed);
+                    return Ok(recovered);
+                }
                 Err(error) if self.is_full(&error) && self.make_room(&error) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -258,7 +282,7 @@ impl Engine for LmdbEngine {
     fn read(&self, queue: QueueId, lane: u8, from: Seq, until: Seq, budget: usize) -> Result<Page, StoreError> {
         let _shared = self.gate.read();
         let txn = self.env.read_txn()?;
-        Ok(read::page(&self.tables, &txn, queue, lane, from..until, budget)?)
+        Ok(read::page(&self.tables, &txn, &self.loaded, queue, lane, from..until, budget)?)
     }
 
     fn stretches(&self, queue: QueueId, lane: u8) -> Result<Vec<Stretch>, StoreError> {

@@ -6,13 +6,22 @@
 use std::path::Path;
 
 use super::schema;
-use super::tables::Table;
+use super::tables::{Table, Tables};
 use super::{LmdbEngine, Ordering};
 use crate::store::StoreError;
 
 /// Names of the tables, in the order of [`LmdbEngine::tables`].
-pub const TABLES: [&str; schema::DATABASES as usize] =
-    [schema::META, schema::DEFINITIONS, schema::INDEX, schema::BLOCKS, schema::MARKS, schema::HOLES, schema::COUNTS];
+pub const TABLES: [&str; schema::DATABASES as usize] = [
+    schema::META,
+    schema::DEFINITIONS,
+    schema::INDEX,
+    schema::BLOCKS,
+    schema::MARKS,
+    schema::HOLES,
+    schema::COUNTS,
+    schema::BODIES,
+    schema::SHARES,
+];
 
 /// Key and value of each row of a table, ascending by key.
 pub type Rows = Vec<(Vec<u8>, Vec<u8>)>;
@@ -42,8 +51,8 @@ pub fn synced_commits(dir: &Path, mut go_on: impl FnMut() -> bool) -> Result<u64
 
 impl LmdbEngine {
     fn each_table(&self) -> [Table; TABLES.len()] {
-        let tables = &self.tables;
-        [tables.meta, tables.definitions, tables.index, tables.blocks, tables.marks, tables.holes, tables.counts]
+        let Tables { schema: _, meta, definitions, index, blocks, marks, holes, counts, bodies, shares } = self.tables;
+        [meta, definitions, index, blocks, marks, holes, counts, bodies, shares]
     }
 
     /// Everything that is stored.

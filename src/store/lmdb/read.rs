@@ -1,15 +1,17 @@
 //! Reading messages back.
 //!
 //! Touches only pages of the asked-for lane, through a read transaction that ends with the call. Invariants: nothing is
-//! returned that is settled, dropped or fails its checksum; messages own their octets. Deliberately absent: caching.
+//! returned that is settled, dropped or fails its checksum; messages own their octets, but
+//! for shared bodies, which stand in memory once. Deliberately absent: caching.
 
 use std::ops::Bound::{Excluded, Included};
 use std::ops::Range;
 
 use heed::RoTxn;
 
-use super::blocks::Records;
+use super::blocks::{Content, Records};
 use super::index::IndexRow;
+use super::loaded::Loaded;
 use super::schema::Key;
 use super::tables::{Span, Tables, in_hole};
 use crate::store::{Page, QueueId, Seq, Stored, Stretch};
@@ -18,6 +20,7 @@ use crate::store::{Page, QueueId, Seq, Stored, Stretch};
 pub(super) fn page(
     tables: &Tables,
     txn: &RoTxn<'_>,
+    loaded: &Loaded,
     queue: QueueId,
     lane: u8,
     range: Range<Seq>,
@@ -56,15 +59,19 @@ pub(super) fn page(
         let mut found = 0u64;
         for record in records.filter(|record| wanted.binary_search(&record.offset).is_ok()) {
             let seq = key.seq(record.offset);
-            let fits = octets.saturating_add(record.octets.len()) <= budget;
+            let fits = octets.saturating_add(record.len) <= budget;
             if !fits && !page.messages.is_empty() {
                 let passed = wanted.partition_point(|offset| *offset < record.offset) as u64;
                 page.damaged = page.damaged.saturating_add(passed.saturating_sub(found));
                 page.next = Some(seq);
                 return Ok(page);
             }
-            if let Some(message) = record.message() {
-                octets = octets.saturating_add(record.octets.len());
+            let message = match record.content {
+                Content::Here(octets) => record.message(octets),
+                Content::Shared(body) => loaded.message(tables, txn, body, &record)?,
+            };
+            if let Some(message) = message {
+                octets = octets.saturating_add(record.len);
                 found = found.saturating_add(1);
                 page.messages.push(Stored { seq, expires_at: record.expires_at, message });
             }

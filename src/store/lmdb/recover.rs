@@ -1,13 +1,14 @@
 //! What a store holds, found by reading index rows; blocks stay untouched.
 //!
-//! Invariants: nothing on disk makes this panic; what is damaged is named, never deleted. Deliberately absent: the
-//! meaning of definitions.
+//! Invariants: nothing on disk makes this panic; what is damaged is named, never deleted; shared bodies are counted as the
+//! index has them before anything is changed. Deliberately absent: the meaning of definitions.
 
 use std::collections::HashMap;
 use std::collections::btree_map::Entry;
 
 use heed::{RoTxn, RwTxn};
 
+use super::bodies::{self, Tally};
 use super::counts;
 use super::index::{IndexRow, MAX_SPAN};
 use super::schema::{self, Hole, Key};
@@ -20,8 +21,9 @@ const MOST_COMPLAINTS: usize = 1000;
 /// Holes by lane; a dropped queue maps to `None`.
 type Holes = HashMap<QueueId, Option<HashMap<u8, Vec<(Seq, Seq)>>>>;
 
-/// Reads everything but messages.
-pub(super) fn recover(tables: &Tables, txn: &RoTxn<'_>) -> Result<Recovered, StoreError> {
+/// Reads everything but messages; `true` beside it if references to shared bodies must be counted anew.
+pub(super) fn recover(tables: &Tables, txn: &RoTxn<'_>) -> Result<(Recovered, bool), StoreError> {
+    tables.next_body(txn)??;
     let mut out = Recovered {
         next_queue_id: tables.next_queue_id(txn)??,
         clean: tables.meta.get(txn, schema::META_CLEAN)? == Some(&[1]),
@@ -32,19 +34,29 @@ pub(super) fn recover(tables: &Tables, txn: &RoTxn<'_>) -> Result<Recovered, Sto
         out.definitions.push((key.to_vec(), value.to_vec()));
     }
     let holes = read_holes(tables, txn, &mut out)?;
-    read_index(tables, txn, &holes, &mut out)?;
+    let tally = read_index(tables, txn, &holes, &mut out)?;
+    let miscounted = bodies::miscounted(tables, txn, tally, |key, damage| {
+        complain(&mut out, || format!("share {key:02x?}: {damage}"));
+    })?;
     read_marks(tables, txn, &holes, &mut out)?;
     read_counts(tables, txn, &mut out)?;
     if let Some(highest) = out.queues.keys().chain(holes.keys()).max() {
         out.next_queue_id = out.next_queue_id.max(highest.0.saturating_add(1));
     }
-    Ok(out)
+    Ok((out, miscounted))
 }
 
-/// Makes a crash from here on visible to the next recovery. Writes nothing if it already would be.
-pub(super) fn begin_run(tables: &Tables, mut txn: RwTxn<'_>, found: &mut Recovered) -> heed::Result<()> {
+/// Makes a crash from here on visible to the next recovery, and counts references anew if `miscounted`. Writes nothing if
+/// neither is needed. `true` if bodies are left to which nothing refers.
+pub(super) fn begin_run(
+    tables: &Tables,
+    mut txn: RwTxn<'_>,
+    found: &mut Recovered,
+    miscounted: bool,
+) -> heed::Result<bool> {
     let was_clean = tables.meta.get(&txn, schema::META_CLEAN)? == Some(&[1]);
-    if was_clean || !tables.marks.is_empty(&txn)? {
+    let orphans = miscounted && bodies::recount(tables, &mut txn)?;
+    if was_clean || miscounted || !tables.marks.is_empty(&txn)? {
         tables.marks.clear(&mut txn)?;
         tables.meta.put(&mut txn, schema::META_CLEAN, &[0])?;
         txn.commit()?;
@@ -52,7 +64,7 @@ pub(super) fn begin_run(tables: &Tables, mut txn: RwTxn<'_>, found: &mut Recover
     if !found.clean {
         found.queues.values_mut().for_each(|queue| queue.redelivered.clear());
     }
-    Ok(())
+    Ok(orphans)
 }
 
 fn complain(out: &mut Recovered, line: impl FnOnce() -> String) {
@@ -92,19 +104,23 @@ fn read_holes(tables: &Tables, txn: &RoTxn<'_>, out: &mut Recovered) -> Result<H
     Ok(holes)
 }
 
-fn read_index(tables: &Tables, txn: &RoTxn<'_>, holes: &Holes, out: &mut Recovered) -> Result<(), StoreError> {
+/// Counts the messages; returns the references to shared bodies, those of rows that are still to be removed too.
+fn read_index(tables: &Tables, txn: &RoTxn<'_>, holes: &Holes, out: &mut Recovered) -> Result<Tally, StoreError> {
+    let mut tally = Tally::default();
     for entry in tables.index.iter(txn)? {
         let (octets, value) = entry?;
         let Some(key) = Key::decode(octets) else {
             complain(out, || format!("index row {octets:02x?}: not a key"));
             continue;
         };
+        let row = IndexRow::decode(key, value);
+        row.iter().flat_map(IndexRow::bodies).for_each(|body| tally.add(*body, 1));
         let lanes = match holes.get(&key.queue) {
             Some(None) => continue,
             Some(Some(lanes)) => lanes.get(&key.lane),
             None => None,
         };
-        match IndexRow::decode(key, value) {
+        match row {
             Ok(row) if lanes.is_some_and(|holes| in_hole(holes, key, &row)) => {}
             Ok(row) => count(queue_of(out, key.queue), key, &row),
             Err(damage) => {
@@ -115,7 +131,7 @@ fn read_index(tables: &Tables, txn: &RoTxn<'_>, holes: &Holes, out: &mut Recover
             }
         }
     }
-    Ok(())
+    Ok(tally)
 }
 
 /// Adds a row's messages to its queue; rows come in ascending order of (lane, position).

@@ -11,9 +11,6 @@ pub(super) const SCHEMA: u32 = 3;
 /// The oldest version that this build reads; such a store becomes one of [`SCHEMA`] when it is opened.
 pub(super) const OLDEST_SCHEMA: u32 = 1;
 
-/// The oldest version with the same databases: what only looks at such a store finds all it looks for.
-pub(super) const OLDEST_ALIKE: u32 = 2;
-
 /// Version octet of every row written by this build.
 pub(super) const ROW_VERSION: u8 = 1;
 
@@ -25,13 +22,20 @@ pub(super) const BLOCKS: &str = "blocks";
 pub(super) const MARKS: &str = "marks";
 pub(super) const HOLES: &str = "holes";
 pub(super) const COUNTS: &str = "counts";
+pub(super) const BODIES: &str = "bodies";
+pub(super) const SHARES: &str = "shares";
+
+/// The first version of the layout that has `counts`, and the first that has `bodies` and `shares`.
+pub(super) const COUNTS_SINCE: u32 = 2;
+pub(super) const BODIES_SINCE: u32 = 3;
 
 /// How many named databases there are; LMDB wants the number when the environment is opened.
-pub(super) const DATABASES: u32 = 7;
+pub(super) const DATABASES: u32 = 9;
 
 /// Keys of the `meta` database.
 pub(super) const META_SCHEMA: &[u8] = b"schema";
 pub(super) const META_NEXT_QUEUE_ID: &[u8] = b"next_queue_id";
+pub(super) const META_NEXT_BODY: &[u8] = b"next_body";
 pub(super) const META_CLEAN: &[u8] = b"clean";
 pub(super) const META_GENERATION: &[u8] = b"generation";
 
@@ -127,10 +131,15 @@ impl Key {
 
 /// Checksum of a row: its key and all of it but the checksum itself, which stands at octets 4 to 7.
 pub(super) fn checksum(key: &[u8], value: &[u8]) -> u32 {
+    checksum_of(key, value.get(..4).unwrap_or_default(), value.get(8..).unwrap_or_default())
+}
+
+/// The same of a row whose parts before and after the checksum are not in one piece.
+pub(super) fn checksum_of(key: &[u8], front: &[u8], rest: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(key);
-    hasher.update(value.get(..4).unwrap_or_default());
-    hasher.update(value.get(8..).unwrap_or_default());
+    hasher.update(front);
+    hasher.update(rest);
     hasher.finalize()
 }
 

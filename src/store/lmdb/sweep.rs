@@ -10,6 +10,7 @@ use std::ops::Range;
 use heed::RwTxn;
 
 use super::blocks::Records;
+use super::bodies::BodyId;
 use super::counts;
 use super::index::IndexRow;
 use super::schema::{self, Hole, Key};
@@ -107,19 +108,20 @@ fn put_hole(tables: &Tables, txn: &mut RwTxn<'_>, key: Key, until: Seq) -> heed:
 /// Removes rows of a queue, damaged ones too; `true` if some are left.
 fn remove_queue(tables: &Tables, txn: &mut RwTxn<'_>, queue: QueueId, removals: &mut usize) -> heed::Result<bool> {
     let prefix = queue.0.to_be_bytes();
-    let mut doomed: Vec<Vec<u8>> = Vec::new();
+    let mut doomed: Vec<(Vec<u8>, Vec<BodyId>)> = Vec::new();
     let mut left = false;
     for entry in tables.index.prefix_iter(txn, &prefix)? {
-        let (key, _) = entry?;
+        let (key, value) = entry?;
         if doomed.len() == *removals {
             left = true;
             break;
         }
-        doomed.push(key.to_vec());
+        let row = Key::decode(key).and_then(|key| IndexRow::decode(key, value).ok());
+        doomed.push((key.to_vec(), row.map_or_else(Vec::new, |row| row.bodies().to_vec())));
     }
     *removals = removals.saturating_sub(doomed.len());
-    for key in doomed {
-        tables.delete_row(txn, &key)?;
+    for (key, bodies) in doomed {
+        tables.delete_row(txn, &key, &bodies)?;
     }
     Ok(left)
 }
@@ -134,7 +136,7 @@ fn remove_range(
 ) -> heed::Result<Option<Key>> {
     let (from, to) = (start.encode(), Key { first: until, ..start }.encode());
     let span: Span<'_> = (Included(&from), Excluded(&to));
-    let mut doomed: Vec<Key> = Vec::new();
+    let mut doomed: Vec<(Key, Vec<BodyId>)> = Vec::new();
     let mut left = None;
     for entry in tables.index.range(txn, &span)? {
         let (key, value) = entry?;
@@ -147,11 +149,11 @@ fn remove_range(
             left = Some(key);
             break;
         }
-        doomed.push(key);
+        doomed.push((key, row.bodies().to_vec()));
     }
     *removals = removals.saturating_sub(doomed.len());
-    for key in doomed {
-        tables.delete_row(txn, &key.encode())?;
+    for (key, bodies) in doomed {
+        tables.delete_row(txn, &key.encode(), &bodies)?;
     }
     Ok(left)
 }

@@ -9,6 +9,7 @@ use heed::types::Bytes;
 use heed::{Database, Env, RoTxn, RwTxn, WithoutTls};
 
 use super::blocks::Draft;
+use super::bodies::{self, BodyId};
 use super::index::{IndexRow, MAX_SPAN};
 use super::schema::{self, Hole, Key};
 use crate::store::{Generation, QueueId, Seq, StoreError};
@@ -21,6 +22,9 @@ pub(super) type Span<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 /// Handles of all named databases.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tables {
+    /// The version that has written them. Where it is an older one, a store that is only looked at lacks some: nobody may
+    /// ask for those.
+    pub(super) schema: u32,
     pub(super) meta: Table,
     pub(super) definitions: Table,
     pub(super) index: Table,
@@ -28,6 +32,8 @@ pub(super) struct Tables {
     pub(super) marks: Table,
     pub(super) holes: Table,
     pub(super) counts: Table,
+    pub(super) bodies: Table,
+    pub(super) shares: Table,
 }
 
 impl Tables {
@@ -38,7 +44,7 @@ impl Tables {
         match meta.get(&txn, schema::META_SCHEMA)?.map(<[u8; 4]>::try_from) {
             Some(Ok(found)) => match u32::from_be_bytes(found) {
                 schema::SCHEMA => {}
-                // What is new since is a database or a row that such a store does not have: it starts empty.
+                // What is new since are databases and rows that such a store does not have: they start empty.
                 schema::OLDEST_SCHEMA..schema::SCHEMA => {
                     meta.put(&mut txn, schema::META_SCHEMA, &schema::SCHEMA.to_be_bytes())?;
                 }
@@ -53,6 +59,7 @@ impl Tables {
         }
         let mut open = |name| env.create_database(&mut txn, Some(name));
         let tables = Self {
+            schema: schema::SCHEMA,
             meta,
             definitions: open(schema::DEFINITIONS)?,
             index: open(schema::INDEX)?,
@@ -60,40 +67,50 @@ impl Tables {
             marks: open(schema::MARKS)?,
             holes: open(schema::HOLES)?,
             counts: open(schema::COUNTS)?,
+            bodies: open(schema::BODIES)?,
+            shares: open(schema::SHARES)?,
         };
         txn.commit()?;
         Ok(tables)
     }
 
-    /// The databases of a store that is only looked at; `None` if it never had any.
+    /// The databases of a store that is only looked at; `None` if it never had any. One that an older version has left is
+    /// read as it is: see [`Tables::schema`].
     pub(super) fn of_reader(env: &Env<WithoutTls>, txn: &RoTxn<'_, WithoutTls>) -> Result<Option<Self>, StoreError> {
-        let open = |name| {
+        let Some(meta) = env.open_database::<Bytes, Bytes>(txn, Some(schema::META))? else { return Ok(None) };
+        let schema = match meta.get(txn, schema::META_SCHEMA)?.map(<[u8; 4]>::try_from) {
+            Some(Ok(found)) => u32::from_be_bytes(found),
+            _ => return Err(StoreError::Damaged("the schema version is not a number".to_owned())),
+        };
+        if !(schema::OLDEST_SCHEMA..=schema::SCHEMA).contains(&schema) {
+            return Err(StoreError::Schema { found: schema, expected: schema::SCHEMA });
+        }
+        let open = |name, since| {
+            if schema < since {
+                return Ok(meta);
+            }
             let table: Option<Table> = env.open_database(txn, Some(name))?;
             table.ok_or_else(|| StoreError::Damaged(format!("there is no table {name:?}")))
         };
-        let Some(meta) = env.open_database::<Bytes, Bytes>(txn, Some(schema::META))? else { return Ok(None) };
-        match meta.get(txn, schema::META_SCHEMA)?.map(<[u8; 4]>::try_from) {
-            Some(Ok(found)) if (schema::OLDEST_ALIKE..=schema::SCHEMA).contains(&u32::from_be_bytes(found)) => {}
-            Some(Ok(found)) => {
-                return Err(StoreError::Schema { found: u32::from_be_bytes(found), expected: schema::SCHEMA });
-            }
-            _ => return Err(StoreError::Damaged("the schema version is not a number".to_owned())),
-        }
         Ok(Some(Self {
+            schema,
             meta,
-            definitions: open(schema::DEFINITIONS)?,
-            index: open(schema::INDEX)?,
-            blocks: open(schema::BLOCKS)?,
-            marks: open(schema::MARKS)?,
-            holes: open(schema::HOLES)?,
-            counts: open(schema::COUNTS)?,
+            definitions: open(schema::DEFINITIONS, 1)?,
+            index: open(schema::INDEX, 1)?,
+            blocks: open(schema::BLOCKS, 1)?,
+            marks: open(schema::MARKS, 1)?,
+            holes: open(schema::HOLES, 1)?,
+            counts: open(schema::COUNTS, schema::COUNTS_SINCE)?,
+            bodies: open(schema::BODIES, schema::BODIES_SINCE)?,
+            shares: open(schema::SHARES, schema::BODIES_SINCE)?,
         }))
     }
 
     /// Octets of the pages that hold something, but for those of the list of free pages.
     pub(super) fn octets(&self, txn: &RoTxn<'_>) -> heed::Result<u64> {
         let mut octets = 0u64;
-        for table in [self.meta, self.definitions, self.index, self.blocks, self.marks, self.holes, self.counts] {
+        let Self { schema: _, meta, definitions, index, blocks, marks, holes, counts, bodies, shares } = self;
+        for table in [meta, definitions, index, blocks, marks, holes, counts, bodies, shares] {
             let found = table.stat(txn)?;
             let pages = found.branch_pages.saturating_add(found.leaf_pages).saturating_add(found.overflow_pages);
             octets = octets.saturating_add((pages as u64).saturating_mul(found.page_size.into()));
@@ -107,6 +124,15 @@ impl Tables {
             None => Ok(1),
             Some(Ok(id)) if u64::from_be_bytes(id) <= schema::HIGHEST => Ok(u64::from_be_bytes(id)),
             Some(_) => Err(StoreError::Damaged("the next queue id is not a number".to_owned())),
+        })
+    }
+
+    /// The lowest id of a shared body that was never given out.
+    pub(super) fn next_body(&self, txn: &RoTxn<'_>) -> heed::Result<Result<BodyId, StoreError>> {
+        Ok(match self.meta.get(txn, schema::META_NEXT_BODY)?.map(<[u8; 8]>::try_from) {
+            None => Ok(1),
+            Some(Ok(id)) if u64::from_be_bytes(id) <= schema::HIGHEST.saturating_add(1) => Ok(u64::from_be_bytes(id)),
+            Some(_) => Err(StoreError::Damaged("the next id of a shared body is not a number".to_owned())),
         })
     }
 
@@ -148,16 +174,16 @@ impl Tables {
     /// Writes a changed index row back; one without messages goes, and its block with it.
     pub(super) fn update_row(&self, txn: &mut RwTxn<'_>, key: Key, row: &IndexRow) -> heed::Result<()> {
         if row.live() == 0 {
-            return self.delete_row(txn, &key.encode());
+            return self.delete_row(txn, &key.encode(), row.bodies());
         }
         self.index.put(txn, &key.encode(), &row.encode(key))
     }
 
-    /// Deletes an index row and its block.
-    pub(super) fn delete_row(&self, txn: &mut RwTxn<'_>, key: &[u8]) -> heed::Result<()> {
+    /// Deletes an index row and its block, which referred to these bodies.
+    pub(super) fn delete_row(&self, txn: &mut RwTxn<'_>, key: &[u8], bodies: &[BodyId]) -> heed::Result<()> {
         self.index.delete(txn, key)?;
         self.blocks.delete(txn, key)?;
-        Ok(())
+        bodies::release(self, txn, bodies)
     }
 
     /// Whether a queue is dropped and its rows are not all removed yet.
