@@ -118,6 +118,8 @@ pub struct LmdbEngine {
     orphans: AtomicBool,
     /// The outcome of an earlier commit is not known; see [`Commit::Unknown`].
     failed: AtomicBool,
+    /// Nothing was committed since freed pages were last helped to be usable.
+    ripened: AtomicBool,
     /// Most blocks removed in one transaction.
     removals: usize,
     _lock: File,
@@ -154,6 +156,7 @@ impl LmdbEngine {
             sweeping: AtomicBool::new(true),
             orphans: AtomicBool::new(false),
             failed: AtomicBool::new(false),
+            ripened: AtomicBool::new(false),
             removals: sweep::REMOVALS,
             _lock: lock,
         })
@@ -205,6 +208,7 @@ impl LmdbEngine {
         let mut txn = self.env.write_txn()?;
         let holes = commit::apply(&self.tables, &mut txn, batch, removals)?;
         txn.commit()?;
+        self.ripened.store(false, Ordering::Relaxed);
         self.sweeping.fetch_or(holes, Ordering::Relaxed);
         Ok(())
     }
@@ -214,6 +218,7 @@ impl LmdbEngine {
         let holes = sweep::piece(&self.tables, &mut txn, removals)?;
         let orphans = self.orphans.load(Ordering::Relaxed) && bodies::sweep(&self.tables, &mut txn, removals)?;
         txn.commit()?;
+        self.ripened.store(false, Ordering::Relaxed);
         self.orphans.store(orphans, Ordering::Relaxed);
         self.sweeping.store(holes || orphans, Ordering::Relaxed);
         Ok(holes || orphans)
@@ -221,10 +226,25 @@ impl LmdbEngine {
 
     /// Whether something can be done so that a transaction which found no room may find some.
     fn make_room(&self, error: &heed::Error) -> bool {
-        match error {
+        let more = match error {
             heed::Error::Mdb(MdbError::MapFull) => self.grow(),
             _ => self.drop_ballast(),
-        }
+        };
+        more || self.ripen()
+    }
+
+    /// LMDB hands a page out again two transactions after the one that freed it. If that was the last, what it freed is
+    /// there and cannot be had: small transactions, which find room where a batch does not, bring it about. `false` if
+    /// there was none of them, or nothing was committed since the last time.
+    fn ripen(&self) -> bool {
+        !self.ripened.swap(true, Ordering::Relaxed) && (self.advance().is_ok() && self.advance().is_ok())
+    }
+
+    fn advance(&self) -> heed::Result<()> {
+        let mut txn = self.env.write_txn()?;
+        // What the beginning of a run wrote there.
+        self.tables.meta.put(&mut txn, schema::META_CLEAN, &[0])?;
+        txn.commit()
     }
 
     fn failed(&self) -> Option<StoreError> {

@@ -351,6 +351,22 @@ fn a_full_map_refuses_the_batch_and_goes_on() {
 }
 
 #[test]
+fn what_the_last_commit_freed_has_room_for_the_next() {
+    let dir = TempDir::new().unwrap();
+    let options = LmdbOptions { map_size: 2 << 20, sync: false, ..LmdbOptions::default() };
+    let engine = LmdbEngine::open(dir.path(), options).unwrap();
+    let mut last = 0;
+    while matches!(engine.commit(&work([puts(1, last + 1..=last + 10, 4_000)])), Commit::Done) {
+        last += 10;
+    }
+    assert!(last > 100, "{last}");
+    done(&engine, &work([settles(1, 1..=last, 4_000)]));
+    // Not a word in between: the pages that were just freed are the only ones there are.
+    done(&engine, &work([puts(1, last + 1..=last + last / 2, 4_000)]));
+    assert_eq!(positions(&engine, 1), (last + 1..=last + last / 2).collect::<Vec<_>>());
+}
+
+#[test]
 fn after_an_unknown_outcome_nothing_is_committed() {
     let dir = TempDir::new().unwrap();
     let engine = open(dir.path());
