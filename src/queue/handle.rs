@@ -195,11 +195,21 @@ impl Queue {
 
     /// Rings once consumers have caught up, for a publisher that waits for them.
     pub fn ring_when_caught_up(&self, bell: &Arc<Bell>) {
-        self.held_back.lock().push(bell.clone());
+        let mut held_back = self.held_back.lock();
+        // Not those whose sessions are gone, nor one twice: who has waited long enough asks again while this goes on.
+        held_back.retain(|known| Arc::strong_count(known) > 1 && !Arc::ptr_eq(known, bell));
+        held_back.push(bell.clone());
+        drop(held_back);
         // They may have in between, with nobody to ring for.
         if !self.is_outrun() {
             self.let_publishers_go();
         }
+    }
+
+    /// Publishers that are remembered to be waiting.
+    #[cfg(test)]
+    pub(super) fn held_back(&self) -> usize {
+        self.held_back.lock().len()
     }
 
     fn let_publishers_go(&self) {

@@ -3,10 +3,15 @@
 
 use std::sync::Arc;
 
-use super::{Cause, ChannelCredit, Consumer, Drained, Effects, Lease, Options, Outbox, State, Subscription};
+use super::{
+    Cause, ChannelCredit, Consumer, Definition, Drained, Effects, Intake, Lease, Options, Outbox, Queue, State,
+    Subscription,
+};
 use crate::clock::{Millis, NEVER};
 use crate::message::{Draft, Facts, Message, address};
-use crate::store::{Page, RecoveredLane, RecoveredQueue, Stored};
+use crate::store::{Page, QueueId, RecoveredLane, RecoveredQueue, Stored};
+use crate::sync::Bell;
+use crate::wire::table::Table;
 
 const NOW: Millis = 1_000;
 
@@ -171,4 +176,33 @@ fn publishers_outrun_consumers_that_wait_for_the_disk() {
     assert!(state.outrun(false));
     state.unsubscribe(&consumer, NOW, &mut fx);
     assert!(!state.outrun(false), "nobody waits any more");
+}
+
+#[test]
+fn publishers_that_wait_again_and_again_are_remembered_once() {
+    let definition = Definition {
+        id: QueueId(1),
+        name: "q".into(),
+        vhost: "/".into(),
+        durable: false,
+        auto_delete: false,
+        exclusive_to: None,
+        arguments: Table::default(),
+        options: Arc::new(Options::default()),
+    };
+    let queue = Queue::new(definition, Arc::new(Intake::default()), NOW, None);
+    let (consumer, _outbox) = subscriber(0);
+    let mut fx = Effects::default();
+    queue.subscribe(consumer, NOW, &mut fx);
+    queue.push(vec![message(b"x", Facts::default()); 20_000].into_iter(), false, NOW, &mut Vec::new(), &mut fx);
+    assert!(queue.is_outrun());
+    let (stays, goes) = (Arc::new(Bell::new()), Arc::new(Bell::new()));
+    queue.ring_when_caught_up(&goes);
+    drop(goes);
+    for _ in 0..3 {
+        queue.ring_when_caught_up(&stays);
+    }
+    assert_eq!(queue.held_back(), 1, "neither the one that is gone, nor the other three times");
+    queue.purge(&mut fx);
+    assert_eq!((queue.is_outrun(), queue.held_back()), (false, 0));
 }

@@ -28,7 +28,7 @@ fn fill(dir: &Path) -> LmdbEngine {
 }
 
 /// Changes or removes a row behind the engine's back.
-fn change(engine: &LmdbEngine, table: Table, key: &[u8], change: impl FnOnce(&mut Vec<u8>)) {
+pub(super) fn change(engine: &LmdbEngine, table: Table, key: &[u8], change: impl FnOnce(&mut Vec<u8>)) {
     let mut txn = engine.env.write_txn().unwrap();
     let mut value = table.get(&txn, key).unwrap().unwrap_or_default().to_vec();
     change(&mut value);

@@ -2,8 +2,8 @@
 
 use tempfile::TempDir;
 
+use super::access_tests::change;
 use super::schema::{Key, seal_row};
-use super::tables::Table;
 use super::{LmdbEngine, LmdbOptions, bodies};
 use crate::store::fixture::{define, done, drops, fanned, open, positions, puts, settles, work};
 use crate::store::{Allowance, Batch, Commit, Define, Engine, Held, QueueBatch, QueueId, Seq};
@@ -12,19 +12,6 @@ use crate::store::{Allowance, Batch, Commit, Define, Engine, Held, QueueBatch, Q
 const LARGE: usize = 10_000;
 
 const LEN: u32 = 10_000;
-
-/// Changes a row behind the engine's back; one that is empty afterwards is removed.
-fn change(engine: &LmdbEngine, table: Table, key: &[u8], change: impl FnOnce(&mut Vec<u8>)) {
-    let mut txn = engine.env.write_txn().unwrap();
-    let mut value = table.get(&txn, key).unwrap().unwrap_or_default().to_vec();
-    change(&mut value);
-    if value.is_empty() {
-        table.delete(&mut txn, key).unwrap();
-    } else {
-        table.put(&mut txn, key, &value).unwrap();
-    }
-    txn.commit().unwrap();
-}
 
 /// Ids and reference counts of the bodies there are; each has both rows.
 fn counts(engine: &LmdbEngine) -> Vec<(u64, u64)> {
