@@ -12,5 +12,6 @@ pub mod session;
 pub mod store;
 pub mod sync;
 pub mod telemetry;
+pub mod tls;
 pub mod tools;
 pub mod wire;

@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use leveret::broker::Endpoint;
 use leveret::config::{self, Args, Command};
-use leveret::server::{Builder, ServerError};
+use leveret::server::{Builder, ServerError, systemd};
 use leveret::{perf, telemetry, tools};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -69,14 +70,22 @@ async fn serve(config: config::Config) -> Result<(), ServerError> {
     let signals = signal(SignalKind::terminate()).and_then(|t| Ok((t, signal(SignalKind::interrupt())?)));
     let (mut terminate, mut interrupt) = signals.map_err(|error| ServerError::Failed(error.to_string()))?;
     let data_dir = config.data_dir.clone();
-    let server = Builder::new(config).start()?;
+    let server = Builder::new(config).handed(systemd::sockets()).start()?;
     for address in server.addresses() {
         tracing::info!("listening for AMQP 0-9-1 on {address}");
+    }
+    for listening in server.broker().listeners.list() {
+        if listening.protocol != "amqp" || matches!(listening.endpoint, Endpoint::Path(_)) {
+            tracing::info!("listening for {} on {}", listening.protocol, listening.endpoint);
+        }
     }
     tracing::info!("messages are kept in {}", data_dir.display());
     tracing::info!("threads that serve clients: {}", tokio::runtime::Handle::current().metrics().num_workers());
     announce();
+    systemd::ready();
     tokio::select! {
+        () = systemd::live() => {}
+        () = server.broker().stop_requested() => tracing::info!("asked to stop: shutting down"),
         _ = terminate.recv() => tracing::info!("SIGTERM: shutting down"),
         _ = interrupt.recv() => tracing::info!("SIGINT: shutting down"),
         why = server.failed() => {
@@ -84,6 +93,7 @@ async fn serve(config: config::Config) -> Result<(), ServerError> {
             return Err(ServerError::Failed(why));
         }
     }
+    systemd::stopping();
     server.stop().await?;
     tracing::info!("stopped, everything confirmed is on disk");
     Ok(())

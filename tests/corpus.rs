@@ -17,6 +17,8 @@ mod letters;
 mod log;
 #[path = "fuzz/recovery.rs"]
 mod recovery;
+#[path = "fuzz/proxy.rs"]
+mod proxy;
 #[path = "fuzz/routing.rs"]
 mod routing;
 #[path = "fuzz/settings.rs"]
@@ -31,12 +33,13 @@ use proptest::prelude::*;
 type Run = fn(&[u8]);
 
 /// Every target under its name; a test holds the list to what is there.
-const TARGETS: [(&str, Run); 10] = [
+const TARGETS: [(&str, Run); 11] = [
     ("decoder", decoder),
     ("definitions", definitions::start),
     ("headers", routing::headers),
     ("letters", letters::travel),
     ("log", log::replay),
+    ("proxy", proxy::header),
     ("recovery", recovery::damage),
     ("session", conversation::converse),
     ("settings", settings::load),
@@ -112,6 +115,11 @@ fn letters_takes_its_corpus() {
 #[test]
 fn log_takes_its_corpus() {
     assert!(replay("log") >= FEWEST);
+}
+
+#[test]
+fn proxy_takes_its_corpus() {
+    assert!(replay("proxy") >= FEWEST);
 }
 
 #[test]

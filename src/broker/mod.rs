@@ -18,6 +18,7 @@ mod definitions;
 mod exchange;
 mod exchanges;
 mod janitor;
+mod listening;
 mod loader;
 mod pager;
 mod policies;
@@ -45,9 +46,10 @@ pub use admission::{Admitted, NODE, Place};
 pub use alarm::Alarms;
 pub use binding::{Binding, Destination};
 pub use check::check;
-pub use connection::{Connection, ConnectionId, Connections, Listed};
+pub use connection::{Connection, ConnectionId, Connections, Listed, Origin};
 pub use definitions::DamagedDefinition;
 pub use exchanges::ExchangeDeclare;
+pub use listening::{Asked, Endpoint, Listeners, Listening, Open, Order};
 pub use pager::Spill;
 pub use policy::{ApplyTo, Governing, Policies, Policy, PolicyAsk, PolicyKind};
 pub use queues::{Declared, QueueDeclare};
@@ -87,6 +89,8 @@ pub struct Broker {
     pub replies: Replies,
     /// Client connections.
     pub connections: Arc<Connections>,
+    /// Where it listens.
+    pub listeners: Arc<Listeners>,
     /// What all outboxes together may hold.
     pub deliveries: Arc<Pool>,
     /// Where sessions wait that have more to do than fits a turn.
@@ -298,6 +302,7 @@ impl Running {
             replies: Replies::default(),
             vhosts: DashMap::new(),
             connections: Arc::default(),
+            listeners: Arc::default(),
             line: Line::new(tokio::runtime::Handle::current().metrics().num_workers()),
             engine: start.engine,
             loader,

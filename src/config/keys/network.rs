@@ -66,6 +66,16 @@ pub(super) const KEYS: &[Key] = &[
         }),
     },
     Key {
+        name: "tls.crl",
+        default: r#""""#,
+        doc: "Lists of revoked certificates of clients, of every trusted issuer one: a PEM file.",
+        accepts: "a path; ~ is not expanded",
+        set: Set::Text(|config, text| {
+            config.tls.crl = path(text)?;
+            Ok(())
+        }),
+    },
+    Key {
         name: "tls.verify",
         default: r#""none""#,
         doc: "Whether certificates of clients are looked at: none, or peer.",

@@ -1,30 +1,36 @@
 //! The server: opens the store, recovers, listens, accepts, and shuts down in order.
 //!
-//! It is the only place that knows all rooms. Deliberately absent: anything about a single connection.
+//! It is the only place that knows all rooms. `entrance` opens and closes sockets, `accept` leads from a socket to a
+//! session, `doorman` is the task that keeps both; `systemd` talks to the service manager. Deliberately absent: anything
+//! about a single connection.
+
+mod accept;
+mod doorman;
+mod entrance;
+pub mod systemd;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::task::JoinSet;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::broker::{Broker, Running, Spill, Start, StartError};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::session::Session;
 use crate::store::lmdb::{self, LmdbEngine, LmdbOptions};
 use crate::store::memory::MemoryEngine;
 use crate::store::redo::Redo;
 use crate::store::{Engine, StoreError};
+use crate::tls::{Identity, TlsError};
+use doorman::Doorman;
+pub use entrance::{Handed, HandedSocket};
+use entrance::{Entrance, Socket, Speech};
 
 /// Folder of the data directory for what is spilled.
 const SPILL: &str = "spill";
-
-/// Connections the kernel may hold before they are accepted.
-const BACKLOG: u32 = 1024;
 
 /// Why a server cannot start or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +43,20 @@ pub enum ServerError {
         /// Why not.
         error: io::Error,
     },
+    /// A Unix socket cannot be listened on.
+    #[error("cannot listen on {}: {error}", path.display())]
+    Socket {
+        /// Its path.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A socket that was handed over cannot be used.
+    #[error("cannot use a socket that was handed over: {0}")]
+    Handed(io::Error),
+    /// A file that TLS needs cannot be used.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
     /// The broker cannot start on what it found.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -68,6 +88,7 @@ pub struct Builder {
     config: Config,
     keep: Keep,
     clock: Clock,
+    handed: Vec<Handed>,
 }
 
 impl std::fmt::Debug for Builder {
@@ -80,7 +101,7 @@ impl Builder {
     /// A server as configured.
     pub fn new(config: Config) -> Self {
         let keep = Keep::Directory(config.data_dir.clone());
-        Self { config, keep, clock: Clock::system() }
+        Self { config, keep, clock: Clock::system(), handed: Vec::new() }
     }
 
     /// A server that keeps nothing and listens on a free port of 127.0.0.1.
@@ -91,7 +112,7 @@ impl Builder {
             metrics_listen: Vec::new(),
             ..Config::default()
         };
-        Self { config, keep: Keep::Memory, clock: Clock::system() }
+        Self { config, keep: Keep::Memory, clock: Clock::system(), handed: Vec::new() }
     }
 
     /// Keeps messages in this directory.
@@ -122,6 +143,13 @@ impl Builder {
         self
     }
 
+    /// Listens on these sockets as well, and on no addresses of the settings where one of the same kind is among them.
+    #[must_use]
+    pub fn handed(mut self, sockets: Vec<Handed>) -> Self {
+        self.handed = sockets;
+        self
+    }
+
     /// Changes any other setting.
     #[must_use]
     pub fn configure(mut self, change: impl FnOnce(&mut Config)) -> Self {
@@ -131,8 +159,15 @@ impl Builder {
 
     /// Opens the store, recovers, and listens. Must be called inside a tokio runtime.
     pub fn start(self) -> Result<Server, ServerError> {
-        // Ports first: a second server on the same machine is told so before it touches anything.
-        let listeners = listen(&self.config.listen)?;
+        // Files and ports first: a second server on the same machine is told so before it touches anything.
+        let (elsewhere, handed): (Vec<_>, Vec<_>) =
+            self.handed.into_iter().partition(|handed| matches!(&*handed.name, "http" | "metrics"));
+        let entrances = Entrance::all(&self.config, handed);
+        let identity = match entrances.iter().any(|entrance| entrance.speech == Speech::AmqpOverTls) {
+            true => Some(Arc::new(Identity::load(&self.config.tls, self.clock.wall())?)),
+            false => None,
+        };
+        let open = open(entrances)?;
         let (engine, spill): (Arc<dyn Engine>, Option<Arc<Spill>>) = match self.keep {
             Keep::Memory => (Arc::new(MemoryEngine::new()), None),
             Keep::Engine(engine) => (engine, Some(Arc::new(|| Ok(Arc::new(MemoryEngine::new()))))),
@@ -149,14 +184,41 @@ impl Builder {
         };
         let start = Start { config: Arc::new(self.config), clock: self.clock, engine, spill };
         let running = Running::start(start)?;
-        let mut addresses = Vec::new();
-        let mut accepting = JoinSet::new();
-        for listener in listeners {
-            addresses.extend(listener.local_addr());
-            accepting.spawn(accept(listener, running.broker.clone()));
+        for Handed { name, socket } in elsewhere {
+            match socket {
+                HandedSocket::Tcp(socket) => running.broker.listeners.hand_over(name, socket),
+                HandedSocket::Local(_) => tracing::warn!("{name} is not served on a Unix socket"),
+            }
         }
-        Ok(Server { running, addresses, accepting })
+        let mut doorman = Doorman::new(running.broker.clone(), identity);
+        for (entrance, socket) in open {
+            doorman.attend(entrance, socket);
+        }
+        let (addresses, tls_addresses) = (doorman.addresses(Speech::Amqp), doorman.addresses(Speech::AmqpOverTls));
+        let (leave, left) = oneshot::channel();
+        let orders = running.broker.listeners.take_orders();
+        let doorman = tokio::spawn(async move {
+            if let Some(orders) = orders {
+                doorman.run(orders, left).await;
+            }
+        });
+        Ok(Server { running, addresses, tls_addresses, leave, doorman })
     }
+}
+
+/// Opens all entrances.
+fn open(entrances: Vec<Entrance>) -> Result<Vec<(Entrance, Socket)>, ServerError> {
+    let several = entrances.len() > 1;
+    let mut open = Vec::new();
+    for mut entrance in entrances {
+        match entrance.open() {
+            Ok(socket) => open.push((entrance, socket)),
+            // A machine without IPv6 is no reason not to start on IPv4.
+            Err(error) if several && entrance.lacks_family(&error) => tracing::warn!("{error}"),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(open)
 }
 
 /// Compacts the store that is there, if there is one.
@@ -189,13 +251,20 @@ fn spill(data_dir: &Path) -> Result<Arc<Spill>, StoreError> {
 pub struct Server {
     running: Running,
     addresses: Vec<SocketAddr>,
-    accepting: JoinSet<()>,
+    tls_addresses: Vec<SocketAddr>,
+    leave: oneshot::Sender<()>,
+    doorman: JoinHandle<()>,
 }
 
 impl Server {
-    /// Where it listens.
+    /// Where it listens for clients without TLS.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where it listens for clients with TLS.
+    pub fn tls_addresses(&self) -> &[SocketAddr] {
+        &self.tls_addresses
     }
 
     /// The broker inside.
@@ -209,68 +278,11 @@ impl Server {
     }
 
     /// Stops in order: no new clients, the present ones are told (320) and given a moment, everything is made durable.
-    pub async fn stop(mut self) -> Result<(), ServerError> {
-        self.accepting.shutdown().await;
+    pub async fn stop(self) -> Result<(), ServerError> {
+        // A doorman who is gone has nothing open.
+        let _ = self.leave.send(());
+        let _ = self.doorman.await;
         self.running.broker.close_connections().await;
         Ok(self.running.stop().await?)
     }
-}
-
-fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ServerError> {
-    let mut listeners = Vec::new();
-    for address in addresses {
-        match listen_on(*address) {
-            Ok(listener) => listeners.push(listener),
-            // A machine without IPv6 is no reason not to start on IPv4.
-            Err(error) if address.is_ipv6() && is_missing_family(&error) && addresses.len() > 1 => {
-                tracing::warn!("not listening on {address}: {error}");
-            }
-            Err(error) => return Err(ServerError::Listen { address: *address, error }),
-        }
-    }
-    Ok(listeners)
-}
-
-fn is_missing_family(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
-        || error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
-}
-
-fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // A restart must not wait for the sockets of the last run to time out.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
-async fn accept(listener: TcpListener, broker: Arc<Broker>) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => serve(stream, peer, &broker),
-            Err(error) if is_gone(&error) => {}
-            Err(error) => {
-                // Out of descriptors or memory: loudly, and not in a hot loop. Those who are connected go on.
-                tracing::error!("cannot accept connections, pausing: {error}");
-                tokio::time::sleep(pause(&broker)).await;
-            }
-        }
-    }
-}
-
-fn pause(broker: &Broker) -> Duration {
-    broker.config.accept_pause
-}
-
-/// The client gave up before it was accepted.
-fn is_gone(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
-}
-
-fn serve(stream: TcpStream, peer: SocketAddr, broker: &Arc<Broker>) {
-    let local = stream.local_addr().unwrap_or(peer);
-    // Answers are small and waited for.
-    let _ = stream.set_nodelay(true);
-    tokio::spawn(Session::new(stream, broker.clone(), peer, local).run());
 }
