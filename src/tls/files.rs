@@ -17,7 +17,7 @@ use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use tokio_rustls::rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use tokio_rustls::rustls::{RootCertStore, ServerConfig, version};
 use x509_cert::Certificate;
-use x509_cert::der::{Decode, SliceReader};
+use x509_cert::der::Decode;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
 use super::{Validity, peer};
@@ -138,8 +138,8 @@ fn private_key(file: &Path, provider: &CryptoProvider) -> Result<Arc<dyn Signing
 /// Whether key and certificate belong together; yes if the key does not tell.
 fn fits(key: &dyn SigningKey, own: &Certificate) -> bool {
     let Some(public) = key.public_key() else { return true };
-    let decoded = SliceReader::new(&public).and_then(|mut reader| SubjectPublicKeyInfoOwned::decode(&mut reader));
-    decoded.map_or(true, |public| {
+    // Only the keys: how they are described differs, with parameters or without.
+    SubjectPublicKeyInfoOwned::from_der(&public).is_ok_and(|public| {
         public.subject_public_key == own.tbs_certificate.subject_public_key_info.subject_public_key
     })
 }
