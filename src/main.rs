@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use leveret::broker::Endpoint;
 use leveret::config::{self, Args, Command};
 use leveret::server::{Builder, ServerError, systemd};
 use leveret::{perf, telemetry, tools};
@@ -79,10 +78,11 @@ async fn serve(config: config::Config) -> Result<(), ServerError> {
     for address in server.addresses() {
         tracing::info!("listening for AMQP 0-9-1 on {address}");
     }
-    for listening in server.broker().listeners.list() {
-        if listening.protocol != "amqp" || matches!(listening.endpoint, Endpoint::Path(_)) {
-            tracing::info!("listening for {} on {}", listening.protocol, listening.endpoint);
-        }
+    for address in server.tls_addresses() {
+        tracing::info!("listening for AMQP 0-9-1 with TLS on {address}");
+    }
+    if let Some(path) = &server.broker().config.unix_socket {
+        tracing::info!("listening for AMQP 0-9-1 at {}", path.display());
     }
     tracing::info!("messages are kept in {}", data_dir.display());
     tracing::info!("threads that serve clients: {}", tokio::runtime::Handle::current().metrics().num_workers());
@@ -90,7 +90,7 @@ async fn serve(config: config::Config) -> Result<(), ServerError> {
     systemd::ready();
     tokio::select! {
         () = systemd::live() => {}
-        () = server.broker().stop_requested() => tracing::info!("asked to stop: shutting down"),
+        () = server.broker().node.stop_requested() => tracing::info!("asked to stop: shutting down"),
         _ = terminate.recv() => tracing::info!("SIGTERM: shutting down"),
         _ = interrupt.recv() => tracing::info!("SIGINT: shutting down"),
         why = server.failed() => {

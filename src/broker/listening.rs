@@ -1,14 +1,13 @@
-//! Where the broker listens, as far as others may know it, and how they ask for less or more of that.
+//! How administrators ask for fewer or more clients: verbs that whoever owns the sockets carries out.
 //!
-//! The server owns the sockets and says here what it listens on; administrators' verbs are passed to it as [`Order`]s.
-//! Invariants: an order is answered once it is done; without a server it is refused. Deliberately absent: sockets.
+//! The server takes the [`Order`]s. Invariants: an order is answered once it is done; without a server it is refused.
+//! Deliberately absent: sockets, and the list of those that are open, which is the node's.
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use super::{AdminError, Broker};
 use crate::sync::{Mutex, Rank};
@@ -31,38 +30,9 @@ pub enum Order {
 /// An order and where its outcome is waited for.
 pub type Asked = (Order, oneshot::Sender<Result<(), String>>);
 
-/// A place that clients can connect to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listening {
-    /// RabbitMQ's word for what is spoken there: `amqp`, `amqp/ssl`, `http`, `http/prometheus`.
-    pub protocol: &'static str,
-    /// Where.
-    pub endpoint: Endpoint,
-}
-
-/// Where something listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Endpoint {
-    /// An address and port.
-    Address(std::net::SocketAddr),
-    /// The path of a Unix socket.
-    Path(PathBuf),
-}
-
-impl std::fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Address(address) => write!(f, "{address}"),
-            Self::Path(path) => write!(f, "{}", path.display()),
-        }
-    }
-}
-
-/// The places that clients can connect to.
+/// What the broker and whoever owns its sockets have to say to each other.
 #[derive(Debug)]
 pub struct Listeners {
-    open: Mutex<Vec<(u64, Listening)>>,
-    next: AtomicU64,
     certificate: Mutex<Option<Validity>>,
     orders: mpsc::Sender<Asked>,
     /// Until the server takes it.
@@ -70,53 +40,22 @@ pub struct Listeners {
     /// Sockets for other rooms that were handed over by the service manager, until they take them.
     handed: Mutex<Vec<(String, std::net::TcpListener)>>,
     draining: AtomicBool,
-    stop: AtomicBool,
-    stop_asked: Notify,
-}
-
-/// A place on the list; taken off when dropped.
-#[derive(Debug)]
-pub struct Open {
-    listeners: Arc<Listeners>,
-    id: u64,
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.listeners.open.lock().retain(|(id, _)| *id != self.id);
-    }
 }
 
 impl Default for Listeners {
     fn default() -> Self {
         let (orders, taken) = mpsc::channel(ORDERS);
         Self {
-            open: Mutex::new(Rank::Leaf, Vec::new()),
-            next: AtomicU64::new(0),
             certificate: Mutex::new(Rank::Leaf, None),
             orders,
             taken: Mutex::new(Rank::Leaf, Some(taken)),
             handed: Mutex::new(Rank::Leaf, Vec::new()),
             draining: AtomicBool::new(false),
-            stop: AtomicBool::new(false),
-            stop_asked: Notify::new(),
         }
     }
 }
 
 impl Listeners {
-    /// Lists a place for as long as the answer is kept.
-    pub fn open(self: &Arc<Self>, listening: Listening) -> Open {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        self.open.lock().push((id, listening));
-        Open { listeners: self.clone(), id }
-    }
-
-    /// The places that are open now, in the order in which they were opened.
-    pub fn list(&self) -> Vec<Listening> {
-        self.open.lock().iter().map(|(_, listening)| listening.clone()).collect()
-    }
-
     /// The certificate that TLS clients are shown, if there are any.
     pub fn certificate(&self) -> Option<Validity> {
         self.certificate.lock().clone()
@@ -203,7 +142,7 @@ impl Broker {
             if !broker.in_maintenance() {
                 return Err(AdminError::Invalid("the listeners were opened again meanwhile".to_owned()));
             }
-            broker.request_stop();
+            broker.node.request_stop();
             Ok(broker.connections.len())
         });
         waiting.await.unwrap_or_else(|error| Err(AdminError::Invalid(error.to_string())))
@@ -213,41 +152,11 @@ impl Broker {
     pub fn in_maintenance(&self) -> bool {
         self.listeners.in_maintenance()
     }
-
-    /// Asks whoever runs the server to stop it in order.
-    pub fn request_stop(&self) {
-        self.listeners.stop.store(true, Ordering::Release);
-        self.listeners.stop_asked.notify_waiters();
-    }
-
-    /// Completes once somebody has asked for the end by [`Broker::request_stop`].
-    pub async fn stop_requested(&self) {
-        loop {
-            let asked = self.listeners.stop_asked.notified();
-            if self.listeners.stop.load(Ordering::Acquire) {
-                return;
-            }
-            asked.await;
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn places_are_listed_while_they_are_open() {
-        let listeners = Arc::new(Listeners::default());
-        let at = |port| Listening { protocol: "amqp", endpoint: Endpoint::Address(([127, 0, 0, 1], port).into()) };
-        let one = listeners.open(at(1));
-        let two = listeners.open(at(2));
-        assert_eq!(listeners.list(), [at(1), at(2)]);
-        drop(one);
-        assert_eq!(listeners.list(), [at(2)]);
-        drop(two);
-        assert!(listeners.list().is_empty());
-    }
 
     #[tokio::test]
     async fn orders_are_refused_without_a_server_and_after_it() {

@@ -17,9 +17,11 @@ mod courier;
 mod definitions;
 mod exchange;
 mod exchanges;
+mod interim;
 mod janitor;
 mod listening;
 mod loader;
+mod node;
 mod pager;
 mod policies;
 mod policy;
@@ -49,7 +51,8 @@ pub use check::check;
 pub use connection::{Connection, ConnectionId, Connections, Listed, Origin};
 pub use definitions::DamagedDefinition;
 pub use exchanges::ExchangeDeclare;
-pub use listening::{Asked, Endpoint, Listeners, Listening, Open, Order};
+pub use listening::{Asked, Listeners, Order};
+pub use node::{Attempts, Listener, Node, Protocol};
 pub use pager::Spill;
 pub use policy::{ApplyTo, Governing, Policies, Policy, PolicyAsk, PolicyKind};
 pub use queues::{Declared, QueueDeclare};
@@ -79,6 +82,10 @@ pub struct Broker {
     pub users: Users,
     /// Who has to wait with a login.
     pub logins: Throttle,
+    /// How many have logged in.
+    pub attempts: Attempts,
+    /// Facts of the node as a whole.
+    pub node: Node,
     /// Announced durable work.
     pub intake: Arc<Intake>,
     /// How far the store has got.
@@ -89,8 +96,8 @@ pub struct Broker {
     pub replies: Replies,
     /// Client connections.
     pub connections: Arc<Connections>,
-    /// Where it listens.
-    pub listeners: Arc<Listeners>,
+    /// What it and whoever owns its sockets have to say to each other.
+    pub listeners: Listeners,
     /// What all outboxes together may hold.
     pub deliveries: Arc<Pool>,
     /// Where sessions wait that have more to do than fits a turn.
@@ -294,6 +301,8 @@ impl Running {
         let broker = Arc::new(Broker {
             users: Users::seeded(&start.config.users).map_err(StartError::Random)?,
             logins: Throttle::new(start.config.login_failures),
+            attempts: Attempts::default(),
+            node: Node::new(&start.clock),
             deliveries: Pool::new(start.config.delivery_bytes),
             clock: start.clock,
             intake: Arc::new(Intake::default()),
@@ -302,7 +311,7 @@ impl Running {
             replies: Replies::default(),
             vhosts: DashMap::new(),
             connections: Arc::default(),
-            listeners: Arc::default(),
+            listeners: Listeners::default(),
             line: Line::new(tokio::runtime::Handle::current().metrics().num_workers()),
             engine: start.engine,
             loader,

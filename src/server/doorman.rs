@@ -13,7 +13,7 @@ use tokio::time::MissedTickBehavior;
 use super::accept::{self, Gate};
 use super::entrance::{Entrance, LocalFile, Socket, Speech};
 use super::{ServerError, systemd};
-use crate::broker::{Asked, Broker, Endpoint, Listening, Open, Order};
+use crate::broker::{Asked, Broker, Listener, Order};
 use crate::tls::{Identity, TlsError};
 
 /// How often the files of `[tls]` are looked at. They are read when they look the same twice, so a new certificate is in
@@ -26,8 +26,8 @@ pub(super) struct Doorman {
     identity: Option<Arc<Identity>>,
     entrances: Vec<Entrance>,
     accepting: JoinSet<()>,
-    /// What is on the list of places, and the files of Unix sockets, while they are open.
-    open: Vec<(Open, Option<LocalFile>)>,
+    /// The files of Unix sockets, while they are open.
+    files: Vec<LocalFile>,
 }
 
 impl Doorman {
@@ -35,7 +35,7 @@ impl Doorman {
         if let Some(identity) = &identity {
             broker.listeners.note_certificate(identity.validity());
         }
-        Self { broker, identity, entrances: Vec::new(), accepting: JoinSet::new(), open: Vec::new() }
+        Self { broker, identity, entrances: Vec::new(), accepting: JoinSet::new(), files: Vec::new() }
     }
 
     /// Accepts at an entrance that has been opened.
@@ -50,20 +50,19 @@ impl Doorman {
             Speech::AmqpOverTls => self.identity.clone(),
         };
         let gate = Arc::new(Gate { broker: self.broker.clone(), identity });
-        let file = match socket {
+        match socket {
             Socket::Tcp(listener) => {
+                if let Some(address) = entrance.address() {
+                    let (protocol, tls) = (entrance.speech.protocol(), gate.identity.is_some());
+                    self.broker.node.listens(Listener { protocol, address, tls });
+                }
                 self.accepting.spawn(accept::from_tcp(listener, gate));
-                None
             }
             Socket::Local(listener, file) => {
                 let path = Arc::from(file.path.to_string_lossy());
                 self.accepting.spawn(accept::from_local(listener, path, gate));
-                Some(file)
+                self.files.push(file);
             }
-        };
-        if let Some(endpoint) = entrance.endpoint() {
-            let listening = Listening { protocol: entrance.speech.protocol(), endpoint };
-            self.open.push((self.broker.listeners.open(listening), file));
         }
     }
 
@@ -128,7 +127,10 @@ impl Doorman {
 
     async fn close(&mut self) {
         self.accepting.shutdown().await;
-        self.open.clear();
+        self.files.clear();
+        for address in self.entrances.iter().filter_map(Entrance::address) {
+            self.broker.node.listens_no_more(address);
+        }
     }
 
     /// Looks whether the files of TLS have been exchanged.
@@ -158,12 +160,7 @@ impl Doorman {
     /// Where clients come in by TCP, with and without TLS.
     pub(super) fn addresses(&self, speech: Speech) -> Vec<std::net::SocketAddr> {
         let of_kind = self.entrances.iter().filter(|entrance| entrance.speech == speech);
-        of_kind
-            .filter_map(|entrance| match entrance.endpoint()? {
-                Endpoint::Address(address) => Some(address),
-                Endpoint::Path(_) => None,
-            })
-            .collect()
+        of_kind.filter_map(Entrance::address).collect()
     }
 }
 

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 use super::ServerError;
-use crate::broker::Endpoint;
 use crate::config::Config;
 
 /// Connections the kernel may hold before they are accepted.
@@ -132,13 +131,12 @@ impl Entrance {
         }
     }
 
-    /// Where it is, once it was opened.
-    pub(super) fn endpoint(&self) -> Option<Endpoint> {
+    /// Where it is, once it was opened; a Unix socket is at no address.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
         match &self.place {
-            Place::Address(address) => Some(Endpoint::Address(*address)),
-            Place::Path(path) => Some(Endpoint::Path(path.clone())),
-            Place::Handed(HandedSocket::Tcp(socket)) => socket.local_addr().ok().map(Endpoint::Address),
-            Place::Handed(HandedSocket::Local(socket)) => Some(Endpoint::Path(path_of(socket))),
+            Place::Address(address) => Some(*address),
+            Place::Handed(HandedSocket::Tcp(socket)) => socket.local_addr().ok(),
+            Place::Path(_) | Place::Handed(HandedSocket::Local(_)) => None,
         }
     }
 }

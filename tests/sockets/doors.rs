@@ -18,18 +18,18 @@ fn suspended_listeners_refuse_the_new_and_keep_the_old() {
         let client = broker.client().await;
         client.queue("q", none()).await;
         let inside = broker.inside();
-        assert_eq!(inside.listeners.list().len(), 2);
+        assert_eq!(inside.node.listeners().len(), 1);
         for _ in 0..2 {
             inside.suspend_listeners().await.unwrap();
             assert!(TcpStream::connect(broker.address()).await.is_err());
-            assert!(!path.exists() && inside.listeners.list().is_empty());
+            assert!(!path.exists() && inside.node.listeners().is_empty());
             assert!(!inside.in_maintenance());
             client.put("q", "while closed").await;
         }
         for _ in 0..2 {
             inside.resume_listeners().await.unwrap();
             broker.client().await.close().await;
-            assert!(path.exists() && inside.listeners.list().len() == 2);
+            assert!(path.exists() && inside.node.listeners().len() == 1);
         }
         assert_eq!(client.ready("q").await, 2);
         client.close().await;
@@ -59,7 +59,7 @@ fn a_drained_broker_waits_for_its_clients_and_asks_to_stop() {
         let client = broker.client().await;
         let inside = broker.inside().clone();
         let draining = tokio::spawn(async move { inside.drain(Duration::from_secs(3_600)).await });
-        while !broker.inside().listeners.list().is_empty() {
+        while !broker.inside().node.listeners().is_empty() {
             tokio::task::yield_now().await;
         }
         assert!(broker.inside().in_maintenance());
@@ -69,7 +69,7 @@ fn a_drained_broker_waits_for_its_clients_and_asks_to_stop() {
         assert!(!draining.is_finished(), "there is a client");
         client.close().await;
         assert_eq!(draining.await.unwrap(), Ok(0));
-        broker.inside().stop_requested().await;
+        broker.inside().node.stop_requested().await;
         broker.stop().await;
     });
 }
@@ -81,7 +81,7 @@ fn draining_ends_when_its_time_is_over_or_when_it_is_called_off() {
         let client = broker.client().await;
         let inside = broker.inside().clone();
         let draining = tokio::spawn(async move { inside.drain(Duration::from_secs(3_600)).await });
-        while !broker.inside().listeners.list().is_empty() {
+        while !broker.inside().node.listeners().is_empty() {
             tokio::task::yield_now().await;
         }
         broker.inside().resume_listeners().await.unwrap();
@@ -90,7 +90,7 @@ fn draining_ends_when_its_time_is_over_or_when_it_is_called_off() {
         assert!(draining.await.unwrap().is_err(), "it was called off");
         let client = broker.client().await;
         assert_eq!(broker.inside().drain(Duration::from_millis(1)).await, Ok(1));
-        broker.inside().stop_requested().await;
+        broker.inside().node.stop_requested().await;
         drop(client);
         broker.stop().await;
     });
