@@ -59,7 +59,7 @@ chown -R 1234:1234 /var/lib/rabbitmq
 echo 'other:x:1234:1234::/:/bin/sh' >>/etc/passwd
 : >"$log"
 chmod 666 "$log"
-setuidgid other docker-entrypoint.sh >"$log" 2>&1 &
+su -p -s /bin/sh -c 'exec "$0" "$@"' -- other docker-entrypoint.sh >"$log" 2>&1 &
 broker=$!
 until grep -q 'Server startup complete' "$log"; do
   kill -0 "$broker" 2>/dev/null || fail "the broker does not start as another user"

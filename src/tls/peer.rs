@@ -157,3 +157,38 @@ pub(super) fn date(at: Millis) -> String {
     let moment = x509_cert::der::DateTime::from_unix_duration(std::time::Duration::from_millis(at));
     moment.map_or_else(|_| "the end of time".to_owned(), |moment| moment.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn values_are_escaped_as_rabbitmq_escapes_them() {
+        for (value, text) in [
+            ("app", "app"),
+            ("", ""),
+            (" ", "\\ "),
+            (" a b ", "\\ a b\\ "),
+            ("#1 #2", "\\#1 #2"),
+            ("a,b+c;d<e>f\"g\\h=i", "a\\,b\\+c\\;d\\<e\\>f\\\"g\\\\h=i"),
+            ("a\0\x1f~\x7f", "a\\00\\1F\\7E\\7F"),
+            ("J\u{f6}rg", "J\\C3\\B6rg"),
+        ] {
+            assert_eq!(escaped(value.as_bytes()), text);
+        }
+    }
+
+    #[test]
+    fn dates_are_written_as_in_reports() {
+        assert_eq!(date(1_577_836_800_000), "2020-01-01T00:00:00Z");
+        assert_eq!(date(u64::MAX), "the end of time");
+    }
+
+    proptest! {
+        #[test]
+        fn any_octets_are_safe(octets: Vec<u8>) {
+            prop_assert_eq!(PeerCertificate::read(&octets, LoginFrom::CommonName), None);
+        }
+    }
+}

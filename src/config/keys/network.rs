@@ -138,7 +138,7 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "tls.handshake_timeout",
         default: r#""5s""#,
-        doc: "Time a client has for the handshake of TLS, which comes before its login.",
+        doc: "Time a client has for the handshake of TLS, and a proxy for its header; both come before the login.",
         accepts: "a duration from 100ms to 1h",
         set: Set::Text(|config, text| {
             config.tls.handshake_timeout = time(text, ms(100)..=ms(3_600_000))?;
