@@ -76,8 +76,8 @@ pub(super) fn read(settings: &Tls) -> Result<(ServerConfig, Validity), TlsError>
         TlsVerify::Peer => Some(verifier(settings, &provider)?),
     };
     let mut versions = Vec::new();
-    for version in &settings.versions {
-        versions.push(match version {
+    for chosen in &settings.versions {
+        versions.push(match chosen {
             TlsVersion::V1_2 => &version::TLS12,
             TlsVersion::V1_3 => &version::TLS13,
         });

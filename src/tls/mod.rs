@@ -87,14 +87,9 @@ impl Identity {
     /// Reads the files again. If they can be used the next handshakes are done with what they hold; if not everything
     /// stays as it was. Sessions of earlier handshakes are not resumed, so that nobody comes in by a trust that is over.
     pub fn reload(&self, wall: Millis) -> Result<(), TlsError> {
-        let result = load(&self.settings, wall);
-        match result {
-            Ok(loaded) => {
-                *self.loaded.lock() = loaded;
-                Ok(())
-            }
-            Err(error) => Err(error),
-        }
+        let loaded = load(&self.settings, wall)?;
+        *self.loaded.lock() = loaded;
+        Ok(())
     }
 
     /// [`Identity::reload`] if the files have changed since they were read, and look now as they did at the call before:

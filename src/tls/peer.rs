@@ -110,14 +110,13 @@ fn attribute(attribute: &AttributeTypeAndValue) -> String {
 /// The value of an attribute in UTF-8, if it is one of the many kinds of strings; otherwise its octets.
 fn text(attribute: &AttributeTypeAndValue) -> Vec<u8> {
     let octets = attribute.value.value();
-    let units = |size: usize| octets.chunks_exact(size).map(|unit| unit.iter().fold(0, |n, o| (n << 8) | u32::from(*o)));
-    let decoded = |size: usize| -> Vec<u8> {
-        let text: String = units(size).map(|unit| char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
-        text.into_bytes()
-    };
     match attribute.value.tag() {
         Tag::TeletexString => octets.iter().map(|octet| char::from(*octet)).collect::<String>().into_bytes(),
-        Tag::BmpString => decoded(2),
+        Tag::BmpString => {
+            let (units, _) = octets.as_chunks::<2>();
+            let units = units.iter().map(|unit| u16::from_be_bytes(*unit));
+            char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect::<String>().into_bytes()
+        }
         _ => octets.to_vec(),
     }
 }

@@ -163,9 +163,10 @@ impl Builder {
         let (elsewhere, handed): (Vec<_>, Vec<_>) =
             self.handed.into_iter().partition(|handed| matches!(&*handed.name, "http" | "metrics"));
         let entrances = Entrance::all(&self.config, handed);
-        let identity = match entrances.iter().any(|entrance| entrance.speech == Speech::AmqpOverTls) {
-            true => Some(Arc::new(Identity::load(&self.config.tls, self.clock.wall())?)),
-            false => None,
+        let identity = if entrances.iter().any(|entrance| entrance.speech == Speech::AmqpOverTls) {
+            Some(Arc::new(Identity::load(&self.config.tls, self.clock.wall())?))
+        } else {
+            None
         };
         let open = open(entrances)?;
         let (engine, spill): (Arc<dyn Engine>, Option<Arc<Spill>>) = match self.keep {
