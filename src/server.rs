@@ -26,8 +26,8 @@ use crate::store::redo::Redo;
 use crate::store::{Engine, StoreError};
 use crate::tls::{Identity, TlsError};
 use doorman::Doorman;
-pub use entrance::{Handed, HandedSocket};
 use entrance::{Entrance, Socket, Speech};
+pub use entrance::{Handed, HandedSocket};
 
 /// Folder of the data directory for what is spilled.
 const SPILL: &str = "spill";

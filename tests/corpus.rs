@@ -15,10 +15,10 @@ mod definitions;
 mod letters;
 #[path = "fuzz/log.rs"]
 mod log;
-#[path = "fuzz/recovery.rs"]
-mod recovery;
 #[path = "fuzz/proxy.rs"]
 mod proxy;
+#[path = "fuzz/recovery.rs"]
+mod recovery;
 #[path = "fuzz/routing.rs"]
 mod routing;
 #[path = "fuzz/settings.rs"]

@@ -195,7 +195,9 @@ fn explain(error: &io::Error) -> Ended {
         }
         TlsFault::NoCertificatesPresented => "it has shown no certificate, and one is required".to_owned(),
         TlsFault::InvalidCertificate(why) => format!("its certificate is not accepted: {why}"),
-        TlsFault::PeerIncompatible(why) => format!("it has no version or cipher of TLS in common with this broker: {why:?}"),
+        TlsFault::PeerIncompatible(why) => {
+            format!("it has no version or cipher of TLS in common with this broker: {why:?}")
+        }
         TlsFault::AlertReceived(alert) => refusal(*alert),
         other => format!("the TLS handshake has failed: {other}"),
     })

@@ -139,9 +139,8 @@ fn private_key(file: &Path, provider: &CryptoProvider) -> Result<Arc<dyn Signing
 fn fits(key: &dyn SigningKey, own: &Certificate) -> bool {
     let Some(public) = key.public_key() else { return true };
     // Only the keys: how they are described differs, with parameters or without.
-    SubjectPublicKeyInfoOwned::from_der(&public).is_ok_and(|public| {
-        public.subject_public_key == own.tbs_certificate.subject_public_key_info.subject_public_key
-    })
+    SubjectPublicKeyInfoOwned::from_der(&public)
+        .is_ok_and(|public| public.subject_public_key == own.tbs_certificate.subject_public_key_info.subject_public_key)
 }
 
 fn verifier(settings: &Tls, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {

@@ -13,8 +13,7 @@ fn suspended_listeners_refuse_the_new_and_keep_the_old() {
     in_time(async {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("amqp.sock");
-        let broker =
-            Broker::start(Builder::in_memory().configure(|config| config.unix_socket = Some(path.clone())));
+        let broker = Broker::start(Builder::in_memory().configure(|config| config.unix_socket = Some(path.clone())));
         let client = broker.client().await;
         client.queue("q", none()).await;
         let inside = broker.inside();

@@ -81,7 +81,10 @@ fn every_common_form_of_key_and_certificate_serves() {
         let at = dir.path();
         let sign = ["x509", "-req", "-CAcreateserial", "-days", "2"];
         let authority = ["-CA", "ca.pem", "-CAkey", "ca.key"];
-        openssl(at, &["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=a"]);
+        openssl(
+            at,
+            &["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=a"],
+        );
         // Keys as RSA and EC have had them since before there was one form for all, and as there is.
         openssl(at, &["genrsa", "-traditional", "-out", "pkcs1.key", "2048"]);
         openssl(at, &["ecparam", "-name", "secp384r1", "-genkey", "-noout", "-out", "sec1.key"]);
@@ -97,11 +100,8 @@ fn every_common_form_of_key_and_certificate_serves() {
                 std::fs::read_to_string(at.join(&certificate)).unwrap()
             );
             std::fs::write(at.join("both.pem"), both).unwrap();
-            let settings = Tls {
-                certificate: Some(at.join("both.pem")),
-                key: Some(at.join("both.pem")),
-                ..shared().settings()
-            };
+            let settings =
+                Tls { certificate: Some(at.join("both.pem")), key: Some(at.join("both.pem")), ..shared().settings() };
             let identity = Identity::load(&settings, now()).unwrap();
             assert_eq!(identity.validity().subject, "CN=localhost", "{name}");
             assert!(identity.validity().not_after > now());

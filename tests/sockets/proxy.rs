@@ -86,7 +86,7 @@ fn tls_begins_behind_the_header() {
         let broker = broker("127.0.0.1");
         let address = bridge::behind_proxy(binary([203, 0, 113, 9]), broker.tls_address()).await;
         let config = shared().client(Some(&shared().stranger));
-        assert_eq!(bridge::offered(config, address).await.unwrap(), "PLAIN AMQPLAIN EXTERNAL");
+        assert_eq!(bridge::offered(config, address).await.unwrap(), "AMQPLAIN PLAIN EXTERNAL");
         let address = bridge::behind_proxy(line("127.0.0.9"), broker.tls_address()).await;
         let address = bridge::over_tls(shared().client(Some(&shared().guest)), address).await;
         let client = Client::try_connect_to(address, "%2f?auth_mechanism=external").await.unwrap();
