@@ -64,6 +64,8 @@ impl<'a> Bench<'a> {
 
     /// Measures a row; `None` where it cannot be measured on this broker.
     pub(super) fn measure(&mut self, row: &Row, broker: &Broker) -> Result<Option<Figure>, PerfError> {
+        // What the last broker has left to write would else be waited for by this one.
+        rustix::fs::sync();
         self.pause();
         match (broker, row.measure) {
             (Broker::Own, Measure::Start { full }) => self.start(full).map(Some),
