@@ -12,6 +12,7 @@ fail() {
 }
 
 start() {
+  : >"$log"
   docker-entrypoint.sh "$@" >"$log" 2>&1 &
   broker=$!
   tries=0

@@ -24,9 +24,10 @@ pub fn sockets() -> Vec<Handed> {
         let name = names.next().unwrap_or_default().to_owned();
         let tcp = given.take_tcp_listener(at).ok().flatten().map(HandedSocket::Tcp);
         let socket = tcp.or_else(|| given.take_unix_listener(at).ok().flatten().map(HandedSocket::Local));
-        match socket {
-            Some(socket) => sockets.push(Handed { name, socket }),
-            None => tracing::warn!("the socket number {at} that was handed over does not listen for connections"),
+        if let Some(socket) = socket {
+            sockets.push(Handed { name, socket });
+        } else {
+            tracing::warn!("the socket number {at} that was handed over does not listen for connections");
         }
     }
     sockets

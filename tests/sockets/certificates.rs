@@ -139,7 +139,9 @@ impl Authority {
         let (key, request, certificate) = (format!("{name}.key"), format!("{name}.csr"), format!("{name}.pem"));
         let new_key = ["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-utf8"];
         let mut arguments = [&new_key[..], &["-keyout", &key, "-out", &request, "-subj", subject]].concat();
-        extensions.iter().for_each(|extension| arguments.extend(["-addext", extension]));
+        for extension in extensions {
+            arguments.extend(["-addext", extension]);
+        }
         openssl(self.dir.path(), &arguments);
         let _alone = self.signing.lock();
         let sign = ["ca", "-config", "ca.conf", "-batch", "-notext", "-preserveDN", "-extensions", "leaf"];
