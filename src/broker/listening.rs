@@ -27,6 +27,15 @@ pub enum Order {
     ReloadTls,
 }
 
+/// What follows when the clients have gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// Nothing: the broker stays, without clients.
+    Stay,
+    /// The end of the process, in order.
+    Stop,
+}
+
 /// An order and where its outcome is waited for.
 pub type Asked = (Order, oneshot::Sender<Result<(), String>>);
 
@@ -124,10 +133,11 @@ impl Broker {
         self.listeners.order(Order::ReloadTls).await
     }
 
-    /// Takes leave: accepts no more clients, tells those who are there nothing, waits until they have gone or `patience`
-    /// is over, and asks for the end of the process. Answers with how many are left, who will be told (320). Called off
-    /// by [`Broker::resume_listeners`], which makes it fail.
-    pub async fn drain(self: &Arc<Self>, patience: Duration) -> Result<usize, AdminError> {
+    /// Takes leave: accepts no more clients, tells those who are there nothing, and waits until they have gone or
+    /// `patience` is over. Then it asks for the end of the process, if that is what is to come `then`; if not the broker
+    /// stays in maintenance until [`Broker::resume_listeners`], which also calls this off. Answers with how many clients
+    /// are left. RabbitMQ: `rabbitmq-upgrade drain`, which closes their connections at once.
+    pub async fn drain(self: &Arc<Self>, patience: Duration, then: Then) -> Result<usize, AdminError> {
         self.listeners.draining.store(true, Ordering::Release);
         if let Err(error) = self.suspend_listeners().await {
             self.listeners.draining.store(false, Ordering::Release);
@@ -137,13 +147,17 @@ impl Broker {
         // Goes on when the one who asked does not wait for the answer.
         let broker = self.clone();
         let waiting = tokio::spawn(async move {
-            // Over time is not an error: the rest are told to leave.
+            // Over time is not an error: it is what the number of those who are left tells.
             let _ = tokio::time::timeout(patience, broker.connections.all_gone()).await;
             if !broker.in_maintenance() {
                 return Err(AdminError::Invalid("the listeners were opened again meanwhile".to_owned()));
             }
-            broker.node.request_stop();
-            Ok(broker.connections.len())
+            let left = broker.connections.len();
+            tracing::info!("drained: {left} connections are left");
+            if then == Then::Stop {
+                broker.node.request_stop();
+            }
+            Ok(left)
         });
         waiting.await.unwrap_or_else(|error| Err(AdminError::Invalid(error.to_string())))
     }

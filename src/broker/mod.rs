@@ -51,7 +51,7 @@ pub use check::check;
 pub use connection::{Connection, ConnectionId, Connections, Listed, Origin};
 pub use definitions::DamagedDefinition;
 pub use exchanges::ExchangeDeclare;
-pub use listening::{Asked, Listeners, Order};
+pub use listening::{Asked, Listeners, Order, Then};
 pub use node::{Attempts, Listener, Node, Protocol};
 pub use pager::Spill;
 pub use policy::{ApplyTo, Governing, Policies, Policy, PolicyAsk, PolicyKind};

@@ -21,6 +21,7 @@ mod answer;
 mod body;
 mod call;
 pub mod control;
+mod doors;
 mod list;
 mod overview;
 mod principal;

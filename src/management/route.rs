@@ -22,7 +22,7 @@ use super::answer::{Answer, ApiError, Outcome};
 use super::call::{Call, Names};
 use super::principal::{self, Origin, Peer, Principal};
 use super::query::Query;
-use super::{body, control, overview};
+use super::{body, control, doors, overview};
 use crate::broker::Broker;
 
 /// Who may call a route.
@@ -121,6 +121,7 @@ fn table() -> Vec<Route> {
     let mut table = Vec::new();
     table.extend(overview::routes());
     table.extend(control::routes());
+    table.extend(doors::routes());
     table
 }
 

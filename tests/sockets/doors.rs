@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use leveret::broker::Then;
 use leveret::server::Builder;
 use tokio::net::TcpStream;
 
@@ -57,7 +58,7 @@ fn a_drained_broker_waits_for_its_clients_and_asks_to_stop() {
         let broker = Broker::in_memory();
         let client = broker.client().await;
         let inside = broker.inside().clone();
-        let draining = tokio::spawn(async move { inside.drain(Duration::from_secs(3_600)).await });
+        let draining = tokio::spawn(async move { inside.drain(Duration::from_secs(3_600), Then::Stop).await });
         while !broker.inside().node.listeners().is_empty() {
             tokio::task::yield_now().await;
         }
@@ -79,7 +80,7 @@ fn draining_ends_when_its_time_is_over_or_when_it_is_called_off() {
         let broker = Broker::in_memory();
         let client = broker.client().await;
         let inside = broker.inside().clone();
-        let draining = tokio::spawn(async move { inside.drain(Duration::from_secs(3_600)).await });
+        let draining = tokio::spawn(async move { inside.drain(Duration::from_secs(3_600), Then::Stop).await });
         while !broker.inside().node.listeners().is_empty() {
             tokio::task::yield_now().await;
         }
@@ -88,8 +89,8 @@ fn draining_ends_when_its_time_is_over_or_when_it_is_called_off() {
         client.close().await;
         assert!(draining.await.unwrap().is_err(), "it was called off");
         let client = broker.client().await;
-        assert_eq!(broker.inside().drain(Duration::from_millis(1)).await, Ok(1));
-        broker.inside().node.stop_requested().await;
+        assert_eq!(broker.inside().drain(Duration::from_millis(1), Then::Stay).await, Ok(1));
+        assert!(broker.inside().in_maintenance(), "until somebody ends it");
         drop(client);
         broker.stop().await;
     });
