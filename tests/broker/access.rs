@@ -35,7 +35,7 @@ async fn connect(broker: &Broker, user: &str, vhost: &str) -> Result<Connection,
 }
 
 async fn refused(broker: &Broker, user: &str, vhost: &str) -> (u16, String) {
-    told(&connect(broker, user, vhost).await.err().expect("the connection is refused"))
+    told(&connect(broker, user, vhost).await.expect_err("the connection is refused"))
 }
 
 /// Virtual hosts and users that have a permission, as `vhost user configure`.
