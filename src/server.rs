@@ -203,6 +203,11 @@ impl Server {
         &self.running.broker
     }
 
+    /// Takes over what may change while it runs from newly read settings, see [`LIVE`](crate::config::LIVE).
+    pub fn apply(&self, config: &Config) {
+        self.running.broker.apply(config);
+    }
+
     /// Completes if the store fails; the server must be stopped then, and will not end well.
     pub async fn failed(&self) -> String {
         self.running.broker.failed().await

@@ -14,10 +14,12 @@ mod binding;
 mod check;
 mod connection;
 mod courier;
+mod defaults;
 mod definitions;
 mod exchange;
 mod exchanges;
 mod janitor;
+mod live;
 mod loader;
 mod pager;
 mod policies;
@@ -41,13 +43,14 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use dashmap::DashMap;
 
 pub use administration::AdminError;
-pub use admission::{Admitted, NODE, Place};
+pub use admission::{Admitted, Place};
 pub use alarm::Alarms;
 pub use binding::{Binding, Destination};
 pub use check::check;
 pub use connection::{Connection, ConnectionId, Connections, Listed};
 pub use definitions::DamagedDefinition;
 pub use exchanges::ExchangeDeclare;
+pub use live::Live;
 pub use pager::Spill;
 pub use policy::{ApplyTo, Governing, Policies, Policy, PolicyAsk, PolicyKind};
 pub use queues::{Declared, QueueDeclare};
@@ -71,6 +74,8 @@ use crate::sync::Line;
 pub struct Broker {
     /// Settings.
     pub config: Arc<Config>,
+    /// Settings that may change meanwhile.
+    pub live: Live,
     /// Time.
     pub clock: Clock,
     /// Who may log in.
@@ -289,6 +294,7 @@ impl Running {
         let (pager, surplus) = pager::Pager::new(start.config.resident_bytes, start.spill);
         let broker = Arc::new(Broker {
             users: Users::seeded(&start.config.users).map_err(StartError::Random)?,
+            live: Live::new(&start.config),
             logins: Throttle::new(start.config.login_failures),
             deliveries: Pool::new(start.config.delivery_bytes),
             clock: start.clock,
