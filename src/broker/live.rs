@@ -127,6 +127,7 @@ impl Broker {
     /// Takes over what may change from newly read settings, at once; the rest of them counts for nothing.
     pub fn apply(&self, config: &Config) {
         self.live.set(config);
+        self.users.hold_to_loopback(&config.loopback_users);
         self.alarms.set_memory_watermark(config.memory_watermark);
         self.alarms.set_disk_free_limit(config.disk_free_limit);
     }

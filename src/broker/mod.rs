@@ -321,6 +321,7 @@ impl Running {
             failed: tokio::sync::Notify::new(),
             config: start.config,
         });
+        broker.users.hold_to_loopback(&broker.config.loopback_users);
         recover::recover(&broker, &recovered)?;
         let janitor = tokio::spawn(janitor::run(broker.clone()));
         let courier = tokio::spawn(courier::run(broker.clone()));

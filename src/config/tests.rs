@@ -92,7 +92,7 @@ fn what_is_shown_is_what_is_in_force() {
                 max_queues = 3\n[[vhost_limits]]\nname = 'l'\nvhosts = '^(?!x)'\nmax_connections = 4\n\
                 [[permissions]]\nuser = 'guest'\nread = ''\n[[policies]]\nname = 'p'\npattern = '^a'\n\
                 definition = { max-length = 5, x = [1, { y = 'z' }] }\n[[operator_policies]]\nname = 'o'\n\
-                vhosts = '.*'\ndefinition = { expires = 9 }\n[[users]]\nname = 'guest'\npassword = '[hidden]'\n";
+                vhosts = '.*'\ndefinition = { expires = 9 }\n[[users]]\nname = 'hare'\npassword = 'guest'\n";
     for text in [text, ""] {
         let (_file, args) = file(text);
         let config = load_from(&args, &env(&[])).unwrap();

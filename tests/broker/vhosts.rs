@@ -264,6 +264,7 @@ fn limits_of_the_node() {
         let broker = configured(|config| {
             config.connection_max = Some(2);
             config.channel_max_per_node = Some(3);
+            config.node_name = "leveret@localhost".to_owned();
             config.consumer_max_per_channel = Some(2);
             config.vhost_max = Some(2);
             config.cluster_queue_limit = Some(2);
