@@ -79,9 +79,10 @@ fn tell(notes: &Notes) {
         tracing::info!("settings are read from {}", file.display());
     }
     for (reason, line) in notes.lines() {
-        match reason {
-            Reason::Missing => tracing::warn!("{line}"),
-            _ => tracing::info!("{line}"),
+        if reason == Reason::Missing {
+            tracing::warn!("{line}");
+        } else {
+            tracing::info!("{line}");
         }
     }
     for remark in &notes.remarks {

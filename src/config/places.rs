@@ -35,7 +35,9 @@ pub(super) fn find(args: &Args, env: &Environment, files: &[PathBuf]) -> (Enviro
     let (mut env, mut places) = (env.clone(), Places::default());
     places.rabbitmq.like_rabbitmq = env.is_rabbitmq();
     if !files.is_empty() {
-        files.iter().for_each(|path| places.add(path.clone()));
+        for path in files {
+            places.add(path.clone());
+        }
         return (env, places);
     }
     places.assignments(&mut env);

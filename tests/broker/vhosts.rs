@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions, ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::{ExchangeKind, types::FieldTable};
 use leveret::broker::{AdminError, PolicyAsk, PolicyKind, VhostLimits, VhostSettings};
-use leveret::config::{Config, VhostEntry};
+use leveret::config::{Config, PolicyEntry, VhostEntry, VhostLimitEntry};
 use leveret::server::Builder;
 use leveret::store::Engine;
 use leveret::store::lmdb::{LmdbEngine, LmdbOptions};
@@ -254,6 +254,68 @@ fn the_default_queue_type_is_the_virtual_hosts_or_the_nodes() {
         other.durable("q", none()).await;
         other.durable("q", table([("x-queue-type", text("classic"))])).await;
         drop((client, other));
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn new_virtual_hosts_begin_with_what_is_configured_for_their_kind() {
+    in_time(async {
+        let broker = configured(|config| {
+            config.default_vhost = "shop".to_owned();
+            let pattern = || "^(shop|v)".to_owned();
+            let limits = VhostLimitEntry {
+                name: "l".to_owned(),
+                vhosts: pattern(),
+                max_queues: Some(1),
+                ..VhostLimitEntry::default()
+            };
+            config.vhost_limits = vec![limits];
+            let definition = serde_json::json!({"max-length": 1}).as_object().cloned().unwrap_or_default();
+            config.operator_policies = vec![PolicyEntry {
+                name: "p".to_owned(),
+                vhosts: Some(pattern()),
+                apply_to: "queues".to_owned(),
+                definition,
+                ..PolicyEntry::default()
+            }];
+        });
+        let inside = broker.inside();
+        for name in ["v", "w"] {
+            assert_eq!(inside.create_vhost(name, VhostSettings::default()).await, Ok(true));
+        }
+        let known: Vec<String> = inside.vhosts().iter().map(|vhost| vhost.name.to_string()).collect();
+        assert!(known.iter().any(|name| name == "shop") && known.iter().all(|name| name != "/"), "{known:?}");
+        for (name, has) in [("shop", true), ("v", true), ("w", false)] {
+            let limits = inside.vhost(name).expect("it is there").settings().limits;
+            assert_eq!(limits.max_queues, has.then_some(1), "{name}");
+            assert_eq!(inside.policies(PolicyKind::Operator, Some(name)).len(), usize::from(has), "{name}");
+        }
+        let client = Client::try_connect_to(broker.address(), "v").await.expect("it can be opened");
+        client.queue("q", none()).await;
+        client.put_all("q", &["one", "two"]).await;
+        assert_eq!(client.drain("q").await, ["two"], "the policy is in force");
+        drop(client);
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn a_reload_changes_limits_for_what_comes() {
+    in_time(async {
+        let broker = configured(|config| config.cluster_queue_limit = Some(1));
+        let client = broker.client().await;
+        client.queue("q", none()).await;
+        let refused = client.channel().await;
+        let declared = refused.queue_declare("r".into(), QueueDeclareOptions::default(), none()).await;
+        let expected = "PRECONDITION_FAILED - cannot declare queue 'r': queue limit in cluster (1) is reached";
+        assert_eq!(refusal(declared), closed(406, expected));
+        broker.inside().apply(&Config { connection_max: Some(1), ..Config::default() });
+        client.queue("r", none()).await;
+        let expected = "NOT_ALLOWED - connection refused: node connection limit (1) is reached";
+        assert_eq!(refused_connection(&broker, "%2f").await, closed(530, expected));
+        assert!(client.queue_exists("q").await, "who is there stays");
+        drop(client);
         broker.stop().await;
     });
 }

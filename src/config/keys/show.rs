@@ -12,6 +12,9 @@ use std::time::Duration;
 use toml::Value;
 use toml::map::Map;
 
+/// Units of sizes, the largest first.
+const UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+
 /// Stands for a password.
 const HIDDEN: &str = "[hidden]";
 
@@ -33,7 +36,6 @@ pub(super) fn list<T: Display>(items: &[T]) -> String {
 
 pub(super) fn size(octets: impl TryInto<u64>) -> String {
     let octets = octets.try_into().unwrap_or(u64::MAX);
-    const UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     let unit = UNITS.iter().find(|(_, size)| octets > 0 && octets.is_multiple_of(*size));
     unit.map_or_else(
         || octets.to_string(),
@@ -78,15 +80,11 @@ fn table(fields: Vec<(&str, Option<Value>)>) -> Value {
     Value::Table(there.collect::<Map<_, _>>())
 }
 
-fn string(text: &str) -> Option<Value> {
-    Some(Value::from(text))
-}
-
 pub(super) fn users(users: &[UserEntry]) -> String {
     let entry = |user: &UserEntry| {
         table(vec![
-            ("name", string(&user.name)),
-            ("password", string(HIDDEN)),
+            ("name", Some(Value::from(user.name.as_str()))),
+            ("password", Some(Value::from(HIDDEN))),
             ("tags", Some(Value::Array(user.tags.iter().map(|tag| Value::from(tag.as_str())).collect()))),
             ("loopback_only", Some(Value::from(user.loopback_only))),
         ])
@@ -97,7 +95,7 @@ pub(super) fn users(users: &[UserEntry]) -> String {
 pub(super) fn vhosts(vhosts: &[VhostEntry]) -> String {
     let entry = |vhost: &VhostEntry| {
         table(vec![
-            ("name", string(&vhost.name)),
+            ("name", Some(Value::from(vhost.name.as_str()))),
             ("max_connections", vhost.max_connections.map(Value::from)),
             ("max_queues", vhost.max_queues.map(Value::from)),
             ("default_queue_type", vhost.default_queue_type.as_deref().map(Value::from)),
@@ -109,8 +107,8 @@ pub(super) fn vhosts(vhosts: &[VhostEntry]) -> String {
 pub(super) fn vhost_limits(limits: &[VhostLimitEntry]) -> String {
     let entry = |limit: &VhostLimitEntry| {
         table(vec![
-            ("name", string(&limit.name)),
-            ("vhosts", string(&limit.vhosts)),
+            ("name", Some(Value::from(limit.name.as_str()))),
+            ("vhosts", Some(Value::from(limit.vhosts.as_str()))),
             ("max_connections", limit.max_connections.map(Value::from)),
             ("max_queues", limit.max_queues.map(Value::from)),
         ])
@@ -121,11 +119,11 @@ pub(super) fn vhost_limits(limits: &[VhostLimitEntry]) -> String {
 pub(super) fn permissions(permissions: &[PermissionEntry]) -> String {
     let entry = |permission: &PermissionEntry| {
         table(vec![
-            ("user", string(&permission.user)),
-            ("vhosts", string(&permission.vhosts)),
-            ("configure", string(&permission.configure)),
-            ("write", string(&permission.write)),
-            ("read", string(&permission.read)),
+            ("user", Some(Value::from(permission.user.as_str()))),
+            ("vhosts", Some(Value::from(permission.vhosts.as_str()))),
+            ("configure", Some(Value::from(permission.configure.as_str()))),
+            ("write", Some(Value::from(permission.write.as_str()))),
+            ("read", Some(Value::from(permission.read.as_str()))),
         ])
     };
     Value::Array(permissions.iter().map(entry).collect()).to_string()
@@ -134,13 +132,13 @@ pub(super) fn permissions(permissions: &[PermissionEntry]) -> String {
 pub(super) fn policies(policies: &[PolicyEntry]) -> String {
     let entry = |policy: &PolicyEntry| {
         table(vec![
-            ("name", string(&policy.name)),
+            ("name", Some(Value::from(policy.name.as_str()))),
             ("vhost", policy.vhosts.is_none().then(|| Value::from(policy.vhost.as_str()))),
             ("vhosts", policy.vhosts.as_deref().map(Value::from)),
-            ("pattern", string(&policy.pattern)),
+            ("pattern", Some(Value::from(policy.pattern.as_str()))),
             ("definition", Value::try_from(&policy.definition).ok()),
             ("priority", Some(Value::from(policy.priority))),
-            ("apply_to", string(&policy.apply_to)),
+            ("apply_to", Some(Value::from(policy.apply_to.as_str()))),
         ])
     };
     Value::Array(policies.iter().map(entry).collect()).to_string()

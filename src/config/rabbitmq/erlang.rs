@@ -223,10 +223,9 @@ mod tests {
 
     fn plain(at: &At) -> String {
         match &at.term {
-            Term::Atom(text) => text.clone(),
+            Term::Atom(text) | Term::Fraction(text) => text.clone(),
             Term::Text(text) => format!("{text:?}"),
             Term::Integer(number) => number.to_string(),
-            Term::Fraction(text) => text.clone(),
             Term::List(items) => format!("[{}]", items.iter().map(plain).collect::<Vec<_>>().join(",")),
             Term::Tuple(items) => format!("{{{}}}", items.iter().map(plain).collect::<Vec<_>>().join(",")),
         }

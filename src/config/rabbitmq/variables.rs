@@ -189,21 +189,16 @@ impl Draft<'_> {
 
     /// What the enabled plugins say about listeners: RabbitMQ's management listens on every address once it is enabled.
     pub(super) fn plugins(&mut self, beside: Option<PathBuf>) {
-        let text = match self.env.text("RABBITMQ_ENABLED_PLUGINS") {
-            Some(text) => text,
-            None => {
-                let Some(path) = self.env.get("RABBITMQ_ENABLED_PLUGINS_FILE").map(PathBuf::from).or(beside) else {
-                    return;
-                };
-                match read_text(&path) {
-                    Ok(text) => {
-                        self.notes.files.push(path);
-                        text
-                    }
-                    // Without the file no plugin is enabled.
-                    Err(_) => return,
-                }
-            }
+        let text = if let Some(text) = self.env.text("RABBITMQ_ENABLED_PLUGINS") {
+            text
+        } else {
+            let Some(path) = self.env.get("RABBITMQ_ENABLED_PLUGINS_FILE").map(PathBuf::from).or(beside) else {
+                return;
+            };
+            // Without the file no plugin is enabled.
+            let Ok(text) = read_text(&path) else { return };
+            self.notes.files.push(path);
+            text
         };
         let names: Vec<&str> = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
         self.listeners.management.enabled = names.contains(&"rabbitmq_management");
