@@ -15,11 +15,13 @@ mod binding;
 mod check;
 mod connection;
 mod courier;
+mod defaults;
 mod definitions;
 mod exchange;
 mod exchanges;
 mod grants;
 mod janitor;
+mod live;
 mod loader;
 mod pager;
 mod policies;
@@ -45,13 +47,14 @@ use dashmap::DashMap;
 
 pub use access::Caller;
 pub use administration::AdminError;
-pub use admission::{Admitted, ChannelPlace, NODE, Place};
+pub use admission::{Admitted, ChannelPlace, Place};
 pub use alarm::Alarms;
 pub use binding::{Binding, Destination};
 pub use check::check;
 pub use connection::{Connection, ConnectionId, Connections, Listed};
 pub use definitions::DamagedDefinition;
 pub use exchanges::ExchangeDeclare;
+pub use live::Live;
 pub use pager::Spill;
 pub use policy::{ApplyTo, Governing, Policies, Policy, PolicyAsk, PolicyKind};
 pub use queues::{Declared, QueueDeclare};
@@ -75,6 +78,8 @@ use crate::sync::Line;
 pub struct Broker {
     /// Settings.
     pub config: Arc<Config>,
+    /// Settings that may change meanwhile.
+    pub live: Live,
     /// Time.
     pub clock: Clock,
     /// Who may log in. Changed by the verbs of this broker, which store it.
@@ -297,6 +302,7 @@ impl Running {
         let (pager, surplus) = pager::Pager::new(start.config.resident_bytes, start.spill);
         let broker = Arc::new(Broker {
             users: Users::seeded(&start.config.users).map_err(StartError::Random)?,
+            live: Live::new(&start.config),
             permissions: Permissions::default(),
             logins: Throttle::new(start.config.login_failures),
             deliveries: Pool::new(start.config.delivery_bytes),
@@ -325,6 +331,7 @@ impl Running {
             failed: tokio::sync::Notify::new(),
             config: start.config,
         });
+        broker.users.hold_to_loopback(&broker.config.loopback_users);
         recover::recover(&broker, &recovered)?;
         let janitor = tokio::spawn(janitor::run(broker.clone()));
         let courier = tokio::spawn(courier::run(broker.clone()));

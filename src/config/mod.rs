@@ -1,11 +1,12 @@
 //! Settings: what they are, what they default to, where they come from.
 //!
-//! [`load`] reads flags, environment and file, in falling precedence, and reports every mistake it finds at once. The
+//! [`load`] reads flags, environment and files, in falling precedence, and reports every mistake it finds at once;
+//! RabbitMQ's own files and variables are read as they are (`rabbitmq`). The
 //! one table of keys (`keys`) ties together the name, the default text, the sentence of documentation, the environment
 //! variable and the setter; a test holds `config/leveret.toml` to it. May touch the environment and the file system at
 //! start, and knows no other room. Invariants: a [`Config`] returned by [`load`] has a data directory, at least one
-//! address and at least one user, and every number in it lies within the range its key documents. Deliberately absent:
-//! reloading while running, includes, interpolation of variables.
+//! place to listen and at least one user, and every number in it lies within the range its key documents. Deliberately absent:
+//! includes and interpolation of variables in Leveret's own file.
 #![deny(
     clippy::arithmetic_side_effects,
     clippy::cast_possible_truncation,
@@ -17,13 +18,21 @@
 
 mod args;
 pub mod compatibility;
+mod environment;
 mod keys;
+mod live;
 mod load;
+mod log;
+mod names;
+pub mod patterns;
 pub mod perf;
+mod places;
 mod problem;
+mod rabbitmq;
 mod secret;
 mod tables;
 mod thresholds;
+mod tls;
 mod units;
 mod users;
 
@@ -34,15 +43,28 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use args::{Args, Command, Tool};
+pub use args::{Args, Command, Settings, Tool};
 pub use compatibility::{Compatibility, Profile};
-pub use load::{Environment, load, load_from};
+pub use environment::Environment;
+pub use keys::shown;
+pub use live::{Changes, LIVE, merged};
+pub use load::{load, load_from, load_noted};
+pub use log::{LogConsole, LogFormat, LogRotation};
+pub use names::Network;
 pub use problem::{Origin, Problem};
+pub use rabbitmq::{Notes, Reason};
 pub use secret::Secret;
 pub use thresholds::{DiskFreeLimit, MemoryWatermark, Parts};
+pub use tls::{LoginFrom, Tls, TlsVerify, TlsVersion};
 
 /// The port IANA assigned to AMQP without TLS.
 pub const AMQP_PORT: u16 = 5672;
+/// Login mechanisms there are.
+pub const MECHANISMS: [&str; 4] = ["PLAIN", "AMQPLAIN", "ANONYMOUS", "EXTERNAL"];
+/// RabbitMQ's port of the management API.
+pub const MANAGEMENT_PORT: u16 = 15672;
+/// RabbitMQ's port for Prometheus.
+pub const METRICS_PORT: u16 = 15692;
 
 const KIB: u32 = 1024;
 const MIB: usize = 1024 * 1024;
@@ -54,6 +76,22 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Addresses to accept AMQP connections on.
     pub listen: Vec<SocketAddr>,
+    /// Path of a Unix socket to accept AMQP connections on as well.
+    pub unix_socket: Option<PathBuf>,
+    /// Whose PROXY headers are believed.
+    pub proxy_protocol: Vec<Network>,
+    /// Addresses of the management API; none switches it off.
+    pub management_listen: Vec<SocketAddr>,
+    /// Addresses that metrics are read from; none switches that off.
+    pub metrics_listen: Vec<SocketAddr>,
+    /// TLS.
+    pub tls: Tls,
+    /// Name of the node, `NAME@HOST`.
+    pub node_name: String,
+    /// Name shown to clients; the node's if nobody has chosen another.
+    pub cluster_name: String,
+    /// Definitions to import at the start: a file, or a directory of files.
+    pub load_definitions: Option<PathBuf>,
     /// Which RabbitMQ to answer as.
     pub compatibility: Compatibility,
     /// Users that exist from the first start on.
@@ -64,12 +102,32 @@ pub struct Config {
     pub policies: Vec<PolicyEntry>,
     /// Operators' policies that are in force from each start on.
     pub operator_policies: Vec<PolicyEntry>,
+    /// Limits that new virtual hosts begin with.
+    pub vhost_limits: Vec<VhostLimitEntry>,
+    /// What users may do in new virtual hosts.
+    pub permissions: Vec<PermissionEntry>,
+    /// Users, besides those of `users`, that may log in from this machine only, whenever they are created.
+    pub loopback_users: Vec<String>,
+    /// Login mechanisms that are offered, out of [`MECHANISMS`]; empty offers what the compatibility does.
+    pub mechanisms: Vec<String>,
+    /// Virtual host that the first start creates.
+    pub default_vhost: String,
     /// Type of queues declared without one, `classic` or `quorum`, where the virtual host has no default of its own.
     pub default_queue_type: String,
     /// Shape of a log line.
     pub log_format: LogFormat,
     /// Least severe level that is logged, or a filter such as `info,leveret::session=debug`.
     pub log_level: String,
+    /// Where log lines go besides the file.
+    pub log_console: LogConsole,
+    /// File for log lines.
+    pub log_file: Option<PathBuf>,
+    /// As `log_level`, for the file; `None` is the same.
+    pub log_file_level: Option<String>,
+    /// When the file is set aside.
+    pub log_rotation: LogRotation,
+    /// Files set aside that are kept.
+    pub log_rotation_count: usize,
     /// Time a client has from connecting to the end of connection.open.
     pub handshake_timeout: Duration,
     /// Heartbeat interval suggested in connection.tune, in seconds; 0 suggests none.
@@ -162,11 +220,42 @@ pub struct VhostEntry {
     pub default_queue_type: Option<String>,
 }
 
+/// One entry of `[[vhost_limits]]` (RabbitMQ's `default_limits.vhosts`): the first one that fits a new virtual host counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VhostLimitEntry {
+    /// Name of the entry.
+    pub name: String,
+    /// Regular expression that the names of virtual hosts are matched with.
+    pub vhosts: String,
+    /// Client connections at a time.
+    pub max_connections: Option<i64>,
+    /// Queues.
+    pub max_queues: Option<i64>,
+}
+
+/// One entry of `[[permissions]]`: granted in each virtual host that fits, when that is created.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PermissionEntry {
+    /// Name of the user.
+    pub user: String,
+    /// Regular expression that the names of virtual hosts are matched with.
+    pub vhosts: String,
+    /// Regular expression of what the user may configure; the empty one is nothing.
+    pub configure: String,
+    /// Regular expression of what the user may write to.
+    pub write: String,
+    /// Regular expression of what the user may read from.
+    pub read: String,
+}
+
 /// One entry of `[[policies]]` or `[[operator_policies]]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyEntry {
-    /// Virtual host.
+    /// Virtual host; unused with `vhosts`.
     pub vhost: String,
+    /// Regular expression of virtual hosts, each of which gets the policy when it is created (RabbitMQ's
+    /// `default_policies.operator`).
+    pub vhosts: Option<String>,
     /// Name.
     pub name: String,
     /// Regular expression that the names of queues and exchanges are matched with.
@@ -179,24 +268,27 @@ pub struct PolicyEntry {
     pub apply_to: String,
 }
 
-/// Shape of a log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
-    /// One readable line per event, coloured on a terminal.
-    Human,
-    /// One JSON object per line, for log collectors.
-    Json,
+/// A port that is reached from this machine only, by either family of addresses.
+fn on_this_machine(port: u16) -> Vec<SocketAddr> {
+    let families = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    families.into_iter().map(|address| SocketAddr::new(address, port)).collect()
 }
 
 impl Default for Config {
     /// The defaults that `config/leveret.toml` shows, with the data directory still to be chosen.
     fn default() -> Self {
+        let node_name = names::default_node_name();
         Self {
             data_dir: PathBuf::new(),
-            listen: vec![
-                SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), AMQP_PORT),
-                SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), AMQP_PORT),
-            ],
+            listen: on_this_machine(AMQP_PORT),
+            unix_socket: None,
+            proxy_protocol: Vec::new(),
+            management_listen: on_this_machine(MANAGEMENT_PORT),
+            metrics_listen: on_this_machine(METRICS_PORT),
+            tls: Tls::default(),
+            cluster_name: node_name.clone(),
+            node_name,
+            load_definitions: None,
             compatibility: Compatibility::default(),
             users: vec![UserEntry {
                 name: users::GUEST.to_owned(),
@@ -207,9 +299,19 @@ impl Default for Config {
             vhosts: Vec::new(),
             policies: Vec::new(),
             operator_policies: Vec::new(),
+            vhost_limits: Vec::new(),
+            permissions: Vec::new(),
+            loopback_users: Vec::new(),
+            mechanisms: Vec::new(),
+            default_vhost: "/".to_owned(),
             default_queue_type: "classic".to_owned(),
             log_format: LogFormat::Human,
             log_level: "info".to_owned(),
+            log_console: LogConsole::Stderr,
+            log_file: None,
+            log_file_level: None,
+            log_rotation: LogRotation::None,
+            log_rotation_count: 10,
             handshake_timeout: Duration::from_secs(10),
             heartbeat: 60,
             frame_max: 128 * KIB,
