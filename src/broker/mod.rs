@@ -7,6 +7,7 @@
 //! [`Broker::finish`] is where every queue operation ends: it does what the operation left as effects, with no lock
 //! held.
 
+mod access;
 mod administration;
 mod admission;
 mod alarm;
@@ -17,7 +18,7 @@ mod courier;
 mod definitions;
 mod exchange;
 mod exchanges;
-mod interim;
+mod grants;
 mod janitor;
 mod loader;
 mod node;
@@ -32,6 +33,7 @@ mod replies;
 mod route;
 mod topology;
 mod transaction;
+mod users;
 mod vhost;
 mod vhosts;
 mod writer;
@@ -42,8 +44,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use dashmap::DashMap;
 
+pub use access::Caller;
 pub use administration::AdminError;
-pub use admission::{Admitted, NODE, Place};
+pub use admission::{Admitted, ChannelPlace, NODE, Place};
 pub use alarm::Alarms;
 pub use binding::{Binding, Destination};
 pub use check::check;
@@ -62,7 +65,7 @@ pub use transaction::{PublishRefused, Transaction};
 pub use vhost::{VirtualHost, print_exchange, print_queue};
 pub use vhosts::{VhostLimits, VhostSettings};
 
-use crate::auth::{Throttle, Users};
+use crate::auth::{Permissions, Throttle, Users};
 use crate::clock::{Clock, NEVER};
 use crate::config::Config;
 use crate::queue::{Effects, Intake, Lease, Pool, Queue, Watermark};
@@ -76,8 +79,10 @@ pub struct Broker {
     pub config: Arc<Config>,
     /// Time.
     pub clock: Clock,
-    /// Who may log in.
+    /// Who may log in. Changed by the verbs of this broker, which store it.
     pub users: Users,
+    /// Who may do what.
+    permissions: Permissions,
     /// Who has to wait with a login.
     pub logins: Throttle,
     /// How many have logged in.
@@ -104,10 +109,12 @@ pub struct Broker {
     pager: pager::Pager,
     janitor: janitor::Janitor,
     courier: courier::Courier,
-    /// Held by verbs that create and delete virtual hosts.
+    /// Held by verbs that change virtual hosts, users and permissions.
     administration: tokio::sync::Mutex<()>,
     open_connections: admission::Occupied,
     open_channels: admission::Occupied,
+    /// What each user has open.
+    usage: DashMap<Arc<str>, admission::Usage>,
     next_vhost_id: AtomicU32,
     next_queue_id: AtomicU64,
     next_id: AtomicU64,
@@ -296,6 +303,7 @@ impl Running {
         let (pager, surplus) = pager::Pager::new(start.config.resident_bytes, start.spill);
         let broker = Arc::new(Broker {
             users: Users::seeded(&start.config.users).map_err(StartError::Random)?,
+            permissions: Permissions::default(),
             logins: Throttle::new(start.config.login_failures),
             attempts: Attempts::default(),
             node: Node::new(&start.clock),
@@ -316,6 +324,7 @@ impl Running {
             administration: tokio::sync::Mutex::default(),
             open_connections: admission::Occupied::default(),
             open_channels: admission::Occupied::default(),
+            usage: DashMap::new(),
             next_vhost_id: AtomicU32::new(1),
             next_queue_id: AtomicU64::new(recovered.next_queue_id.max(1)),
             next_id: AtomicU64::new(1),

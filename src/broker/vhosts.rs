@@ -143,7 +143,7 @@ impl VirtualHost {
 }
 
 impl Broker {
-    /// Creates a virtual host, or gives the one of that name these settings (its limits are kept unless `settings` has
+    /// Creates a virtual host, into which nobody is let yet, or gives the one of that name these settings (its limits are kept unless `settings` has
     /// some). Answers once it is on disk, with whether it is new.
     pub async fn create_vhost(&self, name: &str, settings: VhostSettings) -> Result<bool, AdminError> {
         let _one_at_a_time = self.administration.lock().await;
@@ -195,7 +195,9 @@ impl Broker {
         let _one_at_a_time = self.administration.lock().await;
         let vhost = self.vhost_to_change(name)?;
         let Some(ended) = vhost.end() else { return Err(AdminError::NoVhost(name.to_owned())) };
+        let permissions = self.permission_rows(|vhost, _| vhost == name);
         self.vhosts.remove(name);
+        self.permissions.forget_vhost(name);
         let text = format!("vhost '{name}' is deleted");
         for connection in self.connections.in_vhost(&vhost) {
             connection.kick(Refusal::new(ReplyCode::ConnectionForced, text.clone()));
@@ -212,7 +214,7 @@ impl Broker {
         }
         // A virtual host of the same name may follow: it is not to get this one's dead letters.
         self.courier.forget(|queue| queue.definition().vhost == vhost.name);
-        let epoch = self.intake.define(vhost.removal(&ended));
+        let epoch = self.intake.define(vhost.removal(&ended).into_iter().chain(permissions));
         tracing::info!(vhost = %printable(name), queues = queues.len(), "virtual host deleted");
         self.committed(epoch).await
     }
