@@ -49,6 +49,10 @@ pub fn check(report: &mut Report, profile: &Profile) {
             Ok(Record::Exchange(vhost, record)) => check.exchange(vhost, record),
             Ok(Record::Queue(vhost, record)) => check.queue(vhost, record),
             Ok(Record::Policy(vhost, _, record)) => check.policy(vhost, record),
+            Ok(Record::Parameter(vhost, record)) => {
+                check.host(vhost, &format!("parameter {}", printable(&*record.name)));
+            }
+            Ok(Record::Global(_)) => {}
             Ok(Record::Binding(vhost, record)) => bindings.push((key, vhost, record)),
             Ok(Record::PermissionsKept) => {}
             // Kinds are in order: users come before.

@@ -23,8 +23,10 @@ mod janitor;
 mod loader;
 mod node;
 mod pager;
+mod parameters;
 mod policies;
 mod policy;
+pub mod portable;
 #[doc(hidden)]
 pub mod probe;
 mod queues;
@@ -36,6 +38,7 @@ mod transaction;
 mod users;
 mod vhost;
 mod vhosts;
+mod vitals;
 mod writer;
 
 use std::sync::Arc;
@@ -52,9 +55,13 @@ pub use binding::{Binding, Destination};
 pub use check::check;
 pub use connection::{Connection, ConnectionId, Connections, Listed};
 pub use definitions::DamagedDefinition;
+pub use exchange::kinds as exchange_kinds;
 pub use exchanges::ExchangeDeclare;
-pub use node::{Attempts, Listener, Node, Protocol};
+pub use node::{Attempts, Certificate, Listener, Node, Protocol};
 pub use pager::Spill;
+pub use parameters::{
+    CLUSTER_ID, OPERATOR_POLICY, Parameter, UNSUPPORTED_BINDING, UNSUPPORTED_QUEUE, VHOST_LIMITS, read_limits,
+};
 pub use policy::{ApplyTo, Governing, Policies, Policy, PolicyAsk, PolicyKind};
 pub use queues::{Declared, QueueDeclare};
 pub use recover::StartError;
@@ -64,6 +71,7 @@ pub use topology::{Exchange, Topology};
 pub use transaction::{PublishRefused, Transaction};
 pub use vhost::{VirtualHost, print_exchange, print_queue};
 pub use vhosts::{VhostLimits, VhostSettings};
+pub use vitals::Vitals;
 
 use crate::auth::{Permissions, Throttle, Users};
 use crate::clock::{Clock, NEVER};
@@ -104,6 +112,8 @@ pub struct Broker {
     /// Where sessions wait that have more to do than fits a turn.
     pub line: Arc<Line>,
     vhosts: DashMap<Arc<str>, Arc<VirtualHost>>,
+    /// Parameters of the whole broker.
+    globals: parameters::Globals,
     engine: Arc<dyn Engine>,
     loader: loader::Loader,
     pager: pager::Pager,
@@ -314,6 +324,7 @@ impl Running {
             alarms: Alarms::new(&start.config),
             replies: Replies::default(),
             vhosts: DashMap::new(),
+            globals: parameters::Globals::default(),
             connections: Arc::default(),
             line: Line::new(tokio::runtime::Handle::current().metrics().num_workers()),
             engine: start.engine,

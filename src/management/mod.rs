@@ -21,12 +21,22 @@ mod answer;
 mod body;
 mod call;
 pub mod control;
+mod definitions;
+mod features;
+mod health;
 mod list;
+mod logins;
+mod nodes;
 mod overview;
+mod parameters;
+mod permissions;
+mod policies;
 mod principal;
 mod query;
 mod route;
 mod serve;
+mod users;
+mod vhosts;
 
 use std::sync::Arc;
 

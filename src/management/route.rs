@@ -22,7 +22,10 @@ use super::answer::{Answer, ApiError, Outcome};
 use super::call::{Call, Names};
 use super::principal::{self, Origin, Peer, Principal};
 use super::query::Query;
-use super::{body, control, overview};
+use super::{
+    body, control, definitions, features, health, logins, nodes, overview, parameters, permissions, policies, users,
+    vhosts,
+};
 use crate::broker::Broker;
 
 /// Who may call a route.
@@ -118,10 +121,21 @@ where
 
 /// Every route there is.
 fn table() -> Vec<Route> {
-    let mut table = Vec::new();
-    table.extend(overview::routes());
-    table.extend(control::routes());
-    table
+    let kinds = [
+        overview::routes(),
+        nodes::routes(),
+        vhosts::routes(),
+        users::routes(),
+        permissions::routes(),
+        policies::routes(),
+        parameters::routes(),
+        definitions::routes(),
+        health::routes(),
+        features::routes(),
+        logins::routes(),
+        control::routes(),
+    ];
+    kinds.into_iter().flatten().collect()
 }
 
 /// What the table says.
@@ -240,6 +254,7 @@ impl Place {
         let mut call = Call {
             broker: self.broker.clone(),
             principal,
+            peer: parts.extensions.get::<Peer>().map(|peer| peer.0).filter(|_| self.origin == Origin::Network),
             query: Query::parse(parts.uri.query().unwrap_or_default()),
             names,
             headers: parts.headers,
