@@ -17,6 +17,17 @@ pub(super) const PRODUCT: &str = "Leveret";
 /// What stands where RabbitMQ tells of Erlang.
 const RUNTIME: &str = concat!("none (Leveret ", env!("CARGO_PKG_VERSION"), ")");
 
+/// What comes and goes.
+pub(super) const CHURN: [&str; 7] = [
+    "connection_created",
+    "connection_closed",
+    "channel_created",
+    "channel_closed",
+    "queue_declared",
+    "queue_created",
+    "queue_deleted",
+];
+
 pub(super) fn routes() -> Vec<Route> {
     vec![
         get("/api/overview", Access::Manager, overview),
@@ -79,7 +90,7 @@ fn listener(node: &str, listener: &Listener) -> Value {
 }
 
 /// Names with a count of nothing and a rate of nothing.
-fn zeroes(names: &[&str]) -> Map<String, Value> {
+pub(super) fn zeroes(names: &[&str]) -> Map<String, Value> {
     let mut counts = Map::new();
     for name in names {
         counts.insert((*name).to_owned(), 0.into());
@@ -112,8 +123,7 @@ async fn overview(call: Call) -> Outcome {
         "enable_queue_totals": false,
         "require_definition_json_extension": false,
         "message_stats": {},
-        "churn_rates": zeroes(&["connection_created", "connection_closed", "channel_created", "channel_closed",
-            "queue_declared", "queue_created", "queue_deleted"]),
+        "churn_rates": zeroes(&CHURN),
         "queue_totals": totals,
         "object_totals": {"channels": 0, "connections": broker.connections.len(), "consumers": 0,
             "exchanges": exchanges, "queues": queues},

@@ -242,7 +242,21 @@ impl Place {
     }
 
     async fn handle(&self, names: Names, request: Request) -> Outcome {
-        let (parts, body) = request.into_parts();
+        let (parts, mut body) = request.into_parts();
+        match self.admit(names, parts).await {
+            Ok((route, mut call)) => {
+                call.body = body::read(body).await?;
+                (route.handler)(call).await
+            }
+            Err(error) => {
+                body::skip(&mut body).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The route of a request and its call, without the body, if the client may make it.
+    async fn admit(&self, names: Names, parts: Parts) -> Result<(&Route, Call), ApiError> {
         let method = if parts.method == Method::HEAD { Method::GET } else { parts.method.clone() };
         let Some(route) = self.routes.iter().find(|route| route.method == method) else {
             return Err(ApiError::method_not_allowed(&self.allow));
@@ -251,7 +265,7 @@ impl Place {
         if method != Method::GET && is_foreign(&parts) {
             return Err(ApiError::foreign_origin());
         }
-        let mut call = Call {
+        let call = Call {
             broker: self.broker.clone(),
             principal,
             peer: parts.extensions.get::<Peer>().map(|peer| peer.0).filter(|_| self.origin == Origin::Network),
@@ -261,8 +275,7 @@ impl Place {
             body: axum::body::Bytes::new(),
         };
         entitled(route.access, &call)?;
-        call.body = body::read(body).await?;
-        (route.handler)(call).await
+        Ok((route, call))
     }
 
     async fn principal(&self, access: Access, parts: &Parts) -> Result<Principal, ApiError> {
