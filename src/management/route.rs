@@ -301,23 +301,27 @@ fn entitled(access: Access, call: &Call) -> Result<(), ApiError> {
     if !who.is_manager() {
         return refused("Not management user");
     }
+    if who.is_administrator() {
+        return Ok(());
+    }
     // A virtual host that does not exist is for the handler to report.
     let vhost = call.vhost_name().filter(|name| call.broker.vhost(name).is_some());
     let enters = || vhost.is_none_or(|vhost| who.may_enter(&call.broker, vhost));
     let hidden = || Err(ApiError::not_found("Not Found"));
     match access {
-        _ if who.is_administrator() => Ok(()),
-        Access::Open | Access::Manager => Ok(()),
-        Access::Vhost if enters() => Ok(()),
-        Access::VisibleVhost if who.is_monitor() || enters() => Ok(()),
-        Access::Vhost | Access::VisibleVhost => hidden(),
+        Access::VisibleVhost if !who.is_monitor() && !enters() => hidden(),
         Access::Policymaker | Access::AnyPolicymaker if !who.is_policymaker() => {
             refused("User not authorised to access object")
         }
-        Access::Policymaker if !enters() => hidden(),
-        Access::Policymaker | Access::AnyPolicymaker => Ok(()),
-        Access::Monitoring if who.is_monitor() => Ok(()),
-        Access::Monitoring => refused("Not monitor user"),
+        Access::Vhost | Access::Policymaker if !enters() => hidden(),
+        Access::Monitoring if !who.is_monitor() => refused("Not monitor user"),
+        Access::Open
+        | Access::Manager
+        | Access::Vhost
+        | Access::VisibleVhost
+        | Access::Policymaker
+        | Access::AnyPolicymaker
+        | Access::Monitoring => Ok(()),
         Access::Administrator | Access::Control => refused("Not administrator user"),
     }
 }

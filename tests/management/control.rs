@@ -35,6 +35,19 @@ fn who_opens_it_is_an_administrator() {
             (&status["product_name"], &status["os_pid"]),
             (&json!("Leveret"), &json!(std::process::id().to_string()))
         );
+        let client = broker.client().await;
+        let stream = UnixStream::connect(&path).await.unwrap();
+        let place = "/api/leveret/close-connections";
+        let closed = exchange(stream, Method::POST, place, &[], r#"{"user":"guest","reason":"tidying"}"#).await.ok();
+        assert_eq!(closed, json!({"closed": 1}));
+        while client.connection.status().connected() {
+            tokio::task::yield_now().await;
+        }
+        for (password, status) in [("guest", 204), ("wrong", 401)] {
+            let stream = UnixStream::connect(&path).await.unwrap();
+            let body = format!(r#"{{"username":"guest","password":"{password}"}}"#);
+            exchange(stream, Method::POST, "/api/leveret/authenticate", &[], &body).await.is(status);
+        }
         ask(&path, Method::POST, "/api/leveret/stop").await.is(204);
         broker.inside().node.stop_requested().await;
         broker.stop().await;
