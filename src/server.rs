@@ -7,6 +7,7 @@
 mod accept;
 mod doorman;
 mod entrance;
+mod http;
 pub mod systemd;
 
 use std::io;
@@ -63,6 +64,14 @@ pub enum ServerError {
     /// The store cannot be opened, or failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Definitions that are to be there from the start cannot be.
+    #[error("cannot load definitions from {path}: {problem}")]
+    Definitions {
+        /// The file.
+        path: String,
+        /// What is wrong with it, and where.
+        problem: String,
+    },
     /// The store failed while the broker ran.
     #[error("the store has failed: {0}")]
     Failed(String),
@@ -160,8 +169,10 @@ impl Builder {
     /// Opens the store, recovers, and listens. Must be called inside a tokio runtime.
     pub fn start(self) -> Result<Server, ServerError> {
         // Files and ports first: a second server on the same machine is told so before it touches anything.
-        let (elsewhere, handed): (Vec<_>, Vec<_>) =
-            self.handed.into_iter().partition(|handed| matches!(&*handed.name, "http" | "metrics"));
+        let of_others = |handed: &Handed| matches!(&*handed.name, "http" | "metrics");
+        let (elsewhere, handed): (Vec<_>, Vec<_>) = self.handed.into_iter().partition(of_others);
+        let (http, elsewhere): (Vec<_>, Vec<_>) = elsewhere.into_iter().partition(|handed| handed.name == "http");
+        let http = entrance::listen(&self.config.management_listen, http)?;
         let entrances = Entrance::all(&self.config, handed);
         let identity = if entrances.iter().any(|entrance| entrance.speech == Speech::AmqpOverTls) {
             Some(Arc::new(Identity::load(&self.config.tls, self.clock.wall())?))
@@ -169,6 +180,10 @@ impl Builder {
             None
         };
         let open = open(entrances)?;
+        let directory = match &self.keep {
+            Keep::Directory(dir) => Some(dir.clone()),
+            Keep::Memory | Keep::Engine(_) => None,
+        };
         let (engine, spill): (Arc<dyn Engine>, Option<Arc<Spill>>) = match self.keep {
             Keep::Memory => (Arc::new(MemoryEngine::new()), None),
             Keep::Engine(engine) => (engine, Some(Arc::new(|| Ok(Arc::new(MemoryEngine::new()))))),
@@ -185,6 +200,11 @@ impl Builder {
         };
         let start = Start { config: Arc::new(self.config), clock: self.clock, engine, spill };
         let running = Running::start(start)?;
+        let broker = &running.broker;
+        if let Some(path) = &broker.config.load_definitions {
+            http::load_definitions(broker, path)?;
+        }
+        let http = http::Http::start(http, directory.as_deref(), broker);
         for Handed { name, socket } in elsewhere {
             match socket {
                 HandedSocket::Tcp(socket) => running.broker.listeners.hand_over(name, socket),
@@ -203,7 +223,7 @@ impl Builder {
                 doorman.run(orders, left).await;
             }
         });
-        Ok(Server { running, addresses, tls_addresses, leave, doorman })
+        Ok(Server { running, addresses, tls_addresses, leave, doorman, http })
     }
 }
 
@@ -255,6 +275,7 @@ pub struct Server {
     tls_addresses: Vec<SocketAddr>,
     leave: oneshot::Sender<()>,
     doorman: JoinHandle<()>,
+    http: http::Http,
 }
 
 impl Server {
@@ -268,9 +289,19 @@ impl Server {
         &self.tls_addresses
     }
 
+    /// Where the management API is served.
+    pub fn management_addresses(&self) -> &[SocketAddr] {
+        self.http.addresses()
+    }
+
     /// The broker inside.
     pub fn broker(&self) -> &Arc<Broker> {
         &self.running.broker
+    }
+
+    /// Takes over what may change while it runs from newly read settings, see [`LIVE`](crate::config::LIVE).
+    pub fn apply(&self, config: &Config) {
+        self.running.broker.apply(config);
     }
 
     /// Completes if the store fails; the server must be stopped then, and will not end well.
@@ -283,6 +314,7 @@ impl Server {
         // A doorman who is gone has nothing open.
         let _ = self.leave.send(());
         let _ = self.doorman.await;
+        self.http.stop(self.running.broker.config.shutdown_grace).await;
         self.running.broker.close_connections().await;
         Ok(self.running.stop().await?)
     }

@@ -4,14 +4,12 @@
 //! Deliberately absent: sockets, and the list of those that are open, which is the node's.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::{AdminError, Broker};
 use crate::sync::{Mutex, Rank};
-use crate::tls::Validity;
 
 /// Orders that may wait for the server; it does one at a time, in moments.
 const ORDERS: usize = 16;
@@ -42,45 +40,27 @@ pub type Asked = (Order, oneshot::Sender<Result<(), String>>);
 /// What the broker and whoever owns its sockets have to say to each other.
 #[derive(Debug)]
 pub struct Listeners {
-    certificate: Mutex<Option<Validity>>,
     orders: mpsc::Sender<Asked>,
     /// Until the server takes it.
     taken: Mutex<Option<mpsc::Receiver<Asked>>>,
     /// Sockets for other rooms that were handed over by the service manager, until they take them.
     handed: Mutex<Vec<(String, std::net::TcpListener)>>,
-    draining: AtomicBool,
 }
 
 impl Default for Listeners {
     fn default() -> Self {
         let (orders, taken) = mpsc::channel(ORDERS);
-        Self {
-            certificate: Mutex::new(Rank::Leaf, None),
-            orders,
-            taken: Mutex::new(Rank::Leaf, Some(taken)),
-            handed: Mutex::new(Rank::Leaf, Vec::new()),
-            draining: AtomicBool::new(false),
-        }
+        Self { orders, taken: Mutex::new(Rank::Leaf, Some(taken)), handed: Mutex::new(Rank::Leaf, Vec::new()) }
     }
 }
 
 impl Listeners {
-    /// The certificate that TLS clients are shown, if there are any.
-    pub fn certificate(&self) -> Option<Validity> {
-        self.certificate.lock().clone()
-    }
-
-    /// Notes the certificate that TLS clients are shown from now on.
-    pub fn note_certificate(&self, validity: Validity) {
-        *self.certificate.lock() = Some(validity);
-    }
-
     /// Keeps a socket that was handed over for the room that asks for it by name.
     pub fn hand_over(&self, name: String, socket: std::net::TcpListener) {
         self.handed.lock().push((name, socket));
     }
 
-    /// The sockets that the service manager has opened under this name, such as `http` and `metrics`: once. Where there
+    /// The sockets that the service manager has opened under this name, such as `metrics`: once. Where there
     /// are some, addresses of the settings are not to be listened on besides.
     pub fn take_handed(&self, name: &str) -> Vec<std::net::TcpListener> {
         let mut handed = self.handed.lock();
@@ -93,11 +73,6 @@ impl Listeners {
     /// The orders, for who carries them out: once.
     pub fn take_orders(&self) -> Option<mpsc::Receiver<Asked>> {
         self.taken.lock().take()
-    }
-
-    /// Whether the broker takes its leave: it is drained, and not open again.
-    pub fn in_maintenance(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
     }
 
     async fn order(&self, order: Order) -> Result<(), AdminError> {
@@ -123,7 +98,7 @@ impl Broker {
     /// opened. RabbitMQ: `resume_listeners`.
     pub async fn resume_listeners(&self) -> Result<(), AdminError> {
         self.listeners.order(Order::Resume).await?;
-        self.listeners.draining.store(false, Ordering::Release);
+        self.node.maintain(false);
         Ok(())
     }
 
@@ -138,9 +113,9 @@ impl Broker {
     /// stays in maintenance until [`Broker::resume_listeners`], which also calls this off. Answers with how many clients
     /// are left. RabbitMQ: `rabbitmq-upgrade drain`, which closes their connections at once.
     pub async fn drain(self: &Arc<Self>, patience: Duration, then: Then) -> Result<usize, AdminError> {
-        self.listeners.draining.store(true, Ordering::Release);
+        self.node.maintain(true);
         if let Err(error) = self.suspend_listeners().await {
-            self.listeners.draining.store(false, Ordering::Release);
+            self.node.maintain(false);
             return Err(error);
         }
         tracing::info!("draining: waiting for {} connections to end", self.connections.len());
@@ -149,7 +124,7 @@ impl Broker {
         let waiting = tokio::spawn(async move {
             // Over time is not an error: it is what the number of those who are left tells.
             let _ = tokio::time::timeout(patience, broker.connections.all_gone()).await;
-            if !broker.in_maintenance() {
+            if !broker.node.in_maintenance() {
                 return Err(AdminError::Invalid("the listeners were opened again meanwhile".to_owned()));
             }
             let left = broker.connections.len();
@@ -160,11 +135,6 @@ impl Broker {
             Ok(left)
         });
         waiting.await.unwrap_or_else(|error| Err(AdminError::Invalid(error.to_string())))
-    }
-
-    /// Whether the broker is being drained; a health check says so to those who choose between nodes.
-    pub fn in_maintenance(&self) -> bool {
-        self.listeners.in_maintenance()
     }
 }
 

@@ -7,6 +7,7 @@
 //! [`Broker::finish`] is where every queue operation ends: it does what the operation left as effects, with no lock
 //! held.
 
+mod access;
 mod administration;
 mod admission;
 mod alarm;
@@ -14,17 +15,21 @@ mod binding;
 mod check;
 mod connection;
 mod courier;
+mod defaults;
 mod definitions;
 mod exchange;
 mod exchanges;
-mod interim;
+mod grants;
 mod janitor;
 mod listening;
+mod live;
 mod loader;
 mod node;
 mod pager;
+mod parameters;
 mod policies;
 mod policy;
+pub mod portable;
 #[doc(hidden)]
 pub mod probe;
 mod queues;
@@ -33,8 +38,10 @@ mod replies;
 mod route;
 mod topology;
 mod transaction;
+mod users;
 mod vhost;
 mod vhosts;
+mod vitals;
 mod writer;
 
 use std::sync::Arc;
@@ -43,17 +50,23 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use dashmap::DashMap;
 
+pub use access::Caller;
 pub use administration::AdminError;
-pub use admission::{Admitted, NODE, Place};
+pub use admission::{Admitted, ChannelPlace, Place};
 pub use alarm::Alarms;
 pub use binding::{Binding, Destination};
 pub use check::check;
 pub use connection::{Connection, ConnectionId, Connections, Listed, Origin};
 pub use definitions::DamagedDefinition;
+pub use exchange::kinds as exchange_kinds;
 pub use exchanges::ExchangeDeclare;
 pub use listening::{Asked, Listeners, Order, Then};
-pub use node::{Attempts, Listener, Node, Protocol};
+pub use live::Live;
+pub use node::{Attempts, Certificate, Listener, Node, Protocol};
 pub use pager::Spill;
+pub use parameters::{
+    CLUSTER_ID, OPERATOR_POLICY, Parameter, UNSUPPORTED_BINDING, UNSUPPORTED_QUEUE, VHOST_LIMITS, read_limits,
+};
 pub use policy::{ApplyTo, Governing, Policies, Policy, PolicyAsk, PolicyKind};
 pub use queues::{Declared, QueueDeclare};
 pub use recover::StartError;
@@ -63,8 +76,9 @@ pub use topology::{Exchange, Topology};
 pub use transaction::{PublishRefused, Transaction};
 pub use vhost::{VirtualHost, print_exchange, print_queue};
 pub use vhosts::{VhostLimits, VhostSettings};
+pub use vitals::Vitals;
 
-use crate::auth::{Throttle, Users};
+use crate::auth::{Permissions, Throttle, Users};
 use crate::clock::{Clock, NEVER};
 use crate::config::Config;
 use crate::queue::{Effects, Intake, Lease, Pool, Queue, Watermark};
@@ -76,10 +90,14 @@ use crate::sync::Line;
 pub struct Broker {
     /// Settings.
     pub config: Arc<Config>,
+    /// Settings that may change meanwhile.
+    pub live: Live,
     /// Time.
     pub clock: Clock,
-    /// Who may log in.
+    /// Who may log in. Changed by the verbs of this broker, which store it.
     pub users: Users,
+    /// Who may do what.
+    permissions: Permissions,
     /// Who has to wait with a login.
     pub logins: Throttle,
     /// How many have logged in.
@@ -103,15 +121,19 @@ pub struct Broker {
     /// Where sessions wait that have more to do than fits a turn.
     pub line: Arc<Line>,
     vhosts: DashMap<Arc<str>, Arc<VirtualHost>>,
+    /// Parameters of the whole broker.
+    globals: parameters::Globals,
     engine: Arc<dyn Engine>,
     loader: loader::Loader,
     pager: pager::Pager,
     janitor: janitor::Janitor,
     courier: courier::Courier,
-    /// Held by verbs that create and delete virtual hosts.
+    /// Held by verbs that change virtual hosts, users and permissions.
     administration: tokio::sync::Mutex<()>,
     open_connections: admission::Occupied,
     open_channels: admission::Occupied,
+    /// What each user has open.
+    usage: DashMap<Arc<str>, admission::Usage>,
     next_vhost_id: AtomicU32,
     next_queue_id: AtomicU64,
     next_id: AtomicU64,
@@ -300,6 +322,8 @@ impl Running {
         let (pager, surplus) = pager::Pager::new(start.config.resident_bytes, start.spill);
         let broker = Arc::new(Broker {
             users: Users::seeded(&start.config.users).map_err(StartError::Random)?,
+            live: Live::new(&start.config),
+            permissions: Permissions::default(),
             logins: Throttle::new(start.config.login_failures),
             attempts: Attempts::default(),
             node: Node::new(&start.clock),
@@ -310,6 +334,7 @@ impl Running {
             alarms: Alarms::new(&start.config),
             replies: Replies::default(),
             vhosts: DashMap::new(),
+            globals: parameters::Globals::default(),
             connections: Arc::default(),
             listeners: Listeners::default(),
             line: Line::new(tokio::runtime::Handle::current().metrics().num_workers()),
@@ -321,6 +346,7 @@ impl Running {
             administration: tokio::sync::Mutex::default(),
             open_connections: admission::Occupied::default(),
             open_channels: admission::Occupied::default(),
+            usage: DashMap::new(),
             next_vhost_id: AtomicU32::new(1),
             next_queue_id: AtomicU64::new(recovered.next_queue_id.max(1)),
             next_id: AtomicU64::new(1),
@@ -329,6 +355,7 @@ impl Running {
             failed: tokio::sync::Notify::new(),
             config: start.config,
         });
+        broker.users.hold_to_loopback(&broker.config.loopback_users);
         recover::recover(&broker, &recovered)?;
         let janitor = tokio::spawn(janitor::run(broker.clone()));
         let courier = tokio::spawn(courier::run(broker.clone()));

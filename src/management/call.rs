@@ -2,6 +2,7 @@
 //!
 //! Deliberately absent: who may call what (see [`super::route`]).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -15,6 +16,7 @@ use super::query::Query;
 use crate::broker::{Broker, VirtualHost};
 
 /// The name by which paths call the exchange without a name.
+#[allow(dead_code, reason = "for queues, exchanges and bindings")]
 const DEFAULT_EXCHANGE: &str = "amq.default";
 
 /// The header that stands for a virtual host in the path.
@@ -30,6 +32,8 @@ pub(super) struct Call {
     pub(super) broker: Arc<Broker>,
     /// Who asks.
     pub(super) principal: Principal,
+    /// Where the client is, if it came by the network.
+    pub(super) peer: Option<IpAddr>,
     /// The query string.
     pub(super) query: Query,
     pub(super) names: Names,
@@ -50,6 +54,7 @@ impl Call {
     }
 
     /// The exchange that the route calls `key`: `amq.default` is the one without a name.
+    #[allow(dead_code, reason = "for queues, exchanges and bindings")]
     pub(super) fn exchange_name(&self, key: &str) -> &str {
         match self.name(key) {
             DEFAULT_EXCHANGE => "",
@@ -103,6 +108,7 @@ impl Call {
     }
 
     /// Whether the client wants facts without statistics.
+    #[allow(dead_code, reason = "for queues, exchanges and bindings")]
     pub(super) fn without_statistics(&self) -> bool {
         self.query.is_true("disable_stats")
     }

@@ -22,7 +22,10 @@ use super::answer::{Answer, ApiError, Outcome};
 use super::call::{Call, Names};
 use super::principal::{self, Origin, Peer, Principal};
 use super::query::Query;
-use super::{body, control, doors, overview};
+use super::{
+    body, control, definitions, doors, features, health, logins, nodes, overview, parameters, permissions, policies,
+    users, vhosts,
+};
 use crate::broker::Broker;
 
 /// Who may call a route.
@@ -118,11 +121,22 @@ where
 
 /// Every route there is.
 fn table() -> Vec<Route> {
-    let mut table = Vec::new();
-    table.extend(overview::routes());
-    table.extend(control::routes());
-    table.extend(doors::routes());
-    table
+    let kinds = [
+        overview::routes(),
+        nodes::routes(),
+        vhosts::routes(),
+        users::routes(),
+        permissions::routes(),
+        policies::routes(),
+        parameters::routes(),
+        definitions::routes(),
+        health::routes(),
+        features::routes(),
+        logins::routes(),
+        control::routes(),
+        doors::routes(),
+    ];
+    kinds.into_iter().flatten().collect()
 }
 
 /// What the table says.
@@ -229,7 +243,21 @@ impl Place {
     }
 
     async fn handle(&self, names: Names, request: Request) -> Outcome {
-        let (parts, body) = request.into_parts();
+        let (parts, mut body) = request.into_parts();
+        match self.admit(names, parts).await {
+            Ok((route, mut call)) => {
+                call.body = body::read(body).await?;
+                (route.handler)(call).await
+            }
+            Err(error) => {
+                body::skip(&mut body).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The route of a request and its call, without the body, if the client may make it.
+    async fn admit(&self, names: Names, parts: Parts) -> Result<(&Route, Call), ApiError> {
         let method = if parts.method == Method::HEAD { Method::GET } else { parts.method.clone() };
         let Some(route) = self.routes.iter().find(|route| route.method == method) else {
             return Err(ApiError::method_not_allowed(&self.allow));
@@ -238,17 +266,17 @@ impl Place {
         if method != Method::GET && is_foreign(&parts) {
             return Err(ApiError::foreign_origin());
         }
-        let mut call = Call {
+        let call = Call {
             broker: self.broker.clone(),
             principal,
+            peer: parts.extensions.get::<Peer>().map(|peer| peer.0).filter(|_| self.origin == Origin::Network),
             query: Query::parse(parts.uri.query().unwrap_or_default()),
             names,
             headers: parts.headers,
             body: axum::body::Bytes::new(),
         };
         entitled(route.access, &call)?;
-        call.body = body::read(body).await?;
-        (route.handler)(call).await
+        Ok((route, call))
     }
 
     async fn principal(&self, access: Access, parts: &Parts) -> Result<Principal, ApiError> {
@@ -274,23 +302,27 @@ fn entitled(access: Access, call: &Call) -> Result<(), ApiError> {
     if !who.is_manager() {
         return refused("Not management user");
     }
+    if who.is_administrator() {
+        return Ok(());
+    }
     // A virtual host that does not exist is for the handler to report.
     let vhost = call.vhost_name().filter(|name| call.broker.vhost(name).is_some());
     let enters = || vhost.is_none_or(|vhost| who.may_enter(&call.broker, vhost));
     let hidden = || Err(ApiError::not_found("Not Found"));
     match access {
-        _ if who.is_administrator() => Ok(()),
-        Access::Open | Access::Manager => Ok(()),
-        Access::Vhost if enters() => Ok(()),
-        Access::VisibleVhost if who.is_monitor() || enters() => Ok(()),
-        Access::Vhost | Access::VisibleVhost => hidden(),
+        Access::VisibleVhost if !who.is_monitor() && !enters() => hidden(),
         Access::Policymaker | Access::AnyPolicymaker if !who.is_policymaker() => {
             refused("User not authorised to access object")
         }
-        Access::Policymaker if !enters() => hidden(),
-        Access::Policymaker | Access::AnyPolicymaker => Ok(()),
-        Access::Monitoring if who.is_monitor() => Ok(()),
-        Access::Monitoring => refused("Not monitor user"),
+        Access::Vhost | Access::Policymaker if !enters() => hidden(),
+        Access::Monitoring if !who.is_monitor() => refused("Not monitor user"),
+        Access::Open
+        | Access::Manager
+        | Access::Vhost
+        | Access::VisibleVhost
+        | Access::Policymaker
+        | Access::AnyPolicymaker
+        | Access::Monitoring => Ok(()),
         Access::Administrator | Access::Control => refused("Not administrator user"),
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::MissedTickBehavior;
 use super::accept::{self, Gate};
 use super::entrance::{Entrance, LocalFile, Socket, Speech};
 use super::{ServerError, systemd};
-use crate::broker::{Asked, Broker, Listener, Order};
+use crate::broker::{Asked, Broker, Certificate, Listener, Order};
 use crate::tls::{Identity, TlsError};
 
 /// How often the files of `[tls]` are looked at. They are read when they look the same twice, so a new certificate is in
@@ -33,7 +33,7 @@ pub(super) struct Doorman {
 impl Doorman {
     pub(super) fn new(broker: Arc<Broker>, identity: Option<Arc<Identity>>) -> Self {
         if let Some(identity) = &identity {
-            broker.listeners.note_certificate(identity.validity());
+            show(&broker, identity);
         }
         Self { broker, identity, entrances: Vec::new(), accepting: JoinSet::new(), files: Vec::new() }
     }
@@ -145,7 +145,7 @@ impl Doorman {
     fn judge(&self, outcome: Option<Result<(), TlsError>>) -> Result<(), String> {
         match (outcome, &self.identity) {
             (Some(Ok(())), Some(identity)) => {
-                self.broker.listeners.note_certificate(identity.validity());
+                show(&self.broker, identity);
                 tracing::info!("the files of TLS have been read again; connections from now on use them");
                 Ok(())
             }
@@ -162,6 +162,13 @@ impl Doorman {
         let of_kind = self.entrances.iter().filter(|entrance| entrance.speech == speech);
         of_kind.filter_map(Entrance::address).collect()
     }
+}
+
+/// Notes the certificate that TLS clients are shown from now on, for health checks.
+fn show(broker: &Broker, identity: &Identity) {
+    let validity = identity.validity();
+    let certfile = validity.file.display().to_string();
+    broker.node.shows(vec![Certificate { certfile, expires: validity.not_after }]);
 }
 
 /// Reads files on a thread that may wait for them.

@@ -63,7 +63,8 @@ pub(super) struct Entrance {
 
 #[derive(Debug)]
 enum Place {
-    Address(SocketAddr),
+    /// Where, and whether a socket of IPv6 leaves IPv4 to another.
+    Address(SocketAddr, bool),
     Path(PathBuf),
     Handed(HandedSocket),
 }
@@ -88,7 +89,10 @@ impl Entrance {
         let (plain, secure) = (given(Speech::Amqp), given(Speech::AmqpOverTls));
         let at = |speech, addresses: &[SocketAddr], given: bool| -> Vec<Self> {
             let addresses = if given { &[] } else { addresses };
-            addresses.iter().map(|address| Self { speech, place: Place::Address(*address) }).collect()
+            addresses
+                .iter()
+                .map(|address| Self { speech, place: Place::Address(*address, v6_only(*address, addresses)) })
+                .collect()
         };
         all.extend(at(Speech::Amqp, &config.listen, plain));
         all.extend(at(Speech::AmqpOverTls, &config.tls.listen, secure));
@@ -101,10 +105,11 @@ impl Entrance {
     /// Opens it. Must be called inside a tokio runtime.
     pub(super) fn open(&mut self) -> Result<Socket, ServerError> {
         match &self.place {
-            Place::Address(address) => {
-                let listener = listen_on(*address).map_err(|error| ServerError::Listen { address: *address, error })?;
+            Place::Address(address, alone) => {
+                let (address, alone) = (*address, *alone);
+                let listener = listen_on(address, alone).map_err(|error| ServerError::Listen { address, error })?;
                 if let Ok(chosen) = listener.local_addr() {
-                    self.place = Place::Address(chosen);
+                    self.place = Place::Address(chosen, alone);
                 }
                 Ok(Socket::Tcp(listener))
             }
@@ -124,7 +129,7 @@ impl Entrance {
     /// Whether a machine without IPv6 is why it cannot be opened.
     pub(super) fn lacks_family(&self, error: &ServerError) -> bool {
         match (&self.place, error) {
-            (Place::Address(address), ServerError::Listen { error, .. }) => {
+            (Place::Address(address, _), ServerError::Listen { error, .. }) => {
                 address.is_ipv6() && is_missing_family(error)
             }
             _ => false,
@@ -134,7 +139,7 @@ impl Entrance {
     /// Where it is, once it was opened; a Unix socket is at no address.
     pub(super) fn address(&self) -> Option<SocketAddr> {
         match &self.place {
-            Place::Address(address) => Some(*address),
+            Place::Address(address, _) => Some(*address),
             Place::Handed(HandedSocket::Tcp(socket)) => socket.local_addr().ok(),
             Place::Path(_) | Place::Handed(HandedSocket::Local(_)) => None,
         }
@@ -147,8 +152,40 @@ fn is_missing_family(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
 }
 
-fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+/// A socket for every address of IPv6 is one for those of IPv4 too, unless these have their own.
+fn v6_only(address: SocketAddr, all: &[SocketAddr]) -> bool {
+    let every_v4 = SocketAddr::from(([0, 0, 0, 0], address.port()));
+    address.is_ipv6() && address.ip().is_unspecified() && all.contains(&every_v4)
+}
+
+/// Listens at the addresses, or uses what was handed over in their place.
+pub(super) fn listen(addresses: &[SocketAddr], handed: Vec<Handed>) -> Result<Vec<TcpListener>, ServerError> {
+    if !handed.is_empty() {
+        let sockets = handed.into_iter().map(|handed| match handed.socket {
+            HandedSocket::Tcp(socket) => adopt(&socket),
+            HandedSocket::Local(_) => Err(io::Error::new(io::ErrorKind::Unsupported, "it is no socket of TCP")),
+        });
+        return sockets.collect::<io::Result<_>>().map_err(ServerError::Handed);
+    }
+    let mut listeners = Vec::new();
+    for address in addresses {
+        match listen_on(*address, v6_only(*address, addresses)) {
+            Ok(listener) => listeners.push(listener),
+            // A machine without IPv6 is no reason not to start on IPv4.
+            Err(error) if address.is_ipv6() && is_missing_family(&error) && addresses.len() > 1 => {
+                tracing::warn!("not listening on {address}: {error}");
+            }
+            Err(error) => return Err(ServerError::Listen { address: *address, error }),
+        }
+    }
+    Ok(listeners)
+}
+
+fn listen_on(address: SocketAddr, v6_only: bool) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if v6_only {
+        rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
+    }
     // A restart must not wait for the sockets of the last run to time out.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
@@ -233,6 +270,18 @@ fn clear(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn every_address_of_both_families_can_be_listened_on() {
+        let first = listen_on(SocketAddr::from(([0, 0, 0, 0], 0)), false).unwrap();
+        let four = first.local_addr().unwrap();
+        let six = SocketAddr::from(([0_u16; 8], four.port()));
+        match listen_on(six, v6_only(six, &[four, six])) {
+            Ok(second) => assert_eq!(second.local_addr().unwrap(), six),
+            Err(error) if is_missing_family(&error) => eprintln!("skipped: this machine has no IPv6"),
+            Err(error) => panic!("{error}"),
+        }
+    }
 
     #[tokio::test]
     async fn a_unix_socket_takes_no_place_but_that_of_a_dead_one() {

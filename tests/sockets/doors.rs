@@ -23,7 +23,7 @@ fn suspended_listeners_refuse_the_new_and_keep_the_old() {
             inside.suspend_listeners().await.unwrap();
             assert!(TcpStream::connect(broker.address()).await.is_err());
             assert!(!path.exists() && inside.node.listeners().is_empty());
-            assert!(!inside.in_maintenance());
+            assert!(!inside.node.in_maintenance());
             client.put("q", "while closed").await;
         }
         for _ in 0..2 {
@@ -62,7 +62,7 @@ fn a_drained_broker_waits_for_its_clients_and_asks_to_stop() {
         while !broker.inside().node.listeners().is_empty() {
             tokio::task::yield_now().await;
         }
-        assert!(broker.inside().in_maintenance());
+        assert!(broker.inside().node.in_maintenance());
         assert!(Client::try_connect(broker.address()).await.is_err());
         client.queue("q", none()).await;
         client.put("q", "a last word").await;
@@ -85,12 +85,12 @@ fn draining_ends_when_its_time_is_over_or_when_it_is_called_off() {
             tokio::task::yield_now().await;
         }
         broker.inside().resume_listeners().await.unwrap();
-        assert!(!broker.inside().in_maintenance());
+        assert!(!broker.inside().node.in_maintenance());
         client.close().await;
         assert!(draining.await.unwrap().is_err(), "it was called off");
         let client = broker.client().await;
         assert_eq!(broker.inside().drain(Duration::from_millis(1), Then::Stay).await, Ok(1));
-        assert!(broker.inside().in_maintenance(), "until somebody ends it");
+        assert!(broker.inside().node.in_maintenance(), "until somebody ends it");
         drop(client);
         broker.stop().await;
     });

@@ -38,8 +38,9 @@ fn sockets_of_the_service_manager_take_the_place_of_addresses() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("amqp.sock");
         let local = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        let (plain, secure, http) = (tcp(), tcp(), tcp());
-        let [plain_at, secure_at, http_at] = [&plain, &secure, &http].map(|socket| socket.local_addr().unwrap());
+        let (plain, secure, http, metrics) = (tcp(), tcp(), tcp(), tcp());
+        let sockets = [&plain, &secure, &http, &metrics];
+        let [plain_at, secure_at, http_at, metrics_at] = sockets.map(|socket| socket.local_addr().unwrap());
         let hand = |name: &str, socket| Handed { name: name.to_owned(), socket };
         let server = Builder::in_memory()
             .listen(vec![plain_at])
@@ -52,6 +53,7 @@ fn sockets_of_the_service_manager_take_the_place_of_addresses() {
                 hand("amqps", HandedSocket::Tcp(secure)),
                 hand("amqp", HandedSocket::Local(local)),
                 hand("http", HandedSocket::Tcp(http)),
+                hand("metrics", HandedSocket::Tcp(metrics)),
             ])
             .start()
             .unwrap();
@@ -59,10 +61,11 @@ fn sockets_of_the_service_manager_take_the_place_of_addresses() {
         Client::connect(plain_at).await.close().await;
         Client::connect(bridge::to_local(path.clone()).await).await.close().await;
         assert!(bridge::offered(shared().client(None), secure_at).await.is_ok());
+        assert_eq!(server.management_addresses(), [http_at]);
         let listeners = &server.broker().listeners;
-        assert!(listeners.take_handed("metrics").is_empty());
-        assert_eq!(listeners.take_handed("http").first().unwrap().local_addr().unwrap(), http_at);
         assert!(listeners.take_handed("http").is_empty());
+        assert_eq!(listeners.take_handed("metrics").first().unwrap().local_addr().unwrap(), metrics_at);
+        assert!(listeners.take_handed("metrics").is_empty());
         server.stop().await.unwrap();
         assert!(path.exists(), "whoever has made it removes it");
     });

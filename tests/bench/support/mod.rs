@@ -26,7 +26,7 @@ impl Broker {
     /// The same with settings from the environment.
     pub(crate) fn start_with(dir: &Path, settings: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_leveret"))
-            .args(["--listen", "127.0.0.1:0", "--data-dir"])
+            .args(["--http-listen", "none", "--metrics-listen", "none", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(dir)
             .envs(settings.iter().copied())
             .stdout(Stdio::piped())
@@ -37,7 +37,7 @@ impl Broker {
         let mut lines = log.lines();
         let address = loop {
             let line = lines.next().expect("the broker says where it listens").unwrap();
-            if let Some((_, address)) = line.rsplit_once("listening for AMQP 0-9-1 on ") {
+            if let Some((_, address)) = line.rsplit_once("started TCP listener on ") {
                 break address.parse().unwrap();
             }
         };
