@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use leveret::config::{self, Args, Command};
+use leveret::config::{self, Args, Command, Line};
+use leveret::ctl::{self, Role};
 use leveret::server::{Builder, ServerError};
 use leveret::{perf, telemetry, tools};
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,7 +20,14 @@ const BAD_SETTINGS: u8 = 64;
 const FAILED: u8 = 1;
 
 fn main() -> ExitCode {
+    let mut words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    if let Some((role, program)) = words.next().as_deref().and_then(ctl::role) {
+        return ExitCode::from(ctl::run(role, program, &words.collect::<Vec<_>>(), &Args::default()));
+    }
     let args = Args::parse();
+    if let Some(status) = client(&args) {
+        return ExitCode::from(status);
+    }
     if let Some(Command::Perf(command)) = &args.command {
         // A client: the settings of a broker on this machine are none of its business.
         raise_file_limit();
@@ -62,6 +70,21 @@ fn main() -> ExitCode {
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// Carries out a command that needs no settings of a broker, or finds them itself.
+fn client(args: &Args) -> Option<u8> {
+    let run = |role, program, line: &Line| ctl::run(role, program, &line.words, args);
+    Some(match args.command.as_ref()? {
+        Command::Ctl(line) => run(Role::Tool(ctl::Tool::Leveret), "leveret ctl", line),
+        Command::Plugins(line) => run(Role::Tool(ctl::Tool::Plugins), "leveret plugins", line),
+        Command::Admin(line) => run(Role::Admin, "rabbitmqadmin", line),
+        Command::Completions { shell, program } => {
+            ctl::complete(*shell, program, &mut std::io::stdout(), &mut std::io::stderr())
+        }
+        Command::Man => ctl::manual(&mut std::io::stdout(), &mut std::io::stderr()),
+        Command::Tool(_) | Command::Perf(_) => return None,
+    })
 }
 
 async fn serve(config: config::Config) -> Result<(), ServerError> {

@@ -7,11 +7,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Floor of each room: a room may use rooms on lower floors only. `telemetry` and `lib` see and are seen by all.
-const FLOORS: [(&str, u8); 16] = [
+const FLOORS: [(&str, u8); 17] = [
     ("main", 8),
     ("server", 7),
     ("tools", 7),
     ("perf", 7),
+    ("ctl", 7),
     ("session", 6),
     ("admin", 6),
     ("broker", 5),

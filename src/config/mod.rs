@@ -37,7 +37,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use args::{Args, Command, Tool};
+pub use args::{Args, Command, Line, Tool};
 pub use compatibility::{Compatibility, Profile};
 pub use load::{Environment, load, load_from};
 pub use log::{LogConsole, LogFormat, LogRotation};
