@@ -138,21 +138,16 @@ fn read(line: &[String], switches: &[Switch], joined: bool) -> Parsed {
             let (letter, value) = given.split_at_checked(2).unwrap_or((given, ""));
             (given, attached) = (letter, Some(value.to_owned()));
         }
-        let (switch, denied) = match given.strip_prefix("--") {
-            Some(long) => match find(&|switch| switch.name == long) {
-                Some(switch) => (Some(switch), false),
-                None => {
-                    let positive = long.strip_prefix("no-");
-                    let switch =
-                        positive.and_then(|name| find(&|switch| switch.name == name && switch.takes == Takes::Nothing));
-                    (switch, true)
-                }
-            },
-            None => {
-                let mut letters = given.chars().skip(1);
-                let letter = letters.next().filter(|_| letters.next().is_none());
-                (letter.and_then(|letter| find(&|switch| switch.short == Some(letter))), false)
-            }
+        let (switch, denied) = if let Some(long) = given.strip_prefix("--") {
+            let known = find(&|switch| switch.name == long);
+            let denied = long
+                .strip_prefix("no-")
+                .and_then(|name| find(&|switch| switch.name == name && switch.takes == Takes::Nothing));
+            (known.or(denied), known.is_none())
+        } else {
+            let mut letters = given.chars().skip(1);
+            let letter = letters.next().filter(|_| letters.next().is_none());
+            (letter.and_then(|letter| find(&|switch| switch.short == Some(letter))), false)
         };
         let Some(switch) = switch else {
             parsed.invalid.push((given.to_owned(), attached));

@@ -14,15 +14,15 @@ use tempfile::TempDir;
 
 /// A request as it came.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Asked {
+pub(crate) struct Asked {
     /// Method and path, with the query.
-    pub line: String,
+    pub(crate) line: String,
     /// The body, as JSON where it is.
-    pub body: Value,
+    pub(crate) body: Value,
     /// What `authorization` says.
-    pub login: String,
+    pub(crate) login: String,
     /// What `x-reason` says.
-    pub reason: String,
+    pub(crate) reason: String,
 }
 
 #[derive(Default)]
@@ -32,7 +32,7 @@ struct Shelf {
 }
 
 /// A broker that answers from a shelf.
-pub struct Fake {
+pub(crate) struct Fake {
     shelf: Arc<Mutex<Shelf>>,
     dir: TempDir,
     port: u16,
@@ -40,7 +40,7 @@ pub struct Fake {
 
 impl Fake {
     /// A broker with a control socket and a port.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let shelf = Arc::new(Mutex::new(Shelf::default()));
         let socket = UnixListener::bind(dir.path().join(leveret::ctl::CONTROL_SOCKET)).expect("a socket");
@@ -70,28 +70,28 @@ impl Fake {
     }
 
     /// Answers this request so from now on; a path without a query stands for every query.
-    pub fn on(&self, line: &str, status: u16, body: &str) -> &Self {
+    pub(crate) fn on(&self, line: &str, status: u16, body: &str) -> &Self {
         self.shelf.lock().answers.insert(line.to_owned(), (status, body.to_owned()));
         self
     }
 
     /// The data directory with the control socket.
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
     /// The port of the same API.
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
     /// The requests since the last time.
-    pub fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<Asked> {
         std::mem::take(&mut self.shelf.lock().asked)
     }
 
     /// Their lines alone.
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.asked().into_iter().map(|asked| asked.line).collect()
     }
 }

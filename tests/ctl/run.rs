@@ -9,18 +9,18 @@ use crate::fake::Fake;
 
 /// What became of a command line.
 #[derive(Debug)]
-pub struct Ran {
+pub(crate) struct Ran {
     /// Exit status.
-    pub status: u8,
+    pub(crate) status: u8,
     /// Standard output.
-    pub out: String,
+    pub(crate) out: String,
     /// Standard error.
-    pub err: String,
+    pub(crate) err: String,
 }
 
 impl Ran {
     /// Standard output, once the status is what it should be.
-    pub fn fine(self) -> String {
+    pub(crate) fn fine(self) -> String {
         assert_eq!(self.status, 0, "{self:?}");
         assert_eq!(self.err, "", "{}", self.out);
         self.out
@@ -28,12 +28,12 @@ impl Ran {
 }
 
 /// Runs a command line; words are separated by blanks, `'` keeps blanks within one.
-pub fn run(fake: &Fake, line: &str) -> Ran {
+pub(crate) fn run(fake: &Fake, line: &str) -> Ran {
     run_typing(fake, line, "")
 }
 
 /// [`run`] with something on standard input.
-pub fn run_typing(fake: &Fake, line: &str, typed: &str) -> Ran {
+pub(crate) fn run_typing(fake: &Fake, line: &str, typed: &str) -> Ran {
     let mut words = words(line);
     let program = words.remove(0);
     if program == "rabbitmqadmin" {
@@ -45,7 +45,7 @@ pub fn run_typing(fake: &Fake, line: &str, typed: &str) -> Ran {
 }
 
 /// Runs words as they are.
-pub fn run_words(program: &str, words: &[String], args: &Args, typed: &str) -> Ran {
+pub(crate) fn run_words(program: &str, words: &[String], args: &Args, typed: &str) -> Ran {
     let (role, name) = role(program).expect("a tool");
     let (mut input, mut out, mut err) = (Cursor::new(typed.to_owned()), Vec::new(), Vec::new());
     let streams = Streams { input: &mut input, terminal: false, out: &mut out, err: &mut err };
@@ -55,7 +55,7 @@ pub fn run_words(program: &str, words: &[String], args: &Args, typed: &str) -> R
 }
 
 /// The words of a command line.
-pub fn words(line: &str) -> Vec<String> {
+pub(crate) fn words(line: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut quoted = false;
     for c in line.chars() {

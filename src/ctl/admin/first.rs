@@ -448,9 +448,10 @@ impl Admin<'_, '_> {
         }
         for need in needs {
             if !need.split('|').any(|name| upload.contains_key(name)) {
-                return usage(match need.contains('|') {
-                    true => format!("one of mandatory arguments \"{}\" is required", need.replace('|', ", ")),
-                    false => format!("mandatory argument \"{need}\" is required"),
+                return usage(if need.contains('|') {
+                    format!("one of mandatory arguments \"{}\" is required", need.replace('|', ", "))
+                } else {
+                    format!("mandatory argument \"{need}\" is required")
                 });
             }
         }

@@ -2,6 +2,8 @@
 //!
 //! Invariant: without interaction there is neither frame nor heading: one row a line, its columns padded.
 
+use std::fmt::Write;
+
 /// How a table is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, clap::ValueEnum)]
 pub(super) enum Frame {
@@ -104,7 +106,7 @@ pub(super) fn table(frame: Frame, scripted: bool, heading: &[String], rows: &[Ve
     let rule = |rule: Rule, text: &mut String| {
         let Some([left, dash, cross, right]) = rule else { return };
         let dashes: Vec<_> = widths.iter().map(|width| dash.repeat(width + 1 + pad)).collect();
-        *text += &format!("{left}{}{right}\n", dashes.join(cross));
+        let _ = writeln!(text, "{left}{}{right}", dashes.join(cross));
     };
     let mut text = String::new();
     rule(lines.top, &mut text);
@@ -124,7 +126,7 @@ pub(super) fn table(frame: Frame, scripted: bool, heading: &[String], rows: &[Ve
                     format!("{}{part:<width$} ", " ".repeat(pad))
                 })
                 .collect();
-            text += &format!("{}{}{}\n", lines.left, cells.join(lines.middle), lines.right);
+            let _ = writeln!(text, "{}{}{}", lines.left, cells.join(lines.middle), lines.right);
         }
     }
     rule(lines.bottom, &mut text);

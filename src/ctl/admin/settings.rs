@@ -99,7 +99,7 @@ pub(super) fn settle(given: &Given, variable: &dyn Fn(&str) -> Option<String>) -
             _ => return Err(format!("Invalid base URI '{uri}': unsupported URI scheme")),
         };
         let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
-        host = url.host_str().unwrap_or("localhost").trim_start_matches('[').trim_end_matches(']').to_owned();
+        url.host_str().unwrap_or("localhost").trim_matches(['[', ']']).clone_into(&mut host);
         port = url.port().map(|port| port.to_string()).or(port);
         if !url.username().is_empty() {
             user = Some(decode(url.username()));

@@ -104,18 +104,15 @@ fn failure(file: &Path, what: &str, error: &io::Error) -> Failure {
 fn import(call: &mut Call<'_>) -> Result<Output, Failure> {
     check_format(call)?;
     let mut text = Vec::new();
-    match call.words.first() {
-        Some(name) => {
-            let file = Path::new(name);
-            text = fs::read(file).map_err(|error| failure(file, "read from", &error))?;
-            if text.is_empty() {
-                return Err(Failure::error(DATA, format!("File {name} is zero-sized")));
-            }
+    if let Some(name) = call.words.first() {
+        let file = Path::new(name);
+        text = fs::read(file).map_err(|error| failure(file, "read from", &error))?;
+        if text.is_empty() {
+            return Err(Failure::error(DATA, format!("File {name} is zero-sized")));
         }
-        None => {
-            let read = call.streams.input.read_to_end(&mut text);
-            read.map_err(|error| Failure::error(DATA, format!("Could not read standard input: {error}")))?;
-        }
+    } else {
+        let read = call.streams.input.read_to_end(&mut text);
+        read.map_err(|error| Failure::error(DATA, format!("Could not read standard input: {error}")))?;
     }
     let document: Result<Value, _> = serde_json::from_slice(&text);
     if let Err(error) = document {

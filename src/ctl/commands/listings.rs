@@ -186,13 +186,13 @@ fn channel_pid(node: &str, connection: &Value, number: &Value) -> String {
 }
 
 /// Rows of what is at `path`; what does not exist has none, as in RabbitMQ.
-fn rows(call: &Call<'_>, path: &str, cell: fn(&Call<'_>, &Value, &str) -> Cell) -> Result<Output, Failure> {
+fn rows(call: &Call<'_>, path: &str, shown: fn(&Call<'_>, &Value, &str) -> Cell) -> Result<Output, Failure> {
     let columns = call.columns().unwrap_or_default();
     let items = match call.api()?.list(path) {
         Err(error) if error.is_not_found() => Vec::new(),
         found => found.map_err(|error| call.fail(&error))?,
     };
-    let rows = items.iter().map(|item| columns.iter().map(|name| (*name, cell(call, item, name))).collect()).collect();
+    let rows = items.iter().map(|item| columns.iter().map(|name| (*name, shown(call, item, name))).collect()).collect();
     Ok(Output::Rows { rows, streamed: true })
 }
 
@@ -240,10 +240,8 @@ fn queues(call: &mut Call<'_>) -> Result<Output, Failure> {
             },
             "disk_reads" | "disk_writes" => Cell::Plain(queue["message_stats"][name].clone()),
             "arguments" | "effective_policy_definition" => arguments(&queue[name]),
-            "members" | "online" => match queue[name].is_null() {
-                true => Cell::Plain(Value::Null),
-                false => Cell::Words(tags(&queue[name])),
-            },
+            "members" | "online" if queue[name].is_null() => Cell::Plain(Value::Null),
+            "members" | "online" => Cell::Words(tags(&queue[name])),
             name => plain(queue, name),
         }
     })

@@ -3,6 +3,8 @@
 //! Nothing can be switched here, so that nothing needs a broker: what is built in is enabled, before the first start as
 //! after, and a script that enables it gets what it wants. What is not there is refused, by name.
 
+use std::fmt::Write;
+
 use regex::Regex;
 use serde_json::json;
 
@@ -227,7 +229,9 @@ fn list(call: &mut Call<'_>) -> Result<Output, Failure> {
     }
     let mut text = String::new();
     if call.line.on("minimal") {
-        rows.iter().for_each(|(name, ..)| text += &format!("{name}\n"));
+        for (name, ..) in rows {
+            let _ = writeln!(text, "{name}");
+        }
         return Ok(Output::Verbatim(text));
     }
     if !call.is_quiet() {
@@ -236,15 +240,16 @@ fn list(call: &mut Call<'_>) -> Result<Output, Failure> {
             None => format!("[failed to contact {} - status not shown]", call.node),
         };
         text += " Configured: E = explicitly enabled; e = implicitly enabled\n";
-        text += &format!(" | Status: {status}\n |/\n");
+        let _ = write!(text, " | Status: {status}\n |/\n");
     }
     let width = rows.iter().map(|(name, ..)| name.len()).max().unwrap_or_default();
     for (name, mark, about) in rows {
         let running = if overview.is_some() && mark != ' ' { '*' } else { ' ' };
         if call.line.on("verbose") {
-            text += &format!("[{mark}{running}] {name}\n     Version:     \t{version}\n     Description: \t{about}\n");
+            let _ =
+                writeln!(text, "[{mark}{running}] {name}\n     Version:     \t{version}\n     Description: \t{about}");
         } else {
-            text += &format!("[{mark}{running}] {name:width$} {version}\n");
+            let _ = writeln!(text, "[{mark}{running}] {name:width$} {version}");
         }
     }
     Ok(Output::Verbatim(text))
@@ -258,9 +263,9 @@ fn unchanged(call: &Call<'_>, told: &str) -> Output {
     if call.format == Format::Json {
         return Output::Verbatim(format!("{}\n", json!({ "enabled": [], "set": names() })));
     }
-    let listed: String = names().iter().map(|name| format!("  {name}\n")).collect();
+    let listed = names().join("\n  ");
     Output::message(format!(
-        "The following plugins have been configured:\n{listed}Applying plugin configuration to {}...\n{told}\n\
+        "The following plugins have been configured:\n  {listed}\nApplying plugin configuration to {}...\n{told}\n\
          Plugin configuration unchanged.",
         call.node
     ))
@@ -275,9 +280,12 @@ fn enable(call: &mut Call<'_>) -> Result<Output, Failure> {
 
 fn disable(call: &mut Call<'_>) -> Result<Output, Failure> {
     check(call)?;
-    let told = |name: &String| match is_built_in(name) {
-        true => format!("{name} is built into Leveret and stays; what it listens on is a matter of the settings."),
-        false => format!("{name} is not there."),
+    let told = |name: &String| {
+        if is_built_in(name) {
+            format!("{name} is built into Leveret and stays; what it listens on is a matter of the settings.")
+        } else {
+            format!("{name} is not there.")
+        }
     };
     let told: Vec<_> = call.words.iter().map(told).collect();
     Ok(unchanged(call, &told.join("\n")))

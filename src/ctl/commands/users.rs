@@ -93,9 +93,12 @@ pub(super) const COMMANDS: &[Command] = &[
         .tools(BOTH)
         .table()
         .switches(&[flag("global"), text("user")])
-        .banner(|call| match call.line.on("global") {
-            true => "Listing limits for all users ...".to_owned(),
-            false => format!("Listing limits for user \"{}\" ...", limited(call)),
+        .banner(|call| {
+            if call.line.on("global") {
+                "Listing limits for all users ...".to_owned()
+            } else {
+                format!("Listing limits for user \"{}\" ...", limited(call))
+            }
         }),
 ];
 

@@ -140,12 +140,12 @@ fn delete(call: &mut Call<'_>) -> Result<Output, Failure> {
 
 fn list(call: &mut Call<'_>) -> Result<Output, Failure> {
     let columns = call.columns().unwrap_or_default();
-    let cell = |vhost: &Value, name: &str| match name {
+    let shown = |vhost: &Value, name: &str| match name {
         "tags" => Cell::Words(tags(&vhost["tags"])),
         _ => Cell::Plain(vhost[name].clone()),
     };
     let vhosts = call.list(&path(&["vhosts"]))?;
-    let rows = vhosts.iter().map(|vhost| columns.iter().map(|name| (*name, cell(vhost, name))).collect()).collect();
+    let rows = vhosts.iter().map(|vhost| columns.iter().map(|name| (*name, shown(vhost, name))).collect()).collect();
     Ok(Output::Rows { rows, streamed: false })
 }
 

@@ -166,10 +166,10 @@ async fn converse<S>(stream: S, request: hyper::Request<Full<Bytes>>) -> Result<
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
     // Its end shows in the answer; the task ends with the connection.
     let driver = tokio::spawn(connection);
-    let reply = sender.send_request(request).await.map_err(broken)?;
+    let reply = sender.send_request(request).await.map_err(|error| broken(&error))?;
     let status = reply.status().as_u16();
     let body = Limited::new(reply.into_body(), LARGEST_ANSWER).collect().await;
     let body = body.map_err(|error| Broken::Malformed(error.to_string()))?.to_bytes().to_vec();
@@ -177,6 +177,6 @@ where
     Ok(Reply { status, body })
 }
 
-fn broken(error: hyper::Error) -> Broken {
+fn broken(error: &hyper::Error) -> Broken {
     if error.is_parse() { Broken::Malformed(error.to_string()) } else { Broken::Unreachable(error.to_string()) }
 }

@@ -147,9 +147,8 @@ impl Format {
 /// The text of an output, every line ended.
 pub(super) fn print(output: &Output, format: Format, headings: bool, node: &str) -> String {
     match output {
-        Output::Silent => String::new(),
         Output::Done if format == Format::Json => line(&json!({ "result": "ok", "node": node }).to_string()),
-        Output::Done => String::new(),
+        Output::Done | Output::Silent => String::new(),
         Output::Said(_, document) if format == Format::Json => line(&document.to_string()),
         Output::Said(text, _) if format == Format::Erlang => line(&term(&json!(text))),
         Output::Said(text, _) => line(text),

@@ -171,7 +171,7 @@ pub(super) fn operator_policy(doing: &mut Doing<'_, '_>) -> Done {
 fn change_policy(doing: &Doing<'_, '_>, kind: &str, change: impl FnOnce(&mut Map<String, Value>)) -> Done {
     let place = path(&[kind, doing.vhost(), doing.must("name")]);
     let mut policy = doing.settings.api.get(&place)?;
-    if let Some(definition) = policy["definition"].as_object_mut() {
+    if let Some(definition) = policy.get_mut("definition").and_then(Value::as_object_mut) {
         change(definition);
     }
     doing.settings.api.put(&place, &policy)?;
