@@ -6,6 +6,7 @@ use rustix::process::{Pid, test_kill_process};
 use serde_json::{Value, json};
 
 use super::connections::ask;
+use crate::clock::Clock;
 use crate::ctl::api::{ApiError, path};
 use crate::ctl::command::{BOTH, Call, Command, Section};
 use crate::ctl::failure::{DATA, Failure, TEMPORARY, UNAVAILABLE};
@@ -111,14 +112,19 @@ fn ping(call: &mut Call<'_>) -> Result<Output, Failure> {
 /// Looks again and again until `done`, for as long as the command may take; whether it came to be.
 fn until(call: &Call<'_>, seconds: u64, mut done: impl FnMut() -> bool) -> Result<bool, Failure> {
     let seconds = call.line.number("timeout").and_then(|s| u64::try_from(s).ok()).unwrap_or(seconds);
-    let looks = Duration::from_secs(seconds).as_millis() / POLL.as_millis();
-    for _ in 0..=looks {
+    let clock = Clock::system();
+    let patience = Duration::from_secs(seconds).as_nanos();
+    let began = clock.nanos();
+    loop {
         if done() {
             return Ok(true);
         }
+        // A look may itself take its time.
+        if u128::from(clock.nanos().saturating_sub(began)) >= patience {
+            return Ok(false);
+        }
         call.any_api()?.client.pause(POLL);
     }
-    Ok(false)
 }
 
 fn timed_out(call: &Call<'_>, seconds: u64) -> Failure {

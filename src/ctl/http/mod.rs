@@ -109,7 +109,8 @@ impl Client {
 
     /// Lets some time pass.
     pub(super) fn pause(&self, time: Duration) {
-        self.runtime.block_on(tokio::time::sleep(time));
+        // The timer wants to be made inside of the runtime.
+        self.runtime.block_on(async { tokio::time::sleep(time).await });
     }
 
     fn prepare(
