@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::api::{Api, ApiError};
 use super::commands;
-use super::failure::{DATA, Failure};
+use super::failure::{Failure, UNAVAILABLE};
 use super::options::{Parsed, Switch};
 use super::output::{Format, Output};
 use super::place::Place;
@@ -347,7 +347,7 @@ impl<'a> Call<'a> {
     /// A word that has to be a JSON document.
     pub(super) fn json(&self, at: usize) -> Result<Value, Failure> {
         serde_json::from_str(self.word(at))
-            .map_err(|error| Failure::error(DATA, format!("JSON decoding error: {error}")))
+            .map_err(|error| Failure::error(UNAVAILABLE, format!("Could not parse JSON document: {error}")))
     }
 }
 

@@ -5,8 +5,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::api::{Api, ApiError, path};
-use super::command::Command;
+use super::command::{Call, Command};
 use super::failure::{CONFIG, DATA, Failure, UNAVAILABLE};
 use super::http::{Address, Broken, Client, Endpoint, Tls, TlsFiles};
 use super::options::Parsed;
@@ -87,6 +89,36 @@ impl Place {
             _ => Ok(()),
         }
     }
+}
+
+/// Tries a login on a management listener, for brokers whose API has no word for it.
+pub(super) fn log_in(call: &Call<'_>, user: &str, password: &str) -> Result<Value, ApiError> {
+    let api = call.api().map_err(|failure| ApiError::Broken(Broken::Unreachable(failure.text)))?;
+    let mut endpoint = api.client.endpoint.clone();
+    if matches!(endpoint.address, Address::Socket(_)) {
+        endpoint.address = listener(&api.get(&path(&["overview"]))?).ok_or_else(|| {
+            ApiError::Broken(Broken::Unreachable("there is no management listener to log in on".to_owned()))
+        })?;
+    }
+    endpoint.login = Some((user.to_owned(), Secret::new(password)));
+    let client = Client::new(endpoint).map_err(|error| ApiError::Broken(Broken::Unreachable(error.to_string())))?;
+    match (Api { client }).get(&path(&["whoami"])) {
+        // Let in, and not allowed to look: the password was right.
+        Err(ApiError::Refused { status: 401, reason, .. }) if reason == "Not management user" => Ok(Value::Null),
+        answer => answer,
+    }
+}
+/// A management listener without TLS that this machine reaches.
+fn listener(overview: &Value) -> Option<Address> {
+    let listeners = overview["listeners"].as_array()?;
+    let listener = listeners.iter().find(|listener| listener["protocol"] == "http")?;
+    let port = listener["port"].as_u64().and_then(|port| u16::try_from(port).ok())?;
+    let host = match listener["ip_address"].as_str()? {
+        "0.0.0.0" => "127.0.0.1",
+        "::" => "::1",
+        address => address,
+    };
+    Some(Address::Tcp { host: host.to_owned(), port, tls: None })
 }
 
 /// The host in a node's name.

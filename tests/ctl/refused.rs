@@ -131,7 +131,9 @@ fn the_brokers_refusals_are_passed_on() {
     let ran = run(&fake, "rabbitmqctl set_permissions u a b c");
     assert_eq!((ran.status, ran.err.as_str()), (69, "Error:\nVirtual host / does not exist\n"));
     assert_eq!(run(&fake, "rabbitmqctl delete_vhost nope").err, "Virtual host 'nope' does not exist\n");
-    assert_eq!(run(&fake, "rabbitmqctl set_policy p x nonsense").status, 65);
+    assert_eq!(run(&fake, "rabbitmqctl set_policy p x nonsense").status, 69);
+    assert_eq!(run(&fake, "rabbitmqctl -q clear_permissions nobody").status, 0);
+    assert_eq!(run(&fake, "rabbitmqctl -q list_user_permissions nobody").status, 69);
     fake.on("GET /api/users", 200, "<html>");
     let ran = run(&fake, "rabbitmqctl -q list_users");
     assert_eq!(ran.status, 69, "{ran:?}");

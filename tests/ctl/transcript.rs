@@ -310,6 +310,25 @@ fn a_login_refused_is_said_so() {
 }
 
 #[test]
+fn a_broker_without_a_word_for_logins_is_logged_in_to() {
+    let broker = Fake::new();
+    let listener = format!(r#"{{"protocol":"http","ip_address":"127.0.0.1","port":{}}}"#, broker.port());
+    broker.on("GET /api/overview", 200, &format!(r#"{{"listeners":[{listener}]}}"#)).on(
+        "GET /api/whoami",
+        200,
+        r#"{"name":"svc"}"#,
+    );
+    assert!(run(&broker, "rabbitmqctl authenticate_user svc secret").fine().ends_with("Success\n"));
+    let asked = broker.asked().pop().expect("a request");
+    // svc:secret
+    assert_eq!((asked.line.as_str(), asked.login.as_str()), ("GET /api/whoami", "Basic c3ZjOnNlY3JldA=="));
+    broker.on("GET /api/whoami", 401, r#"{"error":"not_authorised","reason":"Not management user"}"#);
+    assert_eq!(run(&broker, "rabbitmqctl authenticate_user svc secret").status, 0);
+    broker.on("GET /api/whoami", 401, r#"{"error":"not_authorized","reason":"Not_Authorized"}"#);
+    assert_eq!(run(&broker, "rabbitmqctl authenticate_user svc wrong").status, 65);
+}
+
+#[test]
 fn ports_are_tried() {
     let broker = Fake::new();
     let overview = format!(

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::users::missing;
+use super::users::missing_in_listing;
 use crate::ctl::api::{ApiError, path};
 use crate::ctl::command::{BOTH, Call, Command, Section};
 use crate::ctl::failure::{Failure, NO_USER, UNAVAILABLE};
@@ -141,13 +141,14 @@ fn set_globally(call: &mut Call<'_>) -> Result<Output, Failure> {
 }
 
 fn clear(call: &mut Call<'_>) -> Result<Output, Failure> {
-    match call.api()?.delete(&path(&["permissions", call.vhost(), call.word(0)])) {
-        Ok(()) => Ok(Output::Done),
-        Err(error) => match refused(call, call.vhost(), &error) {
-            // Both are there, and the permission is not: nothing was to be done.
-            failure if error.is_not_found() && failure == Failure::not_found() => Ok(Output::Done),
-            failure => Err(failure),
-        },
+    gone(call, &["permissions", call.vhost(), call.word(0)])
+}
+
+/// Deletes a permission. One that is not there is gone, as it is for RabbitMQ, whoever it would have been of.
+fn gone(call: &Call<'_>, segments: &[&str]) -> Result<Output, Failure> {
+    match call.api()?.delete(&path(segments)) {
+        Err(error) if !error.is_not_found() => Err(call.fail(&error)),
+        _ => Ok(Output::Done),
     }
 }
 
@@ -167,7 +168,7 @@ fn of_vhost(call: &Call<'_>, kind: &str) -> Result<Vec<Value>, Failure> {
 
 fn of_user(call: &Call<'_>, kind: &str) -> Result<Vec<Value>, Failure> {
     let found = call.api()?.list(&path(&["users", call.word(0), kind]));
-    found.map_err(|error| if error.is_not_found() { missing(call.word(0)) } else { call.fail(&error) })
+    found.map_err(|error| if error.is_not_found() { missing_in_listing(call.word(0)) } else { call.fail(&error) })
 }
 
 fn list(call: &mut Call<'_>) -> Result<Output, Failure> {
@@ -188,13 +189,7 @@ fn set_topic(call: &mut Call<'_>) -> Result<Output, Failure> {
 fn clear_topic(call: &mut Call<'_>) -> Result<Output, Failure> {
     let mut segments = vec!["topic-permissions", call.vhost(), call.word(0)];
     segments.extend(call.words.get(1).map(String::as_str));
-    match call.api()?.delete(&path(&segments)) {
-        Ok(()) => Ok(Output::Done),
-        Err(error) => match refused(call, call.vhost(), &error) {
-            failure if error.is_not_found() && failure == Failure::not_found() => Ok(Output::Done),
-            failure => Err(failure),
-        },
-    }
+    gone(call, &segments)
 }
 
 fn list_topic(call: &mut Call<'_>) -> Result<Output, Failure> {

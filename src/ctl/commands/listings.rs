@@ -185,11 +185,11 @@ fn channel_pid(node: &str, connection: &Value, number: &Value) -> String {
     pid(node, connection.as_str().unwrap_or_default(), number.as_u64().unwrap_or_default())
 }
 
-/// Rows of what is at `path`; what does not exist has none, as in RabbitMQ.
+/// Rows of what is at `path`; a virtual host that does not exist has none, as in RabbitMQ.
 fn rows(call: &Call<'_>, path: &str, shown: fn(&Call<'_>, &Value, &str) -> Cell) -> Result<Output, Failure> {
     let columns = call.columns().unwrap_or_default();
     let items = match call.api()?.list(path) {
-        Err(error) if error.is_not_found() => Vec::new(),
+        Err(error) if error.is_not_found() && call.command.usage.contains("--vhost") => Vec::new(),
         found => found.map_err(|error| call.fail(&error))?,
     };
     let rows = items.iter().map(|item| columns.iter().map(|name| (*name, shown(call, item, name))).collect()).collect();

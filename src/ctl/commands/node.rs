@@ -267,7 +267,7 @@ fn level(call: &mut Call<'_>) -> Result<Output, Failure> {
     let level = call.word(0);
     if !known.contains(&level) {
         let why = format!("level {level} is not supported. Try one of debug, info, warning, error, critical, none");
-        return Err(Failure::error(DATA, why));
+        return Err(Failure::error(UNAVAILABLE, why));
     }
     ask(call, "log-level", &json!({ "level": level }))
 }

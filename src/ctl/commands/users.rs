@@ -8,6 +8,7 @@ use crate::ctl::command::{BOTH, Call, Command, MANY, Section};
 use crate::ctl::failure::{DATA, Failure, NO_USER, SOFTWARE, UNAVAILABLE, USAGE};
 use crate::ctl::options::{flag, text};
 use crate::ctl::output::{Cell, Output, Row};
+use crate::ctl::place::log_in;
 
 const USERS: Section = Section::Users;
 
@@ -105,6 +106,11 @@ pub(super) const COMMANDS: &[Command] = &[
 /// The user does not exist.
 pub(super) fn missing(name: &str) -> Failure {
     Failure::error(NO_USER, format!("User \"{name}\" does not exist"))
+}
+
+/// The same where RabbitMQ has no status of its own for it: in listings.
+pub(super) fn missing_in_listing(name: &str) -> Failure {
+    Failure { status: UNAVAILABLE, ..missing(name) }
 }
 
 /// What the broker has on a user.
@@ -206,7 +212,11 @@ fn authenticate(call: &mut Call<'_>) -> Result<Output, Failure> {
     let password = call.secret(1, "Password: ", SOFTWARE)?;
     let name = call.word(0);
     let body = json!({ "username": name, "password": password });
-    match call.api()?.post(&path(&["leveret", "authenticate"]), &body) {
+    let answer = match call.api()?.post(&path(&["leveret", "authenticate"]), &body) {
+        Err(error) if error.is_unknown() => log_in(call, name, &password),
+        answer => answer,
+    };
+    match answer {
         Ok(_) => Ok(Output::message("Success")),
         Err(ApiError::Refused { status: 400 | 401 | 403, reason, .. }) => Err(Failure::error(
             DATA,
@@ -293,7 +303,7 @@ fn list_limits(call: &mut Call<'_>) -> Result<Output, Failure> {
         return Ok(Output::Rows { rows, streamed: false });
     }
     let name = limited(call);
-    read(call, name)?;
+    read(call, name).map_err(|failure| if failure.status == NO_USER { missing_in_listing(name) } else { failure })?;
     Ok(limits_of(&call.list(&path(&["user-limits", name]))?))
 }
 

@@ -196,7 +196,9 @@ fn list_limits(call: &mut Call<'_>) -> Result<Output, Failure> {
         return Ok(Output::Rows { rows, streamed: false });
     }
     read(call, call.vhost())?;
-    Ok(limits_of(&call.list(&path(&["vhost-limits", call.vhost()]))?))
+    let found = call.list(&path(&["vhost-limits", call.vhost()]))?;
+    let none = found.iter().all(|item| item["value"].as_object().is_none_or(Map::is_empty));
+    Ok(if none { Output::Rows { rows: Vec::new(), streamed: false } } else { limits_of(&found) })
 }
 
 fn restart(call: &mut Call<'_>) -> Result<Output, Failure> {
