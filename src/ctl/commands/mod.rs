@@ -5,7 +5,9 @@ mod connections;
 mod definitions;
 mod flags;
 mod health;
+mod inside;
 mod listings;
+mod memory;
 mod node;
 mod objects;
 mod parameters;
@@ -36,6 +38,8 @@ pub(super) const GROUPS: &[&[Command]] = &[
     flags::COMMANDS,
     node::COMMANDS,
     status::COMMANDS,
+    memory::COMMANDS,
+    inside::COMMANDS,
     health::COMMANDS,
     plugins::COMMANDS,
     unsupported::COMMANDS,

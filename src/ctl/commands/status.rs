@@ -1,22 +1,22 @@
-//! What the node is and how it fares: status, cluster status, memory, versions, listeners, logs.
+//! What the node is and how it fares: status, cluster status, listeners.
 //!
 //! Put together from the API's overview and node. Fields of Erlang's runtime that do not exist here are left out of
 //! JSON, or stand with what comes closest; the sections and their order are RabbitMQ's.
 
 use std::fmt::Write;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::health::{alarm_lines, listener_line, listeners, purpose};
+use super::inside::{node, shown};
+use super::memory::{UNIT, amount, breakdown, in_unit, read_memory, unit};
 use crate::ctl::api::path;
-use crate::ctl::command::{BOTH, Call, Command, Section, Tool, find};
-use crate::ctl::failure::{Failure, UNAVAILABLE, USAGE};
-use crate::ctl::options::{Switch, flag, number, text};
-use crate::ctl::output::{Cell, Format, Output, Row, print};
+use crate::ctl::command::{BOTH, Call, Command, Section, Tool};
+use crate::ctl::failure::Failure;
+use crate::ctl::output::{Cell, Format, Output, Row};
 
 const LOOK: Section = Section::Monitoring;
 const DIAGNOSTICS: &[Tool] = &[Tool::Diagnostics];
-const UNIT: &[Switch] = &[text("unit")];
 
 pub(super) const COMMANDS: &[Command] = &[
     Command::new("status", LOOK, "[--unit <unit>]", "Shows how the broker is", status)
@@ -28,168 +28,14 @@ pub(super) const COMMANDS: &[Command] = &[
         .tools(BOTH)
         .timed()
         .banner(|call| format!("Cluster status of node {} ...", call.node)),
-    Command::new("memory_breakdown", LOOK, "[--unit <unit>]", "Shows what memory is used for", memory)
-        .tools(DIAGNOSTICS)
-        .timed()
-        .switches(UNIT)
-        .banner(|call| format!("Reporting memory breakdown on node {}...", call.node)),
     Command::new("listeners", LOOK, "", "Shows where the broker listens", list_listeners)
         .tools(DIAGNOSTICS)
         .banner(|call| format!("Asking node {} to report its protocol listeners ...", call.node)),
-    Command::new(
-        "server_version",
-        LOOK,
-        "",
-        "Shows the version of RabbitMQ that the broker answers as",
-        server_version,
-    )
-    .tools(DIAGNOSTICS)
-    .banner(|call| format!("Asking node {} for its RabbitMQ version...", call.node)),
-    Command::new("erlang_version", LOOK, "", "Shows what stands in Erlang's place", erlang_version)
-        .tools(DIAGNOSTICS)
-        .timed()
-        .switches(&[flag("details"), flag("offline")])
-        .banner(|call| format!("Asking node {} for its Erlang/OTP version...", call.node)),
-    Command::new("tls_versions", LOOK, "", "Shows the versions of TLS the broker speaks", tls_versions)
-        .tools(DIAGNOSTICS)
-        .banner(|_| "Listing all TLS versions supported by the runtime...".to_owned()),
-    Command::new("log_location", Section::Configuration, "[--all|-a]", "Shows where the log is", log_location)
-        .tools(DIAGNOSTICS)
-        .timed()
-        .switches(&[flag("all").short('a')])
-        .banner(|call| format!("Log file location(s) on node {} ...", call.node)),
-    Command::new("log_tail", LOOK, "[--number|-N <number>]", "Shows the last lines of the log file", log_tail)
-        .tools(DIAGNOSTICS)
-        .timed()
-        .switches(&[number("number").short('N')])
-        .banner(|call| format!("Last {} log lines on node {} ...", lines_wanted(call), call.node)),
-    Command::new("environment", Section::Configuration, "", "Shows the settings in force", environment)
-        .tools(BOTH)
-        .banner(|call| format!("Application environment of node {} ...", call.node)),
-    Command::new("report", LOOK, "", "Shows everything that helps to find out what is wrong", report)
-        .tools(BOTH)
-        .timed()
-        .banner(|call| format!("Reporting server status of node {} ...", call.node)),
-    Command::new(
-        "list_node_auth_attempt_stats",
-        LOOK,
-        "[--by-source]",
-        "Lists logins that were let in or refused",
-        attempts,
-    )
-    .tools(BOTH)
-    .format(Format::Table)
-    .switches(&[flag("by-source")])
-    .banner(|call| format!("Listing authentication attempts for node \"{}\" ...", call.node)),
 ];
-
-/// The node as the API has it.
-fn node(call: &Call<'_>) -> Result<Value, Failure> {
-    Ok(call.list(&path(&["nodes"]))?.into_iter().next().unwrap_or_default())
-}
 
 /// What only Leveret's own API tells, where there is it.
 fn own_status(call: &Call<'_>) -> Value {
     call.api().ok().and_then(|api| api.get(&path(&["leveret", "status"])).ok()).unwrap_or_default()
-}
-
-/// A text of a field, whatever its type; nothing where it is missing.
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
-/// A number of octets in a unit, rounded as RabbitMQ rounds; `None` for an unknown unit.
-fn in_unit(octets: f64, unit: &str) -> Option<String> {
-    let divisor = match unit.to_ascii_lowercase().as_str() {
-        "bytes" => return Some(format!("{octets:.0}")),
-        "k" | "kb" | "kilobytes" => 1e3,
-        "m" | "mb" | "megabytes" => 1e6,
-        "g" | "gb" | "gigabytes" => 1e9,
-        "t" | "tb" | "terabytes" => 1e12,
-        "ki" | "kib" => 1024.0,
-        "mi" | "mib" => 1024.0 * 1024.0,
-        "gi" | "gib" => 1024.0 * 1024.0 * 1024.0,
-        "ti" | "tib" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
-        _ => return None,
-    };
-    Some(format!("{:?}", (octets / divisor * 1e4).round() / 1e4))
-}
-
-/// The unit asked for.
-fn unit<'c>(call: &'c Call<'_>) -> Result<&'c str, Failure> {
-    let unit = call.line.text("unit").unwrap_or("gb");
-    match in_unit(0.0, unit) {
-        Some(_) => Ok(unit),
-        None => Err(Failure::plain(
-            USAGE,
-            format!(
-                "Error (argument validation): unit '{unit}' is not supported. \
-                 Please use one of: bytes, mb, mib, gb, gib, tb, tib"
-            ),
-        )),
-    }
-}
-
-fn amount(value: &Value, unit: &str) -> String {
-    let amount = value.as_f64().and_then(|octets| in_unit(octets, unit));
-    amount.map_or_else(|| "(not available)".to_owned(), |amount| format!("{amount} {unit}"))
-}
-
-/// What memory is used for: name, octets and percent, most first.
-fn breakdown(memory: &Value) -> Vec<(String, f64, f64)> {
-    let total = match &memory["total"] {
-        Value::Object(totals) => totals.values().filter_map(Value::as_f64).fold(0.0, f64::max),
-        other => other.as_f64().unwrap_or(0.0),
-    };
-    let mut parts: Vec<_> = memory
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(name, _)| *name != "total")
-        .filter_map(|(name, octets)| octets.as_f64().map(|octets| (name.clone(), octets)))
-        .map(|(name, octets)| {
-            let percent = if total > 0.0 { (octets / total * 1e4).round() / 1e2 } else { 0.0 };
-            (name, octets, percent)
-        })
-        .collect();
-    parts.sort_by(|one, other| other.1.total_cmp(&one.1));
-    parts
-}
-
-fn read_memory(call: &Call<'_>, node: &Value) -> Value {
-    let name = node["name"].as_str().unwrap_or(&call.node);
-    let memory = call.api().ok().and_then(|api| api.get(&path(&["nodes", name, "memory"])).ok());
-    memory.map_or_else(|| json!({}), |answer| answer["memory"].clone())
-}
-
-fn memory(call: &mut Call<'_>) -> Result<Output, Failure> {
-    let unit = unit(call)?;
-    let node = node(call)?;
-    let parts = breakdown(&read_memory(call, &node));
-    if call.format == Format::Csv {
-        let (names, values): (Vec<_>, Vec<_>) = parts
-            .iter()
-            .flat_map(|(name, octets, percent)| {
-                [
-                    (format!("{name}.percentage"), format!("{percent:?}")),
-                    (format!("{name}.bytes"), format!("{octets:.0}")),
-                ]
-            })
-            .unzip();
-        return Ok(Output::Verbatim(format!("{}\n{}\n", names.join(","), values.join(","))));
-    }
-    let mut text = String::new();
-    let mut document = Map::new();
-    for (name, octets, percent) in parts {
-        let amount = in_unit(octets, unit).unwrap_or_default();
-        let _ = writeln!(text, "{name}: {amount} {} ({percent:?}%)", unit.to_ascii_lowercase());
-        document.insert(name, json!({ "bytes": octets, "percentage": percent }));
-    }
-    Ok(Output::Said(text, Value::Object(document)))
 }
 
 /// Names of what is enabled.
@@ -418,162 +264,4 @@ fn list_listeners(call: &mut Call<'_>) -> Result<Output, Failure> {
     };
     let document = json!({ "result": "ok", "node": call.node, "listeners": listeners_json(&listeners) });
     Ok(Output::Said(text, document))
-}
-
-fn server_version(call: &mut Call<'_>) -> Result<Output, Failure> {
-    Ok(Output::value(shown(&call.get(&path(&["overview"]))?["rabbitmq_version"])))
-}
-
-fn erlang_version(call: &mut Call<'_>) -> Result<Output, Failure> {
-    if call.line.on("offline") {
-        return Err(Failure::unsupported("--offline", "these tools are not written in Erlang"));
-    }
-    let field = if call.line.on("details") { "erlang_full_version" } else { "erlang_version" };
-    Ok(Output::value(shown(&call.get(&path(&["overview"]))?[field])))
-}
-
-fn tls_versions(_: &mut Call<'_>) -> Result<Output, Failure> {
-    let versions = ["tlsv1.3", "tlsv1.2"];
-    Ok(Output::Said(versions.join("\n"), json!({ "versions": versions })))
-}
-
-fn log_files(call: &Call<'_>) -> Result<Vec<String>, Failure> {
-    Ok(super::users::tags(&node(call)?["log_files"]))
-}
-
-fn log_location(call: &mut Call<'_>) -> Result<Output, Failure> {
-    let mut files = log_files(call)?;
-    if !call.line.on("all") {
-        files.truncate(1);
-    }
-    let document = json!({ "result": "ok", "node_name": call.node, "paths": files });
-    Ok(Output::Said(files.join("\n"), document))
-}
-
-fn lines_wanted(call: &Call<'_>) -> usize {
-    call.line.number("number").and_then(|number| usize::try_from(number).ok()).unwrap_or(50)
-}
-
-/// Octets at the end of a log that are looked through for its last lines.
-const TAIL: u64 = 1 << 20;
-
-fn log_tail(call: &mut Call<'_>) -> Result<Output, Failure> {
-    use std::io::{Read, Seek, SeekFrom};
-    let files = log_files(call)?;
-    let file = files.iter().find(|file| std::path::Path::new(file).is_file());
-    let Some(file) = file else {
-        return Err(Failure::error(UNAVAILABLE, "this broker logs to no file of this machine"));
-    };
-    let read = std::fs::File::open(file).and_then(|mut log| {
-        let length = log.metadata()?.len();
-        log.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
-        let mut tail = Vec::new();
-        log.take(TAIL).read_to_end(&mut tail)?;
-        Ok(String::from_utf8_lossy(&tail).into_owned())
-    });
-    let tail = read.map_err(|error| Failure::error(UNAVAILABLE, format!("{file}: {error}")))?;
-    let lines: Vec<_> = tail.lines().collect();
-    let from = lines.len().saturating_sub(lines_wanted(call));
-    Ok(Output::message(lines.get(from..).unwrap_or_default().join("\n")))
-}
-
-fn environment(call: &mut Call<'_>) -> Result<Output, Failure> {
-    match call.api()?.get(&path(&["leveret", "environment"])) {
-        Ok(settings) => {
-            let text = match &settings {
-                Value::String(text) => text.clone(),
-                other => serde_json::to_string_pretty(other).unwrap_or_default(),
-            };
-            Ok(Output::Said(text, settings))
-        }
-        Err(error) if error.is_unknown() => {
-            Err(Failure::unsupported("environment", "this broker's API does not show its settings"))
-        }
-        Err(error) => Err(call.fail(&error)),
-    }
-}
-
-/// What a report is made of, command by command.
-const REPORTED: [&str; 13] = [
-    "status",
-    "cluster_status",
-    "memory_breakdown",
-    "environment",
-    "list_vhosts",
-    "list_users",
-    "list_feature_flags",
-    "list_connections",
-    "list_channels",
-    "list_queues",
-    "list_exchanges",
-    "list_policies",
-    "list_permissions",
-];
-
-fn report(call: &mut Call<'_>) -> Result<Output, Failure> {
-    call.get(&path(&["overview"]))?;
-    let vhosts = call.list(&path(&["vhosts"]))?;
-    let vhosts: Vec<_> = vhosts.iter().filter_map(|vhost| vhost["name"].as_str()).collect();
-    let mut text = String::new();
-    for name in REPORTED {
-        let Some(command) = find(Tool::Leveret, name) else { continue };
-        let of_vhosts = command.usage.contains("--vhost");
-        for vhost in if of_vhosts { vhosts.as_slice() } else { &["/"] } {
-            let mut line = call.line.clone();
-            line.switches.push(("vhost", (*vhost).to_owned()));
-            let mut nothing = std::io::empty();
-            let (mut out, mut err) = (std::io::sink(), std::io::sink());
-            let streams =
-                crate::ctl::command::Streams { input: &mut nothing, terminal: false, out: &mut out, err: &mut err };
-            let mut part =
-                Call::new((call.tool, call.program), command, (&[], &line), command.format, call.place, streams);
-            let banner = command.banner.map_or_else(|| name.to_owned(), |banner| banner(&part));
-            let _ = writeln!(text, "{banner}");
-            match (command.run)(&mut part) {
-                Ok(output) => text.push_str(&print(&output, part.format, true, &part.node)),
-                Err(failure) => {
-                    let _ = writeln!(text, "{}", failure.text);
-                }
-            }
-            text.push('\n');
-        }
-    }
-    Ok(Output::message(text))
-}
-
-fn attempts(call: &mut Call<'_>) -> Result<Output, Failure> {
-    let name = shown(&node(call)?["name"]);
-    let by_source = call.line.on("by-source");
-    let mut segments = vec!["auth", "attempts", name.as_str()];
-    segments.extend(by_source.then_some("source"));
-    let columns: &[&'static str] = if by_source {
-        &["remote_address", "username", "protocol", "auth_attempts", "auth_attempts_failed", "auth_attempts_succeeded"]
-    } else {
-        &["protocol", "auth_attempts", "auth_attempts_failed", "auth_attempts_succeeded"]
-    };
-    let found = call.list(&path(&segments))?;
-    let row = |item: &Value| columns.iter().map(|name| (*name, Cell::Plain(item[*name].clone()))).collect();
-    Ok(Output::Rows { rows: found.iter().map(row).collect(), streamed: false })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn amounts_are_rounded_as_rabbitmq_rounds_them() {
-        assert_eq!(in_unit(74_800_000.0, "gb").as_deref(), Some("0.0748"));
-        assert_eq!(in_unit(30_000.0, "GB").as_deref(), Some("0.0"));
-        assert_eq!(in_unit(2_000_000.0, "mb").as_deref(), Some("2.0"));
-        assert_eq!(in_unit(1024.0, "kib").as_deref(), Some("1.0"));
-        assert_eq!(in_unit(7.0, "bytes").as_deref(), Some("7"));
-        assert_eq!(in_unit(7.0, "stone"), None);
-    }
-
-    #[test]
-    fn a_breakdown_is_relative_to_the_largest_total() {
-        let memory = json!({ "code": 250, "binary": 750, "strategy": "rss", "total": { "rss": 1000, "erlang": 900 } });
-        assert_eq!(breakdown(&memory), [("binary".to_owned(), 750.0, 75.0), ("code".to_owned(), 250.0, 25.0)]);
-        assert_eq!(breakdown(&json!({})), []);
-    }
 }

@@ -228,7 +228,7 @@ fn authenticate(call: &mut Call<'_>) -> Result<Output, Failure> {
 
 /// RabbitMQ's words for a login refused, unless the broker has more to say.
 fn refusal(name: &str, reason: &str) -> String {
-    if reason.is_empty() || reason.starts_with("Not") {
+    if reason.is_empty() || reason.starts_with("Not") || reason == "Login failed" {
         format!("user '{name}' - invalid credentials")
     } else {
         reason.to_owned()

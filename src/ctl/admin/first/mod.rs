@@ -3,10 +3,15 @@
 //! Verbs, objects, mandatory and optional arguments are tables; a declaration's body is what was given, as it was given.
 //! Invariant: every failure is exit status 1, as in the script (2 for switches it does not know).
 
+mod help;
+mod objects;
+
 use std::fmt::Write as _;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use self::help::{completion, help};
+use self::objects::{AS_JSON, CLOSED, DECLARED, DELETED, GOT, LISTS, Object, PUBLISHED, PURGED, SHOWS, Upload, fill};
 use super::formats::{self, Style};
 use super::settings::{self, Given, Settings};
 use crate::auth::base64;
@@ -52,182 +57,6 @@ const SWITCHES: &[Switch] = &[
     flag("version"),
     flag("help").short('h'),
 ];
-
-/// What can be listed: whether a virtual host narrows it, and the columns shown when none are named.
-const LISTS: &[(&str, bool, &[&str])] = &[
-    ("connections", false, &["name", "user", "channels"]),
-    ("channels", false, &["name", "user"]),
-    ("consumers", true, &[]),
-    ("exchanges", true, &["name", "type"]),
-    ("queues", true, &["name", "messages"]),
-    ("bindings", true, &["source", "destination", "routing_key"]),
-    ("users", false, &[]),
-    ("vhosts", false, &["name", "messages"]),
-    ("permissions", false, &[]),
-    ("nodes", false, &["name", "type", "mem_used"]),
-    ("parameters", false, &[]),
-    ("policies", false, &[]),
-    ("operator_policies", false, &[]),
-    ("vhost_limits", false, &[]),
-];
-
-const SHOWS: &[(&str, bool, &[&str])] =
-    &[("overview", false, &["rabbitmq_version", "cluster_name", "queue_totals.messages", "object_totals.queues"])];
-
-/// Fields that are shown as JSON in one column.
-const AS_JSON: &[(&str, &str)] = &[
-    ("parameters", "value"),
-    ("policies", "definition"),
-    ("operator_policies", "definition"),
-    ("vhost_limits", "value"),
-];
-
-/// An object that is declared, deleted, closed, purged, published to or got from.
-struct Object {
-    name: &'static str,
-    /// Names that have to be given; alternatives are separated by a bar.
-    needs: &'static [&'static str],
-    /// Names that may be given, with the value they have otherwise, as JSON.
-    takes: &'static [(&'static str, Option<&'static str>)],
-    /// Names whose values are JSON.
-    json: &'static [&'static str],
-    /// Segments of its path; names in braces are replaced.
-    path: &'static [&'static str],
-}
-
-const ARGUMENTS: (&str, Option<&str>) = ("arguments", Some("{}"));
-
-const DECLARED: &[Object] = &[
-    Object {
-        name: "exchange",
-        needs: &["name", "type"],
-        takes: &[
-            ("auto_delete", Some("\"false\"")),
-            ("durable", Some("\"true\"")),
-            ("internal", Some("\"false\"")),
-            ARGUMENTS,
-        ],
-        json: &["arguments"],
-        path: &["exchanges", "{vhost}", "{name}"],
-    },
-    Object {
-        name: "queue",
-        needs: &["name"],
-        takes: &[
-            ("auto_delete", Some("\"false\"")),
-            ("durable", Some("\"true\"")),
-            ARGUMENTS,
-            ("node", None),
-            ("queue_type", None),
-        ],
-        json: &["arguments"],
-        path: &["queues", "{vhost}", "{name}"],
-    },
-    Object {
-        name: "binding",
-        needs: &["source", "destination"],
-        takes: &[("destination_type", Some("\"queue\"")), ("routing_key", Some("\"\"")), ARGUMENTS],
-        json: &["arguments"],
-        path: &["bindings", "{vhost}", "e", "{source}", "{kind}", "{destination}"],
-    },
-    Object {
-        name: "vhost",
-        needs: &["name"],
-        takes: &[("tracing", None), ("description", None), ("tags", None), ("default_queue_type", None)],
-        json: &[],
-        path: &["vhosts", "{name}"],
-    },
-    Object {
-        name: "user",
-        needs: &["name", "password|password_hash", "tags"],
-        takes: &[("hashing_algorithm", None)],
-        json: &[],
-        path: &["users", "{name}"],
-    },
-    Object {
-        name: "permission",
-        needs: &["vhost", "user", "configure", "write", "read"],
-        takes: &[],
-        json: &[],
-        path: &["permissions", "{vhost}", "{user}"],
-    },
-    Object {
-        name: "parameter",
-        needs: &["component", "name", "value"],
-        takes: &[],
-        json: &["value"],
-        path: &["parameters", "{component}", "{vhost}", "{name}"],
-    },
-    Object {
-        name: "policy",
-        needs: &["name", "pattern", "definition"],
-        takes: &[("priority", Some("0")), ("apply-to", None)],
-        json: &["definition", "priority"],
-        path: &["policies", "{vhost}", "{name}"],
-    },
-    Object {
-        name: "operator_policy",
-        needs: &["name", "pattern", "definition"],
-        takes: &[("priority", Some("0")), ("apply-to", None)],
-        json: &["definition", "priority"],
-        path: &["operator-policies", "{vhost}", "{name}"],
-    },
-    Object {
-        name: "vhost_limit",
-        needs: &["vhost", "name", "value"],
-        takes: &[],
-        json: &["value"],
-        path: &["vhost-limits", "{vhost}", "{name}"],
-    },
-];
-
-/// What is deleted: its name and what has to be given; paths are those of the declaration.
-const DELETED: &[(&str, &[&str])] = &[
-    ("exchange", &["name"]),
-    ("queue", &["name"]),
-    ("binding", &["source", "destination_type", "destination"]),
-    ("vhost", &["name"]),
-    ("user", &["name"]),
-    ("permission", &["vhost", "user"]),
-    ("parameter", &["component", "name"]),
-    ("policy", &["name"]),
-    ("operator_policy", &["name"]),
-    ("vhost_limit", &["vhost", "name"]),
-];
-
-const CLOSED: Object =
-    Object { name: "connection", needs: &["name"], takes: &[], json: &[], path: &["connections", "{name}"] };
-const PURGED: Object = Object {
-    name: "queue",
-    needs: &["name"],
-    takes: &[],
-    json: &[],
-    path: &["queues", "{vhost}", "{name}", "contents"],
-};
-const PUBLISHED: Object = Object {
-    name: "publish",
-    needs: &["routing_key"],
-    takes: &[
-        ("payload", None),
-        ("properties", Some("{}")),
-        ("exchange", Some("\"amq.default\"")),
-        ("payload_encoding", Some("\"string\"")),
-    ],
-    json: &["properties"],
-    path: &["exchanges", "{vhost}", "{exchange}", "publish"],
-};
-const GOT: Object = Object {
-    name: "get",
-    needs: &["queue"],
-    takes: &[
-        ("count", Some("\"1\"")),
-        ("ackmode", Some("\"ack_requeue_true\"")),
-        ("payload_file", None),
-        ("encoding", Some("\"auto\"")),
-    ],
-    json: &[],
-    path: &["queues", "{vhost}", "{queue}", "get"],
-};
 
 /// Carries out a command line; returns the exit status.
 pub(super) fn run(program: &str, line: &[String], streams: &mut Streams<'_>) -> u8 {
@@ -348,9 +177,6 @@ fn given(line: &Parsed) -> Given {
         timeout: Some(line.number("request-timeout").and_then(|s| u64::try_from(s).ok()).unwrap_or(PATIENCE)),
     }
 }
-
-/// Values by name, as given.
-type Upload = Map<String, Value>;
 
 struct Admin<'a, 's> {
     settings: Settings,
@@ -574,78 +400,4 @@ impl Admin<'_, '_> {
         self.settings.api.post_text(&place, text).map_err(|error| failed(&place, &error))?;
         Ok(self.said(format!("Uploaded definitions from \"{}\" to {file}. The import process may take some time. Consult server logs to track progress.", self.settings.host)))
     }
-}
-
-/// A path with its names replaced by what was given.
-fn fill(segments: &[&str], upload: &Upload) -> String {
-    let text = |name: &str| upload.get(name).and_then(Value::as_str).unwrap_or_default();
-    let filled: Vec<&str> = segments
-        .iter()
-        .map(|segment| match segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
-            None => segment,
-            Some("kind") => text("destination_type").get(..1).unwrap_or("q"),
-            // The default exchange has no name, and paths need one.
-            Some(name @ ("exchange" | "source")) if text(name).is_empty() => "amq.default",
-            Some(name) => text(name),
-        })
-        .collect();
-    path(&filled)
-}
-
-fn stanza(text: &mut String, verb: &str, name: &str, needs: &[&str], takes: &[(&str, Option<&str>)]) {
-    let needs: Vec<_> = needs.iter().map(|need| format!("{}=...", need.replace('|', "=... OR "))).collect();
-    let takes: Vec<_> = takes.iter().map(|(name, _)| format!("{name}=...")).collect();
-    let takes = if takes.is_empty() { String::new() } else { format!(" [{}]", takes.join(" ")) };
-    let _ = writeln!(text, "  {} {}{takes}", format!("{verb} {name}").trim(), needs.join(" "));
-}
-
-fn help(program: &str) -> String {
-    let mut text = format!("Usage\n=====\n  {program} [options] subcommand\n\nOptions\n=======\n\n");
-    for switch in SWITCHES {
-        let short = switch.short.map_or_else(String::new, |letter| format!(", -{letter}"));
-        let _ = writeln!(text, "  --{}{short}", switch.name);
-    }
-    text.push_str("\nDisplay\n=======\n\n");
-    for (kinds, verb) in [(LISTS, "list"), (SHOWS, "show")] {
-        for (name, ..) in kinds {
-            let _ = writeln!(text, "  {verb} {name} [<column>...]");
-        }
-    }
-    text.push_str("\nObject Manipulation\n===================\n\n");
-    for object in DECLARED {
-        stanza(&mut text, "declare", object.name, object.needs, object.takes);
-    }
-    for (name, needs) in DELETED {
-        let takes: &[_] = if *name == "binding" { &[("properties_key", None)] } else { &[] };
-        stanza(&mut text, "delete", name, needs, takes);
-    }
-    stanza(&mut text, "close", CLOSED.name, CLOSED.needs, CLOSED.takes);
-    stanza(&mut text, "purge", PURGED.name, PURGED.needs, PURGED.takes);
-    text.push_str("\nBroker Definitions\n==================\n\n  export <file>\n  import <file>\n");
-    text.push_str("\nPublishing and Consuming\n========================\n\n");
-    for object in [PUBLISHED, GOT] {
-        stanza(&mut text, "", object.name, object.needs, object.takes);
-    }
-    text.push_str(
-        "\n  * Without a payload, publish sends what is on standard input\n\n  \
-         * get writes the payload to payload_file if that is given, and shows it otherwise\n\n\
-         The grammar of rabbitmqadmin 2 is understood as well: rabbitmqadmin --non-interactive --help\n",
-    );
-    text
-}
-
-/// What makes bash complete the verbs and their objects.
-fn completion(program: &str) -> String {
-    let names = |objects: &[&str]| objects.join(" ");
-    let lists = names(&LISTS.iter().map(|(name, ..)| *name).collect::<Vec<_>>());
-    let declared = names(&DECLARED.iter().map(|object| object.name).collect::<Vec<_>>());
-    let deleted = names(&DELETED.iter().map(|(name, _)| *name).collect::<Vec<_>>());
-    format!(
-        "_{program}() {{\n    local cur=\"${{COMP_WORDS[COMP_CWORD]}}\" prev=\"${{COMP_WORDS[COMP_CWORD-1]}}\" words\n    \
-         case \"$prev\" in\n        list) words=\"{lists}\" ;;\n        show) words=\"overview\" ;;\n        \
-         declare) words=\"{declared}\" ;;\n        delete) words=\"{deleted}\" ;;\n        close) words=\"connection\" ;;\n        \
-         purge) words=\"queue\" ;;\n        export|import) COMPREPLY=($(compgen -f -- \"$cur\")); return 0 ;;\n        \
-         *) words=\"list show declare delete close purge import export get publish help\" ;;\n    esac\n    \
-         COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n}}\ncomplete -F _{program} {program}\n"
-    )
 }
