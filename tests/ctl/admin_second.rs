@@ -125,7 +125,7 @@ fn messages_and_definitions() {
         .on("GET /api/definitions", 200, r#"{"users":[]}"#)
         .on("POST /api/definitions", 204, "");
     let out = run(&fake, "rabbitmqadmin --non-interactive publish message -k q -m hello -p {\"priority\":1}").fine();
-    assert_eq!(out.trim(), "true");
+    assert_eq!(out, "Message published and routed successfully\n");
     assert_eq!(fake.asked()[0].body["properties"], json!({ "priority": 1 }));
     run(&fake, "rabbitmqadmin get messages --queue q --count 2 --ack-mode ack_requeue_true").fine();
     assert_eq!(fake.asked()[0].body, json!({ "count": 2, "ackmode": "ack_requeue_true", "encoding": "auto" }));

@@ -7,7 +7,7 @@ use std::fmt::Write;
 /// How a table is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, clap::ValueEnum)]
 pub(super) enum Frame {
-    /// Lines around every cell.
+    /// Lines around with round corners, and below the heading.
     #[default]
     Modern,
     /// Blanks only.
@@ -40,6 +40,8 @@ struct Lines {
 const LIGHT_TOP: Rule = Some(["\u{250c}", "\u{2500}", "\u{252c}", "\u{2510}"]);
 const LIGHT_MIDDLE: Rule = Some(["\u{251c}", "\u{2500}", "\u{253c}", "\u{2524}"]);
 const LIGHT_BOTTOM: Rule = Some(["\u{2514}", "\u{2500}", "\u{2534}", "\u{2518}"]);
+const ROUND_TOP: Rule = Some(["\u{256d}", "\u{2500}", "\u{252c}", "\u{256e}"]);
+const ROUND_BOTTOM: Rule = Some(["\u{2570}", "\u{2500}", "\u{2534}", "\u{256f}"]);
 const PLUS: Rule = Some(["+", "-", "+", "+"]);
 
 impl Frame {
@@ -48,13 +50,13 @@ impl Frame {
         let light = "\u{2502}";
         match self {
             Self::Modern => Lines {
-                top: LIGHT_TOP,
+                top: ROUND_TOP,
                 heading: LIGHT_MIDDLE,
-                between: LIGHT_MIDDLE,
-                bottom: LIGHT_BOTTOM,
+                bottom: ROUND_BOTTOM,
                 left: light,
                 middle: light,
                 right: light,
+                ..bare
             },
             Self::Sharp => Lines {
                 top: LIGHT_TOP,
@@ -84,16 +86,35 @@ impl Frame {
     }
 }
 
-/// The text of a table; without interaction its heading is left out.
-pub(super) fn table(frame: Frame, scripted: bool, heading: &[String], rows: &[Vec<String>]) -> String {
+/// The text of a table; without interaction its first line, the title or else the heading, is left out.
+pub(super) fn table(
+    frame: Frame,
+    scripted: bool,
+    title: Option<&str>,
+    heading: &[String],
+    rows: &[Vec<String>],
+) -> String {
     let mut all: Vec<Vec<Vec<String>>> = Vec::new();
     let split = |cell: &String| -> Vec<String> {
         if scripted { vec![cell.replace('\n', ",")] } else { cell.split('\n').map(str::to_owned).collect() }
     };
-    all.push(heading.iter().map(|name| vec![name.clone()]).collect());
+    match (scripted, title) {
+        // What is left of a title's line takes the place of the headings behind the first.
+        (true, Some(_)) => {
+            all.push(
+                heading
+                    .iter()
+                    .enumerate()
+                    .map(|(at, name)| vec![if at == 0 { name.clone() } else { String::new() }])
+                    .collect(),
+            );
+        }
+        (true, None) => {}
+        (false, _) => all.push(heading.iter().map(|name| vec![name.clone()]).collect()),
+    }
     all.extend(rows.iter().map(|row| row.iter().map(split).collect()));
-    if scripted {
-        all.remove(0);
+    if all.is_empty() {
+        return "\n".to_owned();
     }
     let columns = heading.len();
     let widths: Vec<usize> = (0..columns)
@@ -110,8 +131,14 @@ pub(super) fn table(frame: Frame, scripted: bool, heading: &[String], rows: &[Ve
     };
     let mut text = String::new();
     rule(lines.top, &mut text);
+    let title = title.filter(|_| !scripted);
+    if let Some(title) = title {
+        let width = widths.iter().map(|width| width + 1 + pad).sum::<usize>() + columns.saturating_sub(1);
+        let _ = writeln!(text, "{} {title:<rest$}{}", lines.left, lines.right, rest = width.saturating_sub(1));
+        rule(lines.heading, &mut text);
+    }
     for (index, row) in all.iter().enumerate() {
-        if index == 1 {
+        if index == 1 && title.is_none() {
             rule(lines.heading, &mut text);
         } else if index > 1 {
             rule(lines.between, &mut text);
@@ -138,17 +165,20 @@ mod tests {
     use super::*;
 
     fn drawn(frame: Frame, scripted: bool) -> String {
+        drawn_titled(frame, scripted, None)
+    }
+
+    fn drawn_titled(frame: Frame, scripted: bool, title: Option<&str>) -> String {
         let heading = ["name", "n"].map(str::to_owned);
         let rows = [vec!["q".to_owned(), "1\n2".to_owned()], vec!["longer".to_owned(), "3".to_owned()]];
-        table(frame, scripted, &heading, &rows)
+        table(frame, scripted, title, &heading, &rows)
     }
 
     #[test]
     fn scripts_get_rows_alone() {
-        assert_eq!(
-            drawn(Frame::Modern, true),
-            "q      1,2 \nlonger 3   \n".replace("q      1", "q       1").replace("longer 3", "longer  3")
-        );
+        assert_eq!(drawn(Frame::Modern, true), "q       1,2 \nlonger  3   \n");
+        assert_eq!(drawn_titled(Frame::Modern, true, Some("T")), "name        \nq       1,2 \nlonger  3   \n");
+        assert_eq!(table(Frame::Modern, true, None, &["name".to_owned()], &[]), "\n");
     }
 
     #[test]
@@ -159,7 +189,8 @@ mod tests {
         let markdown = "| name   | n |\n|--------|---|\n| q      | 1 |\n|        | 2 |\n| longer | 3 |\n";
         assert_eq!(drawn(Frame::Markdown, false), markdown);
         assert_eq!(drawn(Frame::Psql, false).lines().nth(1), Some("--------+---"));
-        assert_eq!(drawn(Frame::Modern, false).lines().count(), 8);
-        assert_eq!(drawn(Frame::Sharp, false).lines().count(), 7);
+        assert_eq!(drawn(Frame::Modern, false).lines().count(), 7);
+        let titled = drawn_titled(Frame::Ascii, false, Some("A title"));
+        assert!(titled.starts_with("+--------+---+\n| A title    |\n+--------+---+\n| name   | n |\n"), "{titled}");
     }
 }

@@ -150,8 +150,14 @@ fn pid_in(file: &str) -> Option<Pid> {
     std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok()).and_then(Pid::from_raw)
 }
 
-/// Whether a process is there. One of another user is.
+/// Whether a process is there. One of another user is; one that has ended and whose parent has not looked yet is not.
 fn runs(pid: Pid) -> bool {
+    if cfg!(target_os = "linux")
+        && let Ok(stat) = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()))
+        && stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
+    {
+        return false;
+    }
     !matches!(test_kill_process(pid), Err(rustix::io::Errno::SRCH))
 }
 

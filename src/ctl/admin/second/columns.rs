@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::Shown;
 
-/// A heading and the field below it; dots lead into objects.
+/// A heading and the field below it; dots lead into objects. A field's name that ends its line has a value that does,
+/// too: a blank line, or a comma for scripts, as RabbitMQ's program has them there.
 pub(super) type Columns = &'static [(&'static str, &'static str)];
 
 pub(super) const QUEUES: Columns = &[
@@ -111,7 +112,7 @@ pub(super) const POLICIES: Columns = &[
     ("pattern", "pattern"),
     ("apply_to", "apply-to"),
     ("priority", "priority"),
-    ("definition", "definition"),
+    ("definition", "definition\n"),
 ];
 pub(super) const PARAMETERS: Columns =
     &[("name", "name"), ("vhost", "vhost"), ("component", "component"), ("value", "value")];
@@ -120,10 +121,10 @@ pub(super) const USER_LIMITS: Columns = &[("username", "user"), ("limits", "valu
 pub(super) const VHOST_LIMITS: Columns = &[("vhost", "vhost"), ("limits", "value")];
 pub(super) const FEATURE_FLAGS: Columns = &[
     ("name", "name"),
-    ("state", "state"),
+    ("state", "state\n"),
     ("description", "desc"),
     ("doc_url", "doc_url"),
-    ("stability", "stability"),
+    ("stability", "stability\n"),
     ("provided_by", "provided_by"),
 ];
 pub(super) const DEPRECATED: Columns = &[
@@ -167,6 +168,14 @@ pub(super) fn cell(value: &Value) -> String {
     }
 }
 
+/// The value of a column.
+fn shown(item: &Value, name: &str) -> String {
+    match name.strip_suffix('\n') {
+        Some(name) => cell(field(item, name)) + "\n",
+        None => cell(field(item, name)),
+    }
+}
+
 /// A table of these items.
 pub(super) fn table(items: &[Value], columns: Columns) -> Shown {
     chosen(items, columns, None)
@@ -179,10 +188,10 @@ pub(super) fn chosen(items: &[Value], columns: Columns, names: Option<&str>) -> 
         Some(names) => names
             .split(',')
             .map(str::trim)
-            .filter_map(|name| columns.iter().find(|(heading, field)| name == *heading || name == *field))
+            .filter_map(|name| columns.iter().find(|(heading, field)| name == *heading || name == field.trim_end()))
             .map(|(heading, field)| ((*heading).to_owned(), *field))
             .collect(),
     };
-    let rows = items.iter().map(|item| columns.iter().map(|(_, name)| cell(field(item, name))).collect()).collect();
+    let rows = items.iter().map(|item| columns.iter().map(|(_, name)| shown(item, name)).collect()).collect();
     Shown::Table(columns.into_iter().map(|(heading, _)| heading).collect(), rows)
 }

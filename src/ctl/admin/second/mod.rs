@@ -55,6 +55,8 @@ pub(super) enum Shown {
     Text(String),
     /// A table.
     Table(Vec<String>, Vec<Vec<String>>),
+    /// A table of keys and values below a title.
+    Titled(&'static str, Vec<Vec<String>>),
 }
 
 /// One act being done.
@@ -208,15 +210,17 @@ pub(super) fn run(program: &'static str, line: &[String], streams: &mut Streams<
     let frame = frame.or_else(|| variable("RABBITMQADMIN_TABLE_STYLE").and_then(|name| named(&name)));
     let frame = frame.or_else(|| settings.file.get("table_style").and_then(|name| named(name))).unwrap_or_default();
     let quiet = matches.get_flag("quiet");
+    let pair = ["key".to_owned(), "value".to_owned()];
     let done = (act.run)(&mut Doing { settings: &settings, options, streams });
     let (text, status) = match done {
         Ok(Shown::Nothing) => (String::new(), 0),
         Ok(Shown::Passed(text)) => (if quiet { String::new() } else { format!("{text}\n") }, 0),
         Ok(Shown::Text(text)) => (text, 0),
-        Ok(Shown::Table(heading, rows)) => (frames::table(frame, scripted, &heading, &rows), 0),
+        Ok(Shown::Table(heading, rows)) => (frames::table(frame, scripted, None, &heading, &rows), 0),
+        Ok(Shown::Titled(title, rows)) => (frames::table(frame, scripted, Some(title), &pair, &rows), 0),
         Err(Wrong::Failed(pairs)) => {
             let rows: Vec<_> = pairs.into_iter().map(|(key, value)| vec![key, value]).collect();
-            (frames::table(frame, scripted, &["key".to_owned(), "value".to_owned()], &rows), UNAVAILABLE)
+            (frames::table(frame, scripted, None, &pair, &rows), UNAVAILABLE)
         }
         Err(wrong) => return report(act, options, &wrong, streams),
     };

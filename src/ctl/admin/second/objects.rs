@@ -118,7 +118,7 @@ pub(super) fn hash(doing: &mut Doing<'_, '_>) -> Done {
     }
     let hash = PasswordHash::of(doing.must("password").as_bytes()).map_err(|error| Wrong::Data(error.to_string()))?;
     let row = vec!["password hash".to_owned(), hash.to_base64()];
-    Ok(Shown::Table(["key", "value"].map(str::to_owned).to_vec(), vec![row]))
+    Ok(Shown::Titled("Result", vec![row]))
 }
 
 pub(super) fn vhost(doing: &mut Doing<'_, '_>) -> Done {
@@ -338,7 +338,8 @@ pub(super) fn publish(doing: &mut Doing<'_, '_>) -> Done {
     });
     let answer = doing.settings.api.post(&path(&["exchanges", doing.vhost(), exchange, "publish"]), &body)?;
     let routed = answer["routed"] == true;
-    Ok(Shown::Table(vec!["routed".to_owned()], vec![vec![routed.to_string()]]))
+    let said = if routed { "Message published and routed successfully" } else { "Message published but NOT routed" };
+    Ok(Shown::Text(format!("{said}\n")))
 }
 
 fn write(doing: &mut Doing<'_, '_>, place: &str) -> Done {

@@ -158,10 +158,10 @@ pub(super) fn plugins_on_node(doing: &mut Doing<'_, '_>) -> Result<Shown, Wrong>
     Ok(plugins_of(&[node], None))
 }
 
-/// A table of keys and values.
-fn pairs(item: &Value, rows: &[(&str, &str)]) -> Shown {
+/// A table of keys and values below a title.
+fn pairs(title: &'static str, item: &Value, rows: &[(&str, &str)]) -> Shown {
     let rows = rows.iter().map(|(name, from)| vec![(*name).to_owned(), cell(field(item, from))]).collect();
-    Shown::Table(["key", "value"].map(str::to_owned).to_vec(), rows)
+    Shown::Titled(title, rows)
 }
 
 pub(super) fn overview(doing: &mut Doing<'_, '_>) -> Result<Shown, Wrong> {
@@ -192,7 +192,7 @@ pub(super) fn overview(doing: &mut Doing<'_, '_>) -> Result<Shown, Wrong> {
         ("Cluster tags", "cluster_tags"),
         ("Node tags", "node_tags"),
     ];
-    Ok(pairs(&overview, &rows))
+    Ok(pairs("Overview", &overview, &rows))
 }
 
 pub(super) fn churn(doing: &mut Doing<'_, '_>) -> Result<Shown, Wrong> {
@@ -206,11 +206,11 @@ pub(super) fn churn(doing: &mut Doing<'_, '_>) -> Result<Shown, Wrong> {
         ("Queues and streams created", "churn_rates.queue_created"),
         ("Queues and streams deleted", "churn_rates.queue_deleted"),
     ];
-    Ok(pairs(&overview, &rows))
+    Ok(pairs("Entity (connections, queues, etc) churn over the most recent sampling period", &overview, &rows))
 }
 
 pub(super) fn endpoint(doing: &mut Doing<'_, '_>) -> Result<Shown, Wrong> {
-    Ok(Shown::Text(format!("{}/api\n", doing.settings.place)))
+    Ok(Shown::Text(format!("Using endpoint: {}/api\n", doing.settings.place)))
 }
 
 /// What memory is used for, most first, each as `show` tells it.
@@ -258,6 +258,11 @@ fn check(doing: &Doing<'_, '_>, segments: &[&str]) -> Result<Shown, Wrong> {
             for alarm in body["alarms"].as_array().into_iter().flatten() {
                 let key = format!("alarm in effect on node {}", cell(&alarm["node"]));
                 rows.push((key, cell(&alarm["resource"])));
+            }
+            match segments {
+                ["port-listener", port] => rows.push(row("inactive port", port)),
+                ["protocol-listener", protocol] => rows.push(row("inactive protocol", protocol)),
+                _ => {}
             }
             Err(Wrong::Failed(rows))
         }
