@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use leveret::config::{self, Args, Command, Line};
+use leveret::config::{self, Args, Changes, Command, Config, Environment, Line, Notes, Reason};
 use leveret::ctl::{self, Role};
-use leveret::server::{Builder, ServerError};
+use leveret::server::{Builder, Server, ServerError};
 use leveret::{perf, telemetry, tools};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Exit status for settings that cannot be used (`EX_USAGE`).
+/// Exit status for settings that cannot be used (`EX_USAGE`); `leveret config check` has one of its own.
 const BAD_SETTINGS: u8 = 64;
 /// Exit status when the broker cannot start or its store fails.
 const FAILED: u8 = 1;
@@ -40,8 +40,11 @@ fn main() -> ExitCode {
         let status = perf::run(command, &interrupted, &mut std::io::stdout(), &mut std::io::stderr());
         return ExitCode::from(status);
     }
-    let config = match config::load(&args) {
-        Ok(config) => config,
+    if let Some(Command::Config(command)) = &args.command {
+        return ExitCode::from(tools::settings(command, &args, &mut std::io::stdout(), &mut std::io::stderr()));
+    }
+    let (config, notes) = match config::load_noted(&args, &Environment::of_process(), &[]) {
+        Ok(read) => read,
         Err(problems) => {
             for problem in problems {
                 eprintln!("{problem}");
@@ -52,10 +55,11 @@ fn main() -> ExitCode {
     if let Some(Command::Tool(tool)) = &args.command {
         return ExitCode::from(tools::run(tool, &config, &mut std::io::stdout(), &mut std::io::stderr()));
     }
-    if let Err(error) = telemetry::start(config.log_format, &config.log_level) {
+    if let Err(error) = telemetry::start(&config) {
         eprintln!("{error}");
         return ExitCode::from(BAD_SETTINGS);
     }
+    tell(&notes);
     raise_file_limit();
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if config.threads > 0 {
@@ -68,7 +72,7 @@ fn main() -> ExitCode {
             return ExitCode::from(FAILED);
         }
     };
-    match runtime.block_on(serve(config)) {
+    match runtime.block_on(serve(args, config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
@@ -88,28 +92,56 @@ fn client(args: &Args) -> Option<u8> {
             ctl::complete(*shell, program, &mut std::io::stdout(), &mut std::io::stderr())
         }
         Command::Man => ctl::manual(&mut std::io::stdout(), &mut std::io::stderr()),
-        Command::Tool(_) | Command::Perf(_) => return None,
+        Command::Tool(_) | Command::Perf(_) | Command::Config(_) => return None,
     })
 }
 
-async fn serve(config: config::Config) -> Result<(), ServerError> {
+/// What was read without effect.
+fn tell(notes: &Notes) {
+    for file in &notes.files {
+        tracing::info!("settings are read from {}", file.display());
+    }
+    for (reason, line) in notes.lines() {
+        if reason == Reason::Missing {
+            tracing::warn!("{line}");
+        } else {
+            tracing::info!("{line}");
+        }
+    }
+    for remark in &notes.remarks {
+        tracing::info!("{remark}");
+    }
+}
+
+async fn serve(args: Args, mut config: Config) -> Result<(), ServerError> {
     // Caught before anything is opened: a signal during the start is not lost.
-    let signals = signal(SignalKind::terminate()).and_then(|t| Ok((t, signal(SignalKind::interrupt())?)));
-    let (mut terminate, mut interrupt) = signals.map_err(|error| ServerError::Failed(error.to_string()))?;
+    let caught = |kind| signal(kind).map_err(|error| ServerError::Failed(error.to_string()));
+    let mut terminate = caught(SignalKind::terminate())?;
+    let mut interrupt = caught(SignalKind::interrupt())?;
+    let mut hangup = caught(SignalKind::hangup())?;
     let data_dir = config.data_dir.clone();
-    let server = Builder::new(config).start()?;
+    let server = Builder::new(config.clone()).start()?;
     for address in server.addresses() {
-        tracing::info!("listening for AMQP 0-9-1 on {address}");
+        tracing::info!("started TCP listener on {address}");
     }
     tracing::info!("messages are kept in {}", data_dir.display());
     tracing::info!("threads that serve clients: {}", tokio::runtime::Handle::current().metrics().num_workers());
-    announce();
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: shutting down"),
-        _ = interrupt.recv() => tracing::info!("SIGINT: shutting down"),
-        why = server.failed() => {
-            // Clients must not take silence for patience: end at once, the next start recovers.
-            return Err(ServerError::Failed(why));
+    announce(&config);
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => reload(&args, &mut config, &server),
+            _ = terminate.recv() => {
+                tracing::info!("SIGTERM: shutting down");
+                break;
+            }
+            _ = interrupt.recv() => {
+                tracing::info!("SIGINT: shutting down");
+                break;
+            }
+            why = server.failed() => {
+                // Clients must not take silence for patience: end at once, the next start recovers.
+                return Err(ServerError::Failed(why));
+            }
         }
     }
     server.stop().await?;
@@ -117,10 +149,47 @@ async fn serve(config: config::Config) -> Result<(), ServerError> {
     Ok(())
 }
 
-/// The line that Testcontainers modules and scripts wait for.
+/// Reads the settings again and applies what may change, or nothing at all if anything is wrong.
+fn reload(args: &Args, config: &mut Config, server: &Server) {
+    tracing::info!("SIGHUP: reading the settings again");
+    let new = match config::load_noted(args, &Environment::of_process(), &[]) {
+        Ok((new, _)) => new,
+        Err(problems) => {
+            for problem in problems {
+                tracing::error!("{problem}");
+            }
+            tracing::error!("the settings stay as they were");
+            return;
+        }
+    };
+    if let Err(error) = telemetry::apply(&new) {
+        tracing::error!("the settings stay as they were: {error}");
+        return;
+    }
+    server.apply(&new);
+    let Changes { live, waiting } = Changes::between(config, &new);
+    tracing::info!("applied: {}", if live.is_empty() { "nothing has changed".to_owned() } else { live.join(", ") });
+    if !waiting.is_empty() {
+        tracing::warn!("changed, and in force after a restart only: {}", waiting.join(", "));
+    }
+    *config = config::merged(config, &new);
+}
+
+/// The line that Testcontainers modules and scripts wait for; the plugins are RabbitMQ's names for what is built in.
 #[allow(clippy::print_stdout)]
-fn announce() {
-    println!("Server startup complete");
+fn announce(config: &Config) {
+    let management = ["rabbitmq_management", "rabbitmq_management_agent", "rabbitmq_web_dispatch"];
+    let mut plugins: Vec<&str> = Vec::new();
+    if !config.management_listen.is_empty() {
+        plugins.extend(management);
+    }
+    if !config.metrics_listen.is_empty() {
+        plugins.push("rabbitmq_prometheus");
+    }
+    println!("Server startup complete; {} plugins started.", plugins.len());
+    for plugin in plugins {
+        println!(" * {plugin}");
+    }
 }
 
 /// Every connection is a descriptor: take as many as the system allows.

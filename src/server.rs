@@ -203,6 +203,11 @@ impl Server {
         &self.running.broker
     }
 
+    /// Takes over what may change while it runs from newly read settings, see [`LIVE`](crate::config::LIVE).
+    pub fn apply(&self, config: &Config) {
+        self.running.broker.apply(config);
+    }
+
     /// Completes if the store fails; the server must be stopped then, and will not end well.
     pub async fn failed(&self) -> String {
         self.running.broker.failed().await
@@ -219,7 +224,7 @@ impl Server {
 fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ServerError> {
     let mut listeners = Vec::new();
     for address in addresses {
-        match listen_on(*address) {
+        match listen_on(*address, addresses) {
             Ok(listener) => listeners.push(listener),
             // A machine without IPv6 is no reason not to start on IPv4.
             Err(error) if address.is_ipv6() && is_missing_family(&error) && addresses.len() > 1 => {
@@ -237,8 +242,14 @@ fn is_missing_family(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
 }
 
-fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+/// Listens on one of `all` the addresses.
+fn listen_on(address: SocketAddr, all: &[SocketAddr]) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A socket for every address of IPv6 is one for those of IPv4 too, unless these have their own.
+    let every_v4 = SocketAddr::from(([0, 0, 0, 0], address.port()));
+    if address.is_ipv6() && address.ip().is_unspecified() && all.contains(&every_v4) {
+        rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
+    }
     // A restart must not wait for the sockets of the last run to time out.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
@@ -273,4 +284,22 @@ fn serve(stream: TcpStream, peer: SocketAddr, broker: &Arc<Broker>) {
     // Answers are small and waited for.
     let _ = stream.set_nodelay(true);
     tokio::spawn(Session::new(stream, broker.clone(), peer, local).run());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_address_of_both_families_can_be_listened_on() {
+        let first = listen_on(SocketAddr::from(([0, 0, 0, 0], 0)), &[]).unwrap();
+        let port = first.local_addr().unwrap().port();
+        let every = |octets: [u8; 4]| SocketAddr::from((octets, port));
+        let six = SocketAddr::from(([0_u16; 8], port));
+        match listen_on(six, &[every([0, 0, 0, 0]), six]) {
+            Ok(second) => assert_eq!(second.local_addr().unwrap(), six),
+            Err(error) if is_missing_family(&error) => eprintln!("skipped: this machine has no IPv6"),
+            Err(error) => panic!("{error}"),
+        }
+    }
 }

@@ -15,6 +15,8 @@ mod definitions;
 mod letters;
 #[path = "fuzz/log.rs"]
 mod log;
+#[path = "fuzz/rabbitmq.rs"]
+mod rabbitmq;
 #[path = "fuzz/recovery.rs"]
 mod recovery;
 #[path = "fuzz/routing.rs"]
@@ -31,12 +33,13 @@ use proptest::prelude::*;
 type Run = fn(&[u8]);
 
 /// Every target under its name; a test holds the list to what is there.
-const TARGETS: [(&str, Run); 10] = [
+const TARGETS: [(&str, Run); 11] = [
     ("decoder", decoder),
     ("definitions", definitions::start),
     ("headers", routing::headers),
     ("letters", letters::travel),
     ("log", log::replay),
+    ("rabbitmq", rabbitmq::read),
     ("recovery", recovery::damage),
     ("session", conversation::converse),
     ("settings", settings::load),
@@ -112,6 +115,11 @@ fn letters_takes_its_corpus() {
 #[test]
 fn log_takes_its_corpus() {
     assert!(replay("log") >= FEWEST);
+}
+
+#[test]
+fn rabbitmq_takes_its_corpus() {
+    assert!(replay("rabbitmq") >= FEWEST);
 }
 
 #[test]

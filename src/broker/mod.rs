@@ -7,6 +7,7 @@
 //! [`Broker::finish`] is where every queue operation ends: it does what the operation left as effects, with no lock
 //! held.
 
+mod access;
 mod administration;
 mod admission;
 mod alarm;
@@ -14,10 +15,13 @@ mod binding;
 mod check;
 mod connection;
 mod courier;
+mod defaults;
 mod definitions;
 mod exchange;
 mod exchanges;
+mod grants;
 mod janitor;
+mod live;
 mod loader;
 mod pager;
 mod policies;
@@ -30,6 +34,7 @@ mod replies;
 mod route;
 mod topology;
 mod transaction;
+mod users;
 mod vhost;
 mod vhosts;
 mod writer;
@@ -40,14 +45,16 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use dashmap::DashMap;
 
+pub use access::Caller;
 pub use administration::AdminError;
-pub use admission::{Admitted, NODE, Place};
+pub use admission::{Admitted, ChannelPlace, Place};
 pub use alarm::Alarms;
 pub use binding::{Binding, Destination};
 pub use check::check;
 pub use connection::{Connection, ConnectionId, Connections, Listed};
 pub use definitions::DamagedDefinition;
 pub use exchanges::ExchangeDeclare;
+pub use live::Live;
 pub use pager::Spill;
 pub use policy::{ApplyTo, Governing, Policies, Policy, PolicyAsk, PolicyKind};
 pub use queues::{Declared, QueueDeclare};
@@ -59,7 +66,7 @@ pub use transaction::{PublishRefused, Transaction};
 pub use vhost::{VirtualHost, print_exchange, print_queue};
 pub use vhosts::{VhostLimits, VhostSettings};
 
-use crate::auth::{Throttle, Users};
+use crate::auth::{Permissions, Throttle, Users};
 use crate::clock::{Clock, NEVER};
 use crate::config::Config;
 use crate::queue::{Effects, Intake, Lease, Pool, Queue, Watermark};
@@ -71,10 +78,14 @@ use crate::sync::Line;
 pub struct Broker {
     /// Settings.
     pub config: Arc<Config>,
+    /// Settings that may change meanwhile.
+    pub live: Live,
     /// Time.
     pub clock: Clock,
-    /// Who may log in.
+    /// Who may log in. Changed by the verbs of this broker, which store it.
     pub users: Users,
+    /// Who may do what.
+    permissions: Permissions,
     /// Who has to wait with a login.
     pub logins: Throttle,
     /// Announced durable work.
@@ -97,10 +108,12 @@ pub struct Broker {
     pager: pager::Pager,
     janitor: janitor::Janitor,
     courier: courier::Courier,
-    /// Held by verbs that create and delete virtual hosts.
+    /// Held by verbs that change virtual hosts, users and permissions.
     administration: tokio::sync::Mutex<()>,
     open_connections: admission::Occupied,
     open_channels: admission::Occupied,
+    /// What each user has open.
+    usage: DashMap<Arc<str>, admission::Usage>,
     next_vhost_id: AtomicU32,
     next_queue_id: AtomicU64,
     next_id: AtomicU64,
@@ -289,6 +302,8 @@ impl Running {
         let (pager, surplus) = pager::Pager::new(start.config.resident_bytes, start.spill);
         let broker = Arc::new(Broker {
             users: Users::seeded(&start.config.users).map_err(StartError::Random)?,
+            live: Live::new(&start.config),
+            permissions: Permissions::default(),
             logins: Throttle::new(start.config.login_failures),
             deliveries: Pool::new(start.config.delivery_bytes),
             clock: start.clock,
@@ -307,6 +322,7 @@ impl Running {
             administration: tokio::sync::Mutex::default(),
             open_connections: admission::Occupied::default(),
             open_channels: admission::Occupied::default(),
+            usage: DashMap::new(),
             next_vhost_id: AtomicU32::new(1),
             next_queue_id: AtomicU64::new(recovered.next_queue_id.max(1)),
             next_id: AtomicU64::new(1),
@@ -315,6 +331,7 @@ impl Running {
             failed: tokio::sync::Notify::new(),
             config: start.config,
         });
+        broker.users.hold_to_loopback(&broker.config.loopback_users);
         recover::recover(&broker, &recovered)?;
         let janitor = tokio::spawn(janitor::run(broker.clone()));
         let courier = tokio::spawn(courier::run(broker.clone()));

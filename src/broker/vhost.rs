@@ -7,12 +7,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use super::access::Caller;
 use super::admission::Occupied;
 use super::binding::{Binding, Destination, Identity};
 use super::exchange::{Index, Kind};
 use super::topology::{Exchange, Removed, Topology};
 use super::vhosts::VhostSettings;
 use super::{Broker, definitions};
+use crate::auth::{Access, Resource};
 use crate::config::Profile;
 use crate::queue::{Effects, Push, Queue};
 use crate::store::{Define, Epoch};
@@ -28,7 +30,8 @@ pub struct VirtualHost {
     /// Name, `/` for the default one.
     pub name: Arc<str>,
     pub(super) topology: RwLock<Topology>,
-    /// Changes with every change of the topology; what was routed under an older version is routed again.
+    /// Changes with every change of the topology and of anybody's rights; what was routed under an older version is judged
+    /// and routed again.
     version: AtomicU64,
     pub(super) settings: Mutex<Arc<VhostSettings>>,
     /// Its open connections.
@@ -167,13 +170,14 @@ impl VirtualHost {
         self.connections.count()
     }
 
-    /// The present version of the topology.
+    /// The present version of the topology and of everybody's rights.
     #[inline]
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Makes every route remembered so far stale; called after a change, under the topology's lock.
+    /// Makes every route remembered so far stale; called after a change: of the topology under its lock, of rights under
+    /// none.
     pub(super) fn changed(&self) {
         self.version.fetch_add(1, Ordering::Release);
     }
@@ -213,10 +217,16 @@ impl VirtualHost {
     }
 
     /// The queue of that name, if it exists and `connection` may use it.
-    pub fn usable_queue(&self, name: &str, connection: u64) -> Result<Arc<Queue>, Refusal> {
+    pub(super) fn usable_queue(&self, name: &str, connection: u64) -> Result<Arc<Queue>, Refusal> {
         let queue = self.queue(name).ok_or_else(|| self.no_queue(name))?;
         self.check_owner(&queue, connection)?;
         Ok(queue)
+    }
+
+    /// The queue of that name, if `caller` may take messages out of it. Who may not is not told whether it exists.
+    pub fn readable_queue(&self, broker: &Broker, name: &str, caller: Caller<'_>) -> Result<Arc<Queue>, Refusal> {
+        self.authorize(broker, caller, Access::Read, Resource::Queue(name))?;
+        self.usable_queue(name, caller.connection)
     }
 
     /// Binds `destination` to `source`; a binding that exists is left as it is.
@@ -248,7 +258,7 @@ impl VirtualHost {
         let profile = broker.config.profile();
         exchange.index.check(routing_key, &arguments, queue_type, profile).map_err(precondition)?;
         let identity = Identity::new(source, destination, routing_key, &arguments);
-        if let Some(max) = broker.config.binding_max_per_vhost
+        if let Some(max) = broker.live.binding_max_per_vhost()
             && topology.identities.len() as u64 >= max
             && !topology.is_bound(&identity)
         {

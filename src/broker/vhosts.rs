@@ -143,7 +143,7 @@ impl VirtualHost {
 }
 
 impl Broker {
-    /// Creates a virtual host, or gives the one of that name these settings (its limits are kept unless `settings` has
+    /// Creates a virtual host, into which nobody is let yet, or gives the one of that name these settings (its limits are kept unless `settings` has
     /// some). Answers once it is on disk, with whether it is new.
     pub async fn create_vhost(&self, name: &str, settings: VhostSettings) -> Result<bool, AdminError> {
         let _one_at_a_time = self.administration.lock().await;
@@ -165,15 +165,25 @@ impl Broker {
             }
             return Ok((false, vhost.change(self, |present| *present = settings)?));
         }
-        if let Some(limit) = self.config.vhost_max.filter(|max| self.vhosts.len() as u64 >= *max) {
+        if let Some(limit) = self.live.vhost_max().filter(|max| self.vhosts.len() as u64 >= *max) {
             return Err(AdminError::VhostLimit { name: name.to_owned(), limit });
+        }
+        if settings.limits.is_empty() {
+            settings.limits = self.initial_limits(name);
         }
         let id = self.next_vhost_id.fetch_add(1, Ordering::Relaxed);
         let epoch = self.intake.define([definitions::put_vhost(id, name, &settings)]);
         let vhost = Arc::new(VirtualHost::new(id, name.into(), settings, self.config.profile()));
-        self.vhosts.insert(vhost.name.clone(), vhost);
+        self.vhosts.insert(vhost.name.clone(), vhost.clone());
         tracing::info!(vhost = %printable(name), "virtual host created");
-        Ok((true, epoch))
+        // They were judged at the start; one that is wrong for this virtual host alone is no reason to have no host.
+        let wrong = |error| {
+            tracing::error!(vhost = %printable(name), "what is configured for new virtual hosts cannot be set: {error}");
+            None
+        };
+        let policies = self.put_initial_policies(&vhost).unwrap_or_else(wrong);
+        let permissions = self.put_initial_permissions(name).unwrap_or_else(wrong);
+        Ok((true, epoch.max(policies.unwrap_or(epoch)).max(permissions.unwrap_or(epoch))))
     }
 
     /// Replaces the limits of a virtual host; what exceeds them already stays. Answers once they are on disk.
@@ -195,7 +205,9 @@ impl Broker {
         let _one_at_a_time = self.administration.lock().await;
         let vhost = self.vhost_to_change(name)?;
         let Some(ended) = vhost.end() else { return Err(AdminError::NoVhost(name.to_owned())) };
+        let permissions = self.permission_rows(|vhost, _| vhost == name);
         self.vhosts.remove(name);
+        self.permissions.forget_vhost(name);
         let text = format!("vhost '{name}' is deleted");
         for connection in self.connections.in_vhost(&vhost) {
             connection.kick(Refusal::new(ReplyCode::ConnectionForced, text.clone()));
@@ -212,7 +224,7 @@ impl Broker {
         }
         // A virtual host of the same name may follow: it is not to get this one's dead letters.
         self.courier.forget(|queue| queue.definition().vhost == vhost.name);
-        let epoch = self.intake.define(vhost.removal(&ended));
+        let epoch = self.intake.define(vhost.removal(&ended).into_iter().chain(permissions));
         tracing::info!(vhost = %printable(name), queues = queues.len(), "virtual host deleted");
         self.committed(epoch).await
     }

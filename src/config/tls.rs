@@ -60,6 +60,37 @@ pub enum TlsVersion {
     V1_3,
 }
 
+impl TlsVerify {
+    /// The text that selects it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Peer => "peer",
+        }
+    }
+}
+
+impl LoginFrom {
+    /// The text that selects it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::DistinguishedName => "distinguished_name",
+            Self::CommonName => "common_name",
+            Self::SubjectAlternativeName => "subject_alternative_name",
+        }
+    }
+}
+
+impl TlsVersion {
+    /// The text that selects it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::V1_2 => "1.2",
+            Self::V1_3 => "1.3",
+        }
+    }
+}
+
 impl Default for Tls {
     fn default() -> Self {
         Self {

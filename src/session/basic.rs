@@ -100,14 +100,14 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
         context.reply(0, ask.nowait, channel.number, consume_ok);
         return Ok(());
     }
-    if let Some(max) = context.broker.config.consumer_max_per_channel
+    if let Some(max) = context.broker.live.consumer_max_per_channel()
         && channel.consumers.len() as u64 >= max
     {
         let text = format!("reached maximum ({max}) of consumers per channel");
         return Err(Refusal::new(ReplyCode::NotAllowed, text));
     }
     let name = queue_meant(channel, &ask.queue)?;
-    let queue = context.vhost.usable_queue(&name, context.id())?;
+    let queue = context.vhost.readable_queue(&context.broker, &name, context.caller())?;
     let arguments = Table::from(&ask.arguments);
     let printed = print_queue(&name, &context.vhost.name);
     let options = queue.options();
@@ -115,7 +115,7 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
     subscription.priority = priority(&arguments, &printed)?;
     let asked = timeout(&arguments, &options, &printed)?;
     if !ask.no_ack {
-        subscription.timeout = timeouts::timeout_of(&options, asked, context.broker.config.consumer_timeout);
+        subscription.timeout = timeouts::timeout_of(&options, asked, context.broker.live.consumer_timeout());
     }
     if options.is_quorum() {
         // Of an exclusive consumer a quorum queue has never heard.
@@ -205,7 +205,7 @@ fn cancel(context: &mut Context, channel: &mut Channel, ask: &basic::Cancel) {
 /// basic.get; asks to be called again if the message has to be loaded first.
 pub(super) fn get(context: &mut Context, channel: &mut Channel, ask: &basic::Get) -> Result<Flow, Refusal> {
     let name = queue_meant(channel, &ask.queue)?;
-    let queue = context.vhost.usable_queue(&name, context.id())?;
+    let queue = context.vhost.readable_queue(&context.broker, &name, context.caller())?;
     if !ask.no_ack && context.is_crowded(channel) {
         let text = format!("channel {} holds {} unacknowledged deliveries", channel.number, channel.unacked.len());
         return Err(Refusal::new(ReplyCode::PreconditionFailed, text));
@@ -246,7 +246,7 @@ pub(super) fn get(context: &mut Context, channel: &mut Channel, ask: &basic::Get
             if ask.no_ack {
                 channel.unacked.skip(tag);
             } else {
-                let timeout = timeouts::timeout_of(&queue.options(), None, context.broker.config.consumer_timeout);
+                let timeout = timeouts::timeout_of(&queue.options(), None, context.broker.live.consumer_timeout());
                 let (id, channel_number) = (context.broker.unique(), channel.number);
                 let getter = Subscription { id, channel: channel_number, timeout, ..Subscription::default() };
                 context.expect_within(channel, timeout, tag);

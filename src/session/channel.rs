@@ -8,7 +8,7 @@ use super::context::Context;
 use super::gate::Gate;
 use super::tx::Tx;
 use super::unacked::Unacked;
-use crate::broker::Place;
+use crate::broker::ChannelPlace;
 use crate::queue::{Cause, ChannelCredit, Consumer, Lease};
 
 /// What state a channel number is in.
@@ -49,8 +49,8 @@ impl Mode {
 pub(super) struct Channel {
     pub(super) number: u16,
     pub(super) phase: Phase,
-    /// Its place within limits, while it is open.
-    place: Option<Place>,
+    /// Its places within limits, while it is open.
+    place: Option<ChannelPlace>,
     pub(super) assembly: Option<Assembly>,
     /// Memory for the address of the next publish.
     pub(super) address: Vec<u8>,
@@ -69,7 +69,7 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub(super) fn new(number: u16, place: Place) -> Self {
+    pub(super) fn new(number: u16, place: ChannelPlace) -> Self {
         Self {
             number,
             phase: Phase::Open,

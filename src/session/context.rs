@@ -18,7 +18,7 @@ use super::runs::Publisher;
 use super::turn::Turn;
 use super::write::Output;
 use crate::auth::User;
-use crate::broker::{Admitted, Broker, Connection, VirtualHost};
+use crate::broker::{Admitted, Broker, Caller, Connection, VirtualHost};
 use crate::clock::Millis;
 use crate::queue::{Cause, Consumer, Effects, Lease, Outbox, Queue};
 use crate::store::Epoch;
@@ -103,6 +103,11 @@ impl Context {
     /// The number that owns this connection's exclusive queues.
     pub(super) fn id(&self) -> u64 {
         self.connection.id
+    }
+
+    /// On whose behalf verbs are called.
+    pub(super) fn caller(&self) -> Caller<'_> {
+        Caller::client(&self.user, self.id())
     }
 
     /// Writes a method to the client.

@@ -71,12 +71,11 @@ impl<S> Session<S> {
             let text = format!("number of channels opened ({open}) has reached the negotiated channel_max ({max})");
             return Err(Refusal::new(ReplyCode::NotAllowed, text));
         }
-        let place = self.broker.admit_channel()?;
+        let Some(context) = &mut self.context else { return Ok(()) };
+        let place = self.broker.admit_channel(&context.user)?;
         self.channels.insert(frame.channel, Box::new(Channel::new(frame.channel, place)));
         let ok = AMQPClass::Channel(channel_class::AMQPMethod::OpenOk(channel_class::OpenOk {}));
-        if let Some(context) = &mut self.context {
-            context.send(frame.channel, ok);
-        }
+        context.send(frame.channel, ok);
         Ok(())
     }
 

@@ -63,14 +63,14 @@ pub(super) struct Tuned {
 }
 
 /// The server-properties as a raw table; the capabilities in RabbitMQ's order, all else by key.
-fn server_properties(version: &str) -> Vec<u8> {
+fn server_properties(version: &str, cluster_name: &str) -> Vec<u8> {
     let offered = CAPABILITIES.iter().fold(Vec::new(), |raw, name| table::set(&raw, name, &Value::Bool(true)));
     let mut capabilities = vec![b'F'];
     table::put_length(&mut capabilities, offered.len());
     capabilities.extend_from_slice(&offered);
     let raw = table::set_raw(&[], "capabilities", &capabilities);
     let texts = [
-        ("cluster_name", crate::broker::NODE),
+        ("cluster_name", cluster_name),
         ("copyright", "The Leveret authors"),
         ("information", "Leveret, an AMQP 0-9-1 broker"),
         ("platform", concat!("Leveret ", env!("CARGO_PKG_VERSION"))),
@@ -96,7 +96,7 @@ impl<S> Session<S> {
             return 8;
         }
         let profile = self.broker.config.profile();
-        let properties = server_properties(profile.version);
+        let properties = server_properties(profile.version, &self.broker.config.cluster_name);
         let mechanisms = self.mechanisms();
         encode::start(self.early.buffer(), &properties, mechanisms, "en_US");
         self.stage = Stage::StartOk;
@@ -200,7 +200,7 @@ impl<S> Session<S> {
         let tune = connection::Tune {
             channel_max: config.channel_max,
             frame_max: config.frame_max,
-            heartbeat: config.heartbeat,
+            heartbeat: self.broker.live.heartbeat(),
         };
         encode::method(self.early.buffer(), 0, AMQPClass::Connection(connection::AMQPMethod::Tune(tune)));
         self.stage = Stage::TuneOk { user, capabilities };

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions, ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::{ExchangeKind, types::FieldTable};
+use leveret::auth::Permission;
 use leveret::broker::{AdminError, PolicyAsk, PolicyKind, VhostLimits, VhostSettings};
-use leveret::config::{Config, VhostEntry};
+use leveret::config::{Config, PermissionEntry, PolicyEntry, UserEntry, VhostEntry, VhostLimitEntry};
 use leveret::server::Builder;
 use leveret::store::Engine;
 use leveret::store::lmdb::{LmdbEngine, LmdbOptions};
@@ -14,9 +15,15 @@ use leveret::store::lmdb::{LmdbEngine, LmdbOptions};
 use crate::client::{Client, closed, consume, int, none, persistent, plain, refusal, table, text, told};
 use crate::server::{Broker, in_time, scenario};
 
+/// Makes a virtual host that guest may use.
+async fn open(broker: &Broker, name: &str, settings: VhostSettings) {
+    assert_eq!(broker.inside().create_vhost(name, settings).await, Ok(true));
+    assert_eq!(broker.inside().set_permission(name, "guest", Permission::all()).await, Ok(true));
+}
+
 /// A broker with the virtual host `v`, and a client in it.
 async fn with_v(broker: &Broker) -> Client {
-    assert_eq!(broker.inside().create_vhost("v", VhostSettings::default()).await, Ok(true));
+    open(broker, "v", VhostSettings::default()).await;
     Client::try_connect_to(broker.address(), "v").await.expect("it can be opened")
 }
 
@@ -110,7 +117,7 @@ fn deletion_under_traffic_ends_and_the_broker_starts_again() {
         let broker = Broker::in_directory(directory.path());
         let address = broker.address();
         let over = Arc::new(AtomicBool::new(false));
-        broker.inside().create_vhost("v", VhostSettings::default()).await.unwrap();
+        open(&broker, "v", VhostSettings::default()).await;
         // Clients that declare, bind, publish and consume, and come back whenever they are told to leave.
         let workers: Vec<_> = (0..4)
             .map(|worker| {
@@ -136,7 +143,7 @@ fn deletion_under_traffic_ends_and_the_broker_starts_again() {
             }
             broker.inside().delete_vhost("v").await.unwrap();
             assert_eq!((seen.queue_count(), seen.exchange_count()), (0, 0));
-            broker.inside().create_vhost("v", VhostSettings::default()).await.unwrap();
+            open(&broker, "v", VhostSettings::default()).await;
         }
         over.store(true, Ordering::Release);
         broker.inside().delete_vhost("v").await.unwrap();
@@ -249,11 +256,94 @@ fn the_default_queue_type_is_the_virtual_hosts_or_the_nodes() {
         client.queue("transient", table([("x-queue-type", text("classic"))])).await;
         client.durable("c", table([("x-queue-type", text("classic"))])).await;
         let classic = VhostSettings { default_queue_type: Some("classic".to_owned()), ..VhostSettings::default() };
-        broker.inside().create_vhost("v", classic).await.unwrap();
+        open(&broker, "v", classic).await;
         let other = Client::try_connect_to(broker.address(), "v").await.unwrap();
         other.durable("q", none()).await;
         other.durable("q", table([("x-queue-type", text("classic"))])).await;
         drop((client, other));
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn new_virtual_hosts_begin_with_what_is_configured_for_their_kind() {
+    in_time(async {
+        let broker = configured(|config| {
+            config.default_vhost = "shop".to_owned();
+            let pattern = || "^(shop|v)".to_owned();
+            let limits = VhostLimitEntry {
+                name: "l".to_owned(),
+                vhosts: pattern(),
+                max_queues: Some(1),
+                ..VhostLimitEntry::default()
+            };
+            config.vhost_limits = vec![limits];
+            let definition = serde_json::json!({"max-length": 1}).as_object().cloned().unwrap_or_default();
+            let nothing = String::new;
+            config.permissions = vec![PermissionEntry {
+                user: "guest".to_owned(),
+                vhosts: pattern(),
+                configure: "^q".to_owned(),
+                write: ".*".to_owned(),
+                read: "^q".to_owned(),
+            }];
+            config.users.push(UserEntry { name: "other".to_owned(), ..config.users[0].clone() });
+            config.permissions.push(PermissionEntry {
+                user: "other".to_owned(),
+                vhosts: "^x".to_owned(),
+                configure: nothing(),
+                write: nothing(),
+                read: nothing(),
+            });
+            config.operator_policies = vec![PolicyEntry {
+                name: "p".to_owned(),
+                vhosts: Some(pattern()),
+                apply_to: "queues".to_owned(),
+                definition,
+                ..PolicyEntry::default()
+            }];
+        });
+        let inside = broker.inside();
+        for name in ["v", "w"] {
+            assert_eq!(inside.create_vhost(name, VhostSettings::default()).await, Ok(true));
+        }
+        let known: Vec<String> = inside.vhosts().iter().map(|vhost| vhost.name.to_string()).collect();
+        assert!(known.iter().any(|name| name == "shop") && known.iter().all(|name| name != "/"), "{known:?}");
+        for (name, has) in [("shop", true), ("v", true), ("w", false)] {
+            let limits = inside.vhost(name).expect("it is there").settings().limits;
+            assert_eq!(limits.max_queues, has.then_some(1), "{name}");
+            assert_eq!(inside.policies(PolicyKind::Operator, Some(name)).len(), usize::from(has), "{name}");
+        }
+        let granted = inside.permissions();
+        let mut granted: Vec<_> =
+            granted.iter().map(|(vhost, user, may)| (&**vhost, &**user, &*may.configure)).collect();
+        granted.sort_unstable();
+        assert_eq!(granted, [("shop", "guest", "^q"), ("v", "guest", "^q")], "and nothing where nothing is said");
+        let client = Client::try_connect_to(broker.address(), "v").await.expect("it can be opened");
+        client.queue("q", none()).await;
+        client.put_all("q", &["one", "two"]).await;
+        assert_eq!(client.drain("q").await, ["two"], "the policy is in force");
+        drop(client);
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn a_reload_changes_limits_for_what_comes() {
+    in_time(async {
+        let broker = configured(|config| config.cluster_queue_limit = Some(1));
+        let client = broker.client().await;
+        client.queue("q", none()).await;
+        let refused = client.channel().await;
+        let declared = refused.queue_declare("r".into(), QueueDeclareOptions::default(), none()).await;
+        let expected = "PRECONDITION_FAILED - cannot declare queue 'r': queue limit in cluster (1) is reached";
+        assert_eq!(refusal(declared), closed(406, expected));
+        broker.inside().apply(&Config { connection_max: Some(1), ..Config::default() });
+        client.queue("r", none()).await;
+        let expected = "NOT_ALLOWED - connection refused: node connection limit (1) is reached";
+        assert_eq!(refused_connection(&broker, "%2f").await, closed(530, expected));
+        assert!(client.queue_exists("q").await, "who is there stays");
+        drop(client);
         broker.stop().await;
     });
 }
@@ -264,6 +354,7 @@ fn limits_of_the_node() {
         let broker = configured(|config| {
             config.connection_max = Some(2);
             config.channel_max_per_node = Some(3);
+            config.node_name = "leveret@localhost".to_owned();
             config.consumer_max_per_channel = Some(2);
             config.vhost_max = Some(2);
             config.cluster_queue_limit = Some(2);
@@ -377,6 +468,7 @@ fn what_exchanges_hold_goes_with_the_virtual_host_and_obeys_no_policy() {
         let engine = LmdbEngine::open(directory.path(), LmdbOptions::default()).unwrap();
         let kept = engine.recover().unwrap();
         assert!(kept.queues.values().all(|queue| queue.lanes.is_empty()), "{:?}", kept.queues);
-        assert_eq!(kept.definitions.len(), 2, "the virtual host / and its user: {:?}", kept.definitions);
+        let what = "the virtual host /, its user, and what that one may do there";
+        assert_eq!(kept.definitions.len(), 4, "{what}: {:?}", kept.definitions);
     });
 }

@@ -237,11 +237,12 @@ fn refusal(name: &str, reason: &str) -> String {
 
 fn hash(call: &mut Call<'_>) -> Result<Output, Failure> {
     let algorithm = call.line.text("hashing-algorithm").unwrap_or("sha256").to_ascii_lowercase();
-    if !matches!(algorithm.as_str(), "sha256" | "sha-256") {
-        let known = matches!(algorithm.as_str(), "sha512" | "sha-512" | "md5");
-        let why = if known { "cannot be made here, sha256 can" } else { "is not known" };
-        return Err(Failure::error(DATA, format!("unsupported hashing algorithm: {algorithm} {why}")));
-    }
+    let hash = match algorithm.as_str() {
+        "sha256" | "sha-256" => PasswordHash::of,
+        "sha512" | "sha-512" => PasswordHash::of_sha512,
+        "md5" => return Err(Failure::error(DATA, "hashes by MD5 are read, and no longer made")),
+        _ => return Err(Failure::error(DATA, format!("unsupported hashing algorithm: {algorithm}"))),
+    };
     let password = call.secret(0, "Password: ", USAGE)?;
     if password.is_empty() {
         return Err(Failure::plain(
@@ -249,7 +250,7 @@ fn hash(call: &mut Call<'_>) -> Result<Output, Failure> {
             "Error (argument validation): Bad argument: password cannot be an empty string",
         ));
     }
-    let hash = PasswordHash::of(password.as_bytes()).map_err(|error| Failure::error(UNAVAILABLE, error.to_string()))?;
+    let hash = hash(password.as_bytes()).map_err(|error| Failure::error(UNAVAILABLE, error.to_string()))?;
     Ok(Output::value(hash.to_base64()))
 }
 

@@ -113,10 +113,12 @@ pub(super) fn user(doing: &mut Doing<'_, '_>) -> Done {
 
 pub(super) fn hash(doing: &mut Doing<'_, '_>) -> Done {
     let algorithm = doing.must("hashing-algorithm");
-    if !matches!(algorithm.to_ascii_lowercase().as_str(), "sha256" | "sha-256") {
-        return Err(Wrong::Usage(format!("{algorithm} hashes cannot be made here, SHA256 can")));
-    }
-    let hash = PasswordHash::of(doing.must("password").as_bytes()).map_err(|error| Wrong::Data(error.to_string()))?;
+    let hash = match algorithm.to_ascii_lowercase().as_str() {
+        "sha256" | "sha-256" => PasswordHash::of,
+        "sha512" | "sha-512" => PasswordHash::of_sha512,
+        _ => return Err(Wrong::Usage(format!("{algorithm} hashes cannot be made here, SHA256 and SHA512 can"))),
+    };
+    let hash = hash(doing.must("password").as_bytes()).map_err(|error| Wrong::Data(error.to_string()))?;
     let row = vec!["password hash".to_owned(), hash.to_base64()];
     Ok(Shown::Titled("Result", vec![row]))
 }
