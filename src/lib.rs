@@ -5,6 +5,7 @@ pub mod broker;
 pub mod clock;
 pub mod config;
 pub mod ctl;
+pub mod management;
 pub mod message;
 pub mod perf;
 pub mod queue;

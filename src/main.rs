@@ -124,6 +124,9 @@ async fn serve(args: Args, mut config: Config) -> Result<(), ServerError> {
     for address in server.addresses() {
         tracing::info!("started TCP listener on {address}");
     }
+    for address in server.management_addresses() {
+        tracing::info!("listening for the management API on {address}");
+    }
     tracing::info!("messages are kept in {}", data_dir.display());
     tracing::info!("threads that serve clients: {}", tokio::runtime::Handle::current().metrics().num_workers());
     announce(&config);
@@ -136,6 +139,10 @@ async fn serve(args: Args, mut config: Config) -> Result<(), ServerError> {
             }
             _ = interrupt.recv() => {
                 tracing::info!("SIGINT: shutting down");
+                break;
+            }
+            () = server.broker().node.stop_requested() => {
+                tracing::info!("asked to stop: shutting down");
                 break;
             }
             why = server.failed() => {

@@ -1,6 +1,7 @@
 //! What administrators' verbs share: why one is refused, and how the verbs wait for the disk.
 //!
-//! The verbs themselves are in [`super::policies`], [`super::vhosts`], [`super::users`] and [`super::grants`]. They are methods of [`Broker`], answer once
+//! The verbs themselves are in [`super::policies`], [`super::parameters`], [`super::vhosts`], [`super::users`] and
+//! [`super::grants`]. They are methods of [`Broker`], answer once
 //! the change is committed and in force, and know neither HTTP nor permissions: whoever calls them has checked who asks.
 
 use std::sync::Arc;
@@ -25,6 +26,12 @@ pub enum AdminError {
     /// There is no policy of that name.
     #[error("Parameter does not exist")]
     NoPolicy,
+    /// There is no parameter of that name.
+    #[error("Parameter does not exist")]
+    NoParameter,
+    /// The virtual host is protected from deletion.
+    #[error("Refusing to delete virtual host '{0}' because it is protected from deletion")]
+    Protected(String),
     /// What was given is not valid; RabbitMQ's text.
     #[error("{0}")]
     Invalid(String),

@@ -49,8 +49,11 @@ pub fn check(report: &mut Report, profile: &Profile) {
             Ok(Record::Exchange(vhost, record)) => check.exchange(vhost, record),
             Ok(Record::Queue(vhost, record)) => check.queue(vhost, record),
             Ok(Record::Policy(vhost, _, record)) => check.policy(vhost, record),
+            Ok(Record::Parameter(vhost, record)) => {
+                check.host(vhost, &format!("parameter {}", printable(&*record.name)));
+            }
             Ok(Record::Binding(vhost, record)) => bindings.push((key, vhost, record)),
-            Ok(Record::PermissionsKept) => {}
+            Ok(Record::PermissionsKept | Record::Global(_)) => {}
             // Kinds are in order: users come before.
             Ok(Record::Permission(vhost, PermissionRecord { user, configure, write, read })) => {
                 check.permission(vhost, &user, &[configure, write, read]);

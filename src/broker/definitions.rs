@@ -12,6 +12,8 @@
 //! | 8 | virtual host id, user name | [`PermissionRecord`] |
 //! | 8 | nothing | says that there are permissions; see [`super::grants`] |
 //! | 11 | virtual host id, 128 bits of SHA-256 over user and exchange | [`TopicPermissionRecord`] |
+//! | 9 | virtual host id, component's length (one octet), component, name | [`ParameterRecord`] |
+//! | 10 | name | [`GlobalRecord`] |
 //!
 //! Names reach 255 octets each and LMDB's keys 511, so what has two names, as a binding, cannot be its own key.
 #![deny(
@@ -45,6 +47,8 @@ const POLICY: u8 = 6;
 const OPERATOR_POLICY: u8 = 7;
 const PERMISSION: u8 = 8;
 const TOPIC_PERMISSION: u8 = 11;
+const PARAMETER: u8 = 9;
+const GLOBAL: u8 = 10;
 
 /// A virtual host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -150,6 +154,26 @@ pub(super) struct TopicPermissionRecord {
     pub read: String,
 }
 
+/// A runtime parameter.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct ParameterRecord {
+    /// What it is a parameter of.
+    pub component: String,
+    /// Name.
+    pub name: String,
+    /// Value.
+    pub value: serde_json::Value,
+}
+
+/// A parameter of the whole broker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct GlobalRecord {
+    /// Name.
+    pub name: String,
+    /// Value.
+    pub value: serde_json::Value,
+}
+
 /// A definition read back.
 #[derive(Clone, Debug)]
 pub(super) enum Record {
@@ -171,6 +195,10 @@ pub(super) enum Record {
     Permission(u32, PermissionRecord),
     /// A topic permission in a virtual host.
     TopicPermission(u32, TopicPermissionRecord),
+    /// A parameter of a virtual host.
+    Parameter(u32, ParameterRecord),
+    /// A parameter of the whole broker.
+    Global(GlobalRecord),
 }
 
 /// A definition that cannot be read; the start is refused rather than guessing.
@@ -228,6 +256,42 @@ pub(super) fn put_policy(vhost: u32, kind: PolicyKind, policy: &Policy) -> Defin
 /// Removes a policy.
 pub(super) fn delete_policy(vhost: u32, kind: PolicyKind, name: &str) -> Define {
     Define::Delete { key: policy_key(vhost, kind, name) }
+}
+
+fn parameter_key(vhost: u32, component: &str, name: &str) -> DefinitionKey {
+    // Components are short words; see what is refused when one is set.
+    let length = u8::try_from(component.len()).unwrap_or(u8::MAX);
+    let mut rest = vec![length];
+    rest.extend_from_slice(component.as_bytes());
+    rest.extend_from_slice(name.as_bytes());
+    key(PARAMETER, vhost, &rest)
+}
+
+/// Stores a parameter.
+pub(super) fn put_parameter(vhost: u32, component: &str, name: &str, value: &serde_json::Value) -> Define {
+    let record = ParameterRecord { component: component.to_owned(), name: name.to_owned(), value: value.clone() };
+    put(parameter_key(vhost, component, name), &record)
+}
+
+/// Removes a parameter.
+pub(super) fn delete_parameter(vhost: u32, component: &str, name: &str) -> Define {
+    Define::Delete { key: parameter_key(vhost, component, name) }
+}
+
+fn global_key(name: &str) -> DefinitionKey {
+    let mut key = vec![GLOBAL];
+    key.extend_from_slice(name.as_bytes());
+    key
+}
+
+/// Stores a global parameter.
+pub(super) fn put_global(name: &str, value: &serde_json::Value) -> Define {
+    put(global_key(name), &GlobalRecord { name: name.to_owned(), value: value.clone() })
+}
+
+/// Removes a global parameter.
+pub(super) fn delete_global(name: &str) -> Define {
+    Define::Delete { key: global_key(name) }
 }
 
 fn user_key(name: &str) -> DefinitionKey {
@@ -385,6 +449,8 @@ pub(super) fn parse(key: &[u8], value: &[u8]) -> Result<Record, DamagedDefinitio
         Some(&PERMISSION) if key.len() == 1 => Record::PermissionsKept,
         Some(&PERMISSION) => Record::Permission(vhost()?, serde_json::from_slice(value).map_err(json)?),
         Some(&TOPIC_PERMISSION) => Record::TopicPermission(vhost()?, serde_json::from_slice(value).map_err(json)?),
+        Some(&PARAMETER) => Record::Parameter(vhost()?, serde_json::from_slice(value).map_err(json)?),
+        Some(&GLOBAL) => Record::Global(serde_json::from_slice(value).map_err(json)?),
         _ => return Err(damaged("the kind is unknown".to_owned())),
     };
     // Definitions have no checksum. A queue id that has rotted would leave messages without a queue, to be removed.
@@ -404,6 +470,8 @@ fn own_key(record: &Record) -> Option<DefinitionKey> {
         Record::Policy(vhost, kind, record) => policy_key(*vhost, *kind, &record.name),
         Record::Permission(vhost, record) => permission_key(*vhost, &record.user),
         Record::TopicPermission(vhost, record) => topic_permission_key(*vhost, &record.user, &record.exchange),
+        Record::Parameter(vhost, record) => parameter_key(*vhost, &record.component, &record.name),
+        Record::Global(record) => global_key(&record.name),
         Record::PermissionsKept | Record::Binding(..) => return None,
     })
 }

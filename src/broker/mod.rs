@@ -23,9 +23,12 @@ mod grants;
 mod janitor;
 mod live;
 mod loader;
+mod node;
 mod pager;
+mod parameters;
 mod policies;
 mod policy;
+pub mod portable;
 #[doc(hidden)]
 pub mod probe;
 mod queues;
@@ -37,6 +40,7 @@ mod transaction;
 mod users;
 mod vhost;
 mod vhosts;
+mod vitals;
 mod writer;
 
 use std::sync::Arc;
@@ -53,9 +57,14 @@ pub use binding::{Binding, Destination};
 pub use check::check;
 pub use connection::{Connection, ConnectionId, Connections, Listed};
 pub use definitions::DamagedDefinition;
+pub use exchange::kinds as exchange_kinds;
 pub use exchanges::ExchangeDeclare;
 pub use live::Live;
+pub use node::{Attempts, Certificate, Listener, Node, Protocol};
 pub use pager::Spill;
+pub use parameters::{
+    CLUSTER_ID, OPERATOR_POLICY, Parameter, UNSUPPORTED_BINDING, UNSUPPORTED_QUEUE, VHOST_LIMITS, read_limits,
+};
 pub use policy::{ApplyTo, Governing, Policies, Policy, PolicyAsk, PolicyKind};
 pub use queues::{Declared, QueueDeclare};
 pub use recover::StartError;
@@ -65,6 +74,7 @@ pub use topology::{Exchange, Topology};
 pub use transaction::{PublishRefused, Transaction};
 pub use vhost::{VirtualHost, print_exchange, print_queue};
 pub use vhosts::{VhostLimits, VhostSettings};
+pub use vitals::Vitals;
 
 use crate::auth::{Permissions, Throttle, Users};
 use crate::clock::{Clock, NEVER};
@@ -88,6 +98,10 @@ pub struct Broker {
     permissions: Permissions,
     /// Who has to wait with a login.
     pub logins: Throttle,
+    /// How many have logged in.
+    pub attempts: Attempts,
+    /// Facts of the node as a whole.
+    pub node: Node,
     /// Announced durable work.
     pub intake: Arc<Intake>,
     /// How far the store has got.
@@ -103,6 +117,8 @@ pub struct Broker {
     /// Where sessions wait that have more to do than fits a turn.
     pub line: Arc<Line>,
     vhosts: DashMap<Arc<str>, Arc<VirtualHost>>,
+    /// Parameters of the whole broker.
+    globals: parameters::Globals,
     engine: Arc<dyn Engine>,
     loader: loader::Loader,
     pager: pager::Pager,
@@ -305,6 +321,8 @@ impl Running {
             live: Live::new(&start.config),
             permissions: Permissions::default(),
             logins: Throttle::new(start.config.login_failures),
+            attempts: Attempts::default(),
+            node: Node::new(&start.clock),
             deliveries: Pool::new(start.config.delivery_bytes),
             clock: start.clock,
             intake: Arc::new(Intake::default()),
@@ -312,6 +330,7 @@ impl Running {
             alarms: Alarms::new(&start.config),
             replies: Replies::default(),
             vhosts: DashMap::new(),
+            globals: parameters::Globals::default(),
             connections: Arc::default(),
             line: Line::new(tokio::runtime::Handle::current().metrics().num_workers()),
             engine: start.engine,

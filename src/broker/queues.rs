@@ -334,7 +334,7 @@ fn warn_of_strategy(queue: &Queue) {
 }
 
 /// Properties that quorum queues lack, in the order in which RabbitMQ looks for them.
-fn quorum_takes(ask: &QueueDeclare, resource: &str) -> Result<(), Refusal> {
+pub(super) fn quorum_takes(ask: &QueueDeclare, resource: &str) -> Result<(), Refusal> {
     for (bad, property) in
         [(ask.auto_delete, "auto-delete"), (ask.exclusive, "exclusive-owner"), (!ask.durable, "non-durable")]
     {

@@ -17,6 +17,7 @@ use super::definitions::{self, BindingRecord, DamagedDefinition, ExchangeRecord,
 use super::exchange::Index;
 use super::exchanges::holder_definition;
 use super::grants;
+use super::parameters::CLUSTER_ID;
 use super::policy::{Policy, PolicyKind, apply};
 use super::topology::Exchange;
 use super::vhosts::{VhostLimits, VhostSettings};
@@ -98,6 +99,14 @@ pub(super) fn recover(broker: &Broker, kept: &Recovered) -> Result<(), StartErro
             Record::TopicPermission(vhost, record) => {
                 granted.topics.push((find(&vhosts, vhost, key)?.clone(), record));
             }
+            Record::Parameter(vhost, record) => {
+                let place = (record.component.into(), record.name.into());
+                let mut topology = find(&vhosts, vhost, key)?.topology.write();
+                topology.parameters.insert(place, Arc::new(record.value));
+            }
+            Record::Global(record) => {
+                broker.globals.insert(&record.name, record.value);
+            }
         }
     }
     bindings.sort_by_key(|(_, record)| record.order);
@@ -105,7 +114,9 @@ pub(super) fn recover(broker: &Broker, kept: &Recovered) -> Result<(), StartErro
         binding(&vhost, &record);
     }
     let mut changes: Vec<Define> = orphans.into_iter().map(|queue| Define::DropQueue { queue }).collect();
-    if vhosts.is_empty() {
+    // As in RabbitMQ, definitions to load stand in for what an empty broker is born with.
+    let bare = broker.config.load_definitions.is_some() && vhosts.is_empty() && users.is_empty();
+    if vhosts.is_empty() && !bare {
         let name = broker.config.default_vhost.as_str();
         let settings = VhostSettings { limits: broker.initial_limits(name), ..VhostSettings::default() };
         changes.push(definitions::put_vhost(1, name, &settings));
@@ -113,6 +124,9 @@ pub(super) fn recover(broker: &Broker, kept: &Recovered) -> Result<(), StartErro
     }
     let seeded = users.is_empty();
     if seeded {
+        if bare && let Some(guest) = broker.config.only_guest() {
+            broker.users.remove(guest);
+        }
         changes.extend(broker.users.list().iter().map(|user| definitions::put_user(user)));
     } else {
         // Who is configured only seeds an empty store; afterwards the store's word counts.
@@ -129,6 +143,11 @@ pub(super) fn recover(broker: &Broker, kept: &Recovered) -> Result<(), StartErro
         }
     }
     changes.extend(granted.restore(broker, &vhosts, seeded));
+    if broker.globals.get(CLUSTER_ID).is_none() {
+        let id = super::generated_name("leveret-cluster-id-").into();
+        changes.push(definitions::put_global(CLUSTER_ID, &id));
+        broker.globals.insert(CLUSTER_ID, id);
+    }
     let next = vhosts.iter().map(|vhost| vhost.id).max().unwrap_or(0).saturating_add(1);
     broker.next_vhost_id.store(next, Ordering::Relaxed);
     let next = ids.last().map_or(1, |highest| highest.0.saturating_add(1));

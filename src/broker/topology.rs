@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::binding::{Binding, Destination, Identity};
 use super::exchange::{Index, Kind};
+use super::parameters::Parameters;
 use super::policy::Policies;
 use crate::queue::{Queue, State};
 use crate::wire::table::Table;
@@ -56,6 +57,8 @@ pub struct Topology {
     pub(super) by_destination: HashMap<Destination, BTreeMap<u64, Arc<Binding>>>,
     /// What governs the exchanges and queues; replaced as a whole.
     pub(super) policies: Arc<Policies>,
+    /// What is kept for components that are not here.
+    pub(super) parameters: Parameters,
     /// The virtual host is deleted: nothing may come here any more.
     pub(super) deleted: bool,
     /// Number of the latest binding.
@@ -70,6 +73,11 @@ impl Exchange {
 }
 
 impl Topology {
+    /// Every queue.
+    pub fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
+        self.queues.values()
+    }
+
     /// Adds a binding whose ends exist; `None` if it is there already.
     pub(super) fn bind(&mut self, identity: Identity, arguments: Table) -> Option<Arc<Binding>> {
         self.bind_as(self.last_binding + 1, identity, arguments)

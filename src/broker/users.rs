@@ -16,7 +16,8 @@ use crate::wire::refusal::{Refusal, ReplyCode};
 /// Longest tag, in octets.
 const TAG_MAX: usize = 255;
 
-fn check(user: &User) -> Result<(), AdminError> {
+/// Judges what a user is to be.
+pub(super) fn check(user: &User) -> Result<(), AdminError> {
     let invalid = |what: String| Err(AdminError::Invalid(what));
     if user.name.is_empty() || user.name.len() > NAME_MAX {
         return invalid(format!("a user's name has 1 to {NAME_MAX} octets"));

@@ -408,6 +408,7 @@ fn settings_survive_a_restart_and_the_configuration_adds_to_them() {
             tags: vec!["a".to_owned()],
             default_queue_type: Some("quorum".to_owned()),
             limits: VhostLimits { max_connections: Some(5), max_queues: Some(-1) },
+            ..VhostSettings::default()
         };
         broker.inside().create_vhost("v", settings.clone()).await.unwrap();
         broker.stop().await;

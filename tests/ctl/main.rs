@@ -6,6 +6,7 @@ mod admin_second;
 mod commands;
 mod fake;
 mod line;
+mod real;
 mod refused;
 mod run;
 mod transcript;
