@@ -183,8 +183,8 @@ fn reload(args: &Args, config: &mut Config, server: &Server) {
 }
 
 /// The line that Testcontainers modules and scripts wait for; the plugins are RabbitMQ's names for what is built in.
-#[allow(clippy::print_stdout)]
 fn announce(config: &Config) {
+    use std::io::Write;
     let management = ["rabbitmq_management", "rabbitmq_management_agent", "rabbitmq_web_dispatch"];
     let mut plugins: Vec<&str> = Vec::new();
     if !config.management_listen.is_empty() {
@@ -193,10 +193,15 @@ fn announce(config: &Config) {
     if !config.metrics_listen.is_empty() {
         plugins.push("rabbitmq_prometheus");
     }
-    println!("Server startup complete; {} plugins started.", plugins.len());
+    let mut text = format!("Server startup complete; {} plugins started.\n", plugins.len());
     for plugin in plugins {
-        println!(" * {plugin}");
+        text += " * ";
+        text += plugin;
+        text.push('\n');
     }
+    // Whoever waited for the first line may have gone with it: no reason not to serve.
+    let mut out = std::io::stdout();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 /// Every connection is a descriptor: take as many as the system allows.
