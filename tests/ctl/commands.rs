@@ -149,6 +149,8 @@ fn a_hashed_password_is_one_the_broker_takes() {
     run(&fake, &format!("rabbitmqctl -q add_user u {} --pre-hashed-password", out.trim())).fine();
     assert_eq!(fake.asked().pop().expect("a request").body, json!({ "password_hash": out.trim(), "tags": "" }));
     assert_eq!(run(&fake, "rabbitmqctl add_user u not*base64 --pre-hashed-password").status, 65);
+    let out = run(&fake, "rabbitmqctl -q hash_password secret --hashing-algorithm SHA512").fine();
+    assert_eq!(leveret::auth::base64::decode(out.trim()).expect("base64").len(), 4 + 64);
 }
 
 #[test]
