@@ -12,6 +12,7 @@ const FLOORS: [(&str, u8); 17] = [
     ("server", 7),
     ("tools", 7),
     ("perf", 7),
+    ("ctl", 7),
     ("session", 6),
     ("management", 6),
     ("broker", 5),
