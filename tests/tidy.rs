@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Floor of each room: a room may use rooms on lower floors only. `telemetry` and `lib` see and are seen by all.
-const FLOORS: [(&str, u8); 17] = [
+const FLOORS: [(&str, u8); 18] = [
     ("main", 8),
     ("server", 7),
     ("tools", 7),
