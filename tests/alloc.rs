@@ -101,7 +101,7 @@ fn transient_message() {
         exclusive: false,
         priority: 0,
         prefetch: 0,
-        timeout: None,
+        ..Subscription::default()
     };
     let consumer = subscription.connect(outbox.clone(), None, Some(Arc::new(ChannelCredit::default())));
     let mut state = State::new(Arc::new(Options::default()), true, false, 0);

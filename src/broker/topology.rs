@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::binding::{Binding, Destination, Identity};
 use super::exchange::{Index, Kind};
 use super::policy::Policies;
+use super::stats::{ExchangeStats, Gone};
 use crate::queue::{Queue, State};
 use crate::wire::table::Table;
 
@@ -34,6 +35,8 @@ pub struct Exchange {
     pub created: u64,
     /// Where messages wait, if the exchange delays them.
     pub(super) holder: Option<Arc<Queue>>,
+    /// What is counted of it.
+    pub stats: Arc<ExchangeStats>,
     pub(super) index: Index,
     /// Bindings from here, by identity.
     pub(super) bindings: BTreeMap<u64, Arc<Binding>>,
@@ -56,6 +59,8 @@ pub struct Topology {
     pub(super) by_destination: HashMap<Destination, BTreeMap<u64, Arc<Binding>>>,
     /// What governs the exchanges and queues; replaced as a whole.
     pub(super) policies: Arc<Policies>,
+    /// What queues that are deleted have counted.
+    pub(super) gone: Gone,
     /// The virtual host is deleted: nothing may come here any more.
     pub(super) deleted: bool,
     /// Number of the latest binding.

@@ -15,6 +15,7 @@ use super::vhosts::VhostSettings;
 use super::{Broker, definitions};
 use crate::config::Profile;
 use crate::queue::{Effects, Push, Queue};
+use crate::stats::History;
 use crate::store::{Define, Epoch};
 use crate::sync::{Mutex, Rank, ReadGuard, RwLock, WriteGuard};
 use crate::wire::refusal::{Refusal, ReplyCode};
@@ -31,6 +32,8 @@ pub struct VirtualHost {
     /// Changes with every change of the topology; what was routed under an older version is routed again.
     version: AtomicU64,
     pub(super) settings: Mutex<Arc<VhostSettings>>,
+    /// What is kept of its past figures.
+    pub history: History,
     /// Its open connections.
     pub(super) connections: Occupied,
     /// How many there are, for limits that look at every virtual host.
@@ -119,6 +122,7 @@ impl VirtualHost {
                 created: 0,
                 holder: None,
                 index: Index::new(kind, &Table::default()),
+                stats: Arc::default(),
                 bindings: std::collections::BTreeMap::new(),
             };
             topology.exchanges.insert(name, exchange);
@@ -130,6 +134,7 @@ impl VirtualHost {
             topology: RwLock::new(Rank::Topology, topology),
             version: AtomicU64::new(1),
             settings: Mutex::new(Rank::Leaf, Arc::new(settings)),
+            history: History::default(),
             connections: Occupied::default(),
             queues: AtomicUsize::new(0),
             exchanges,

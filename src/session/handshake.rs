@@ -13,6 +13,7 @@ use super::context::{Capabilities, Context};
 use super::pacing::Ahead;
 use super::{Session, Stage};
 use crate::auth::{User, sasl};
+use crate::broker::stats::{Client, Passed, Protocol};
 use crate::queue::Effects;
 use crate::telemetry::printable;
 use crate::wire::encode;
@@ -177,6 +178,7 @@ impl<S> Session<S> {
             Some((name, password)) => (name, users.authenticate(name, password, peer)),
             None => (&b""[..], users.anonymous(peer)),
         };
+        self.broker.stats.login(Protocol::Amqp, login.is_ok());
         let user = match login {
             Ok(user) => user,
             Err(denied) => {
@@ -196,6 +198,7 @@ impl<S> Session<S> {
         if let Some(name) = properties.get("connection_name").and_then(Value::as_str) {
             self.given_name = Some(name.to_owned());
         }
+        self.introduction = (properties, known_mechanism(mechanism));
         let config = &self.broker.config;
         let tune = connection::Tune {
             channel_max: config.channel_max,
@@ -267,17 +270,35 @@ impl<S> Session<S> {
             shortest_timeout: crate::clock::NEVER,
             transacted: 0,
             turn: super::turn::Turn::default(),
+            passed: Passed::default(),
+            touched: Vec::new(),
         };
         let open_ok = connection::AMQPMethod::OpenOk(connection::OpenOk {});
         context.send(0, AMQPClass::Connection(open_ok));
         let given = self.given_name.as_deref().unwrap_or("");
         tracing::info!(connection = self.name(), user = %printable(&*context.user.name), vhost = %printable(name),
             client = %printable(given), "connection open");
+        let (properties, mechanism) = std::mem::take(&mut self.introduction);
+        self.connection.introduce(Client {
+            user: context.user.name.clone(),
+            properties,
+            mechanism,
+            channel_max: self.tuned.channel_max,
+            frame_max: self.tuned.frame_max,
+            heartbeat: self.tuned.heartbeat,
+            connected_at: context.now,
+        });
+        self.broker.stats.churn.connections_opened.add_shared(1);
         self.context = Some(context);
         self.stage = Stage::Open;
         self.start_heartbeats();
         Ok(())
     }
+}
+
+/// The name of a mechanism that was logged in by.
+fn known_mechanism(name: &str) -> &'static str {
+    ["PLAIN", "AMQPLAIN", "EXTERNAL"].into_iter().find(|known| *known == name).unwrap_or(ANONYMOUS)
 }
 
 fn unexpected() -> Refusal {

@@ -19,6 +19,7 @@ mod counts;
 mod deliver;
 mod dispatch;
 mod exchange;
+mod figures;
 mod gate;
 mod handshake;
 mod heartbeat;
@@ -50,10 +51,12 @@ use tokio::io::ReadBuf;
 use tokio::time::Sleep;
 
 use crate::auth::User;
+use crate::broker::stats::Event;
 use crate::broker::{Broker, Connection, Listed};
 use crate::queue::{Drained, Outbox};
 use crate::sync::InLine;
 use crate::wire::frame;
+use crate::wire::table::Table;
 use channel::Channel;
 use context::{Capabilities, Context, Flow, Park};
 use handshake::Tuned;
@@ -115,6 +118,8 @@ pub struct Session<S> {
     greeting: usize,
     tuned: Tuned,
     given_name: Option<String>,
+    /// What the client has said of itself, and the mechanism it has logged in by.
+    introduction: (Table, &'static str),
     /// Output before the connection is open.
     early: Output,
     context: Option<Context>,
@@ -167,6 +172,7 @@ impl<S: Transport> Session<S> {
             greeting: 0,
             tuned: Tuned { frame_max: broker.config.profile().initial_frame_max, channel_max: 0, heartbeat: 0 },
             given_name: None,
+            introduction: (Table::default(), ""),
             early: Output::default(),
             context: None,
             channels: Channels::default(),
@@ -193,7 +199,12 @@ impl<S: Transport> Session<S> {
 
     /// Serves the client until the connection is over.
     pub async fn run(mut self) {
-        std::future::poll_fn(|cx| self.poll(cx)).await;
+        let poll = |cx: &mut Cx<'_>| {
+            let polled = self.poll(cx);
+            self.tell_figures();
+            polled
+        };
+        std::future::poll_fn(poll).await;
         tracing::debug!(connection = self.name(), "connection over");
     }
 
@@ -274,6 +285,8 @@ impl<S: Transport> Session<S> {
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
             let n = buffer.filled().len();
             if n > 0 {
+                self.connection.stats.received_octets.add(n as u64);
+                self.connection.stats.received.add(1);
                 old.copy_from_slice(&self.rest);
                 self.beats.heard();
                 let input = &scratch[..begun + n];
@@ -305,6 +318,8 @@ impl<S: Transport> Session<S> {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(n)) => {
                     output.advance(n);
+                    self.connection.stats.sent_octets.add(n as u64);
+                    self.connection.stats.sent.add(1);
                     self.beats.said();
                     wrote = true;
                 }
@@ -484,6 +499,7 @@ impl<S> Session<S> {
         self.pacing.end_turn(&mut context.ahead, u64::from(self.broker.config.publisher_floor), self.outbox.bell());
         self.confirm();
         self.watch_timeouts();
+        self.tell_exchanges();
         if self.deliverable && matches!(self.stage, Stage::Open) {
             self.deliver();
         }
@@ -519,8 +535,11 @@ impl<S> Session<S> {
         });
         let committed = self.broker.watermark.get();
         gated.retain(|number| {
-            let Some(gate) = channels.get_mut(number).and_then(|channel| channel.mode.gate_mut()) else { return false };
-            gate.release(committed, *number, context.output.buffer());
+            let Some(channel) = channels.get_mut(number) else { return false };
+            let Some(gate) = channel.mode.gate_mut() else { return false };
+            let confirmed = gate.release(committed, *number, context.output.buffer());
+            channel.stats.traffic.add(Event::Confirm, confirmed);
+            channel.stats.unconfirmed.set(gate.unconfirmed());
             gate.next().is_some()
         });
     }

@@ -8,6 +8,7 @@ use super::assembly::{Assembly, Content, PUBLISH, no_content_due, out_of_order, 
 use super::channel::{Channel, Mode};
 use super::context::Context;
 use super::properties;
+use crate::broker::stats::Event;
 use crate::broker::{NoRoute, Replies, Route, Routing};
 use crate::message::{Draft, Message, add_blind_key};
 use crate::queue::{Push, Queue};
@@ -111,7 +112,13 @@ fn complete(context: &mut Context, channel: &mut Channel) -> Result<(), Refusal>
         return Err(refusal);
     }
     let route = route(context, &message, &copies).map_err(at)?;
+    count(context, channel, &route, &message);
     let unroutable = !route.routed && assembly.mandatory && !answers(context, &message);
+    if unroutable {
+        channel.stats.traffic.add(Event::ReturnUnroutable, 1);
+    } else if route.queues.is_empty() && !to_reply(&message) {
+        channel.stats.traffic.add(Event::DropUnroutable, 1);
+    }
     if let Mode::Tx(tx) = &mut channel.mode {
         return tx.publish(context, &route, message, unroutable).map_err(at);
     }
@@ -130,6 +137,14 @@ fn complete(context: &mut Context, channel: &mut Channel) -> Result<(), Refusal>
     }
     gather(context, channel.number, tag, &route, message);
     Ok(())
+}
+
+fn count(context: &mut Context, channel: &Channel, route: &Route, message: &Message) {
+    channel.stats.traffic.add(Event::Publish, 1);
+    context.connection.stats.sizes.observe(message.body_len().into(), 1);
+    if let Some(exchange) = &route.source {
+        context.passed.count(exchange, route.queues.len(), &context.broker.stats);
+    }
 }
 
 /// basic.return with its content.

@@ -246,7 +246,7 @@ fn limited(seed: u64) -> (State, Vec<Message>) {
             exclusive: false,
             priority: 0,
             prefetch: rng.pick(&[0, 1, 2, 3]),
-            timeout: None,
+            ..Subscription::default()
         };
         state.subscribe(subscription.connect(outbox.clone(), None, Some(credit)), 0, &mut fx);
     }

@@ -131,7 +131,7 @@ impl Alarms {
         self.set(HELD, held);
     }
 
-    fn memory_limit(&self) -> u64 {
+    pub(super) fn memory_limit(&self) -> u64 {
         self.memory_limit.load(Ordering::Relaxed)
     }
 
