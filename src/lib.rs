@@ -4,6 +4,7 @@ pub mod auth;
 pub mod broker;
 pub mod clock;
 pub mod config;
+pub mod management;
 pub mod message;
 pub mod perf;
 pub mod queue;

@@ -85,7 +85,12 @@ impl Builder {
 
     /// A server that keeps nothing and listens on a free port of 127.0.0.1.
     pub fn in_memory() -> Self {
-        let config = Config { listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))], ..Config::default() };
+        let config = Config {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+            management_listen: Vec::new(),
+            metrics_listen: Vec::new(),
+            ..Config::default()
+        };
         Self { config, keep: Keep::Memory, clock: Clock::system() }
     }
 

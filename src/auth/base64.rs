@@ -1,4 +1,4 @@
-//! Base64 with padding (RFC 4648, section 4), for password hashes in definitions.
+//! Base64 with padding (RFC 4648, section 4), for password hashes in definitions and for the credentials and payloads of the management API.
 //!
 //! Invariant: decoding is strict, so that one hash has one text: no blanks, no missing padding, no stray bits.
 //! Deliberately absent: the URL alphabet, streaming, speed.
@@ -8,7 +8,7 @@
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// Text of `bytes`.
-pub(super) fn encode(bytes: &[u8]) -> String {
+pub fn encode(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3).saturating_mul(4));
     for chunk in bytes.chunks(3) {
         let group = chunk.iter().zip([16, 8, 0]).fold(0_u32, |group, (byte, shift)| group | u32::from(*byte) << shift);
@@ -21,7 +21,7 @@ pub(super) fn encode(bytes: &[u8]) -> String {
 }
 
 /// Octets of `text`, or `None` unless it is exactly what [`encode`] writes.
-pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
+pub fn decode(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len());
     let (groups, rest) = text.as_bytes().as_chunks::<4>();
     for group in groups {

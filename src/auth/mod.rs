@@ -14,7 +14,7 @@
 )]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing))]
 
-mod base64;
+pub mod base64;
 mod password;
 pub mod sasl;
 mod throttle;

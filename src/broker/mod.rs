@@ -17,8 +17,10 @@ mod courier;
 mod definitions;
 mod exchange;
 mod exchanges;
+mod interim;
 mod janitor;
 mod loader;
+mod node;
 mod pager;
 mod policies;
 mod policy;
@@ -49,6 +51,7 @@ pub use check::check;
 pub use connection::{Connection, ConnectionId, Connections, Listed};
 pub use definitions::DamagedDefinition;
 pub use exchanges::ExchangeDeclare;
+pub use node::{Attempts, Listener, Node, Protocol};
 pub use pager::Spill;
 pub use policy::{ApplyTo, Governing, Policies, Policy, PolicyAsk, PolicyKind};
 pub use queues::{Declared, QueueDeclare};
@@ -78,6 +81,10 @@ pub struct Broker {
     pub users: Users,
     /// Who has to wait with a login.
     pub logins: Throttle,
+    /// How many have logged in.
+    pub attempts: Attempts,
+    /// Facts of the node as a whole.
+    pub node: Node,
     /// Announced durable work.
     pub intake: Arc<Intake>,
     /// How far the store has got.
@@ -299,6 +306,8 @@ impl Running {
         let broker = Arc::new(Broker {
             users: Users::seeded(&start.config.users).map_err(StartError::Random)?,
             logins: Throttle::new(start.config.login_failures),
+            attempts: Attempts::default(),
+            node: Node::new(&start.clock),
             deliveries: Pool::new(start.config.delivery_bytes),
             stats: stats::Stats::new(start.clock.now()),
             clock: start.clock,

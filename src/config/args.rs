@@ -27,6 +27,12 @@ pub struct Args {
     /// Accept clients on this address; may be given several times
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Vec<String>,
+    /// Serve the management API on this address, or on none; may be given several times
+    #[arg(long, value_name = "ADDR:PORT|none")]
+    pub http_listen: Vec<String>,
+    /// Let Prometheus read metrics on this address, or on none; may be given several times
+    #[arg(long, value_name = "ADDR:PORT|none")]
+    pub metrics_listen: Vec<String>,
     /// Write log lines for people or for log collectors
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,

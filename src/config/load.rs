@@ -4,7 +4,7 @@
 //! `LEVERET_CONFIG` there is no file. Invariant: one run reports every problem of every origin. Deliberately absent:
 //! printing and exiting, which `main` does (exit status 64).
 
-use super::keys::{self, KEYS, Key, Set};
+use super::keys::{self, Key, Set};
 use super::{Args, Config, Origin, Problem, users};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -47,7 +47,7 @@ pub fn load_from(args: &Args, env: &Environment) -> Result<Config, Vec<Problem>>
     }
     loader.environment(env);
     loader.flags(args);
-    loader.place_data(env);
+    loader.finish(env);
     if loader.problems.is_empty() { Ok(loader.config) } else { Err(loader.problems) }
 }
 
@@ -91,7 +91,7 @@ impl Loader {
         // Tables do not keep the order of the file.
         self.problems.sort_by_key(|problem| match problem.origin {
             Origin::File(_, line) => line,
-            Origin::Variable(_) | Origin::Flag(_) => 0,
+            Origin::Variable(_) | Origin::Flag(_) | Origin::Whole => 0,
         });
     }
 
@@ -152,7 +152,7 @@ impl Loader {
     }
 
     fn environment(&mut self, env: &Environment) {
-        for key in KEYS {
+        for key in keys::all() {
             let own = key.env();
             // The long form comes second in the search and first in rank.
             let short = (key.name == "log.level").then_some(LOG);
@@ -199,11 +199,33 @@ impl Loader {
         if let Some(format) = args.log_format {
             self.config.log_format = format;
         }
-        if let (false, Some(key)) = (args.listen.is_empty(), keys::find("listen"))
+        self.addresses("listen", "--listen", &args.listen);
+        self.addresses("management.listen", "--http-listen", &args.http_listen);
+        self.addresses("metrics.listen", "--metrics-listen", &args.metrics_listen);
+    }
+
+    fn addresses(&mut self, key: &str, flag: &'static str, given: &[String]) {
+        if let (false, Some(key)) = (given.is_empty(), keys::find(key))
             && let Set::List(set) = key.set
-            && let Err(wrong) = set(&mut self.config, &args.listen)
+            && let Err(wrong) = set(&mut self.config, given)
         {
-            self.report(Origin::Flag("--listen"), "", wrong, key.accepts);
+            self.report(Origin::Flag(flag), "", wrong, key.accepts);
+        }
+    }
+
+    /// What depends on several keys.
+    fn finish(&mut self, env: &Environment) {
+        self.place_data(env);
+        if self.config.cluster_name.is_empty() {
+            self.config.cluster_name.clone_from(&self.config.node_name);
+        }
+        if self.config.listen.is_empty() && self.config.tls.listen.is_empty() && self.config.unix_socket.is_none() {
+            let wrong = "nothing to listen on: clients could not connect".to_owned();
+            self.report(Origin::Flag("--listen"), "listen", wrong, "an address here, in tls.listen, or a unix_socket");
+        }
+        for (key, wrong) in self.config.tls.lacks() {
+            let accepts = keys::find(key).map_or("", |key| key.accepts);
+            self.report(Origin::Whole, key, wrong.to_owned(), accepts);
         }
     }
 
@@ -236,17 +258,17 @@ fn is_known(name: &str) -> bool {
         || name == "LEVERET_PORT"
         || name.starts_with("LEVERET_PORT_")
         || name.starts_with("LEVERET_SERVICE_")
-        || KEYS.iter().any(|key| key.env() == name)
+        || keys::all().any(|key| key.env() == name)
 }
 
 /// Keys a mistyped one may have meant: those in the same section, or with the same last part.
 fn nearby(name: &str) -> String {
     let (section, last) = name.rsplit_once('.').unwrap_or(("", name));
     let same = |known: &&str| known.rsplit('.').next() == Some(last);
-    let mut names: Vec<_> = KEYS.iter().map(|key| key.name).filter(same).collect();
+    let mut names: Vec<_> = keys::all().map(|key| key.name).filter(same).collect();
     if names.is_empty() {
         let inside = |known: &str| known.rsplit_once('.').map_or("", |(section, _)| section) == section;
-        names = KEYS.iter().map(|key| key.name).filter(|known| inside(known)).collect();
+        names = keys::all().map(|key| key.name).filter(|known| inside(known)).collect();
     }
     names.join(", ")
 }

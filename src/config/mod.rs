@@ -4,7 +4,7 @@
 //! one table of keys (`keys`) ties together the name, the default text, the sentence of documentation, the environment
 //! variable and the setter; a test holds `config/leveret.toml` to it. May touch the environment and the file system at
 //! start, and knows no other room. Invariants: a [`Config`] returned by [`load`] has a data directory, at least one
-//! address and at least one user, and every number in it lies within the range its key documents. Deliberately absent:
+//! place to listen and at least one user, and every number in it lies within the range its key documents. Deliberately absent:
 //! reloading while running, includes, interpolation of variables.
 #![deny(
     clippy::arithmetic_side_effects,
@@ -19,11 +19,14 @@ mod args;
 pub mod compatibility;
 mod keys;
 mod load;
+mod log;
+mod names;
 pub mod perf;
 mod problem;
 mod secret;
 mod tables;
 mod thresholds;
+mod tls;
 mod units;
 mod users;
 
@@ -37,12 +40,19 @@ use std::time::Duration;
 pub use args::{Args, Command, Tool};
 pub use compatibility::{Compatibility, Profile};
 pub use load::{Environment, load, load_from};
+pub use log::{LogConsole, LogFormat, LogRotation};
+pub use names::Network;
 pub use problem::{Origin, Problem};
 pub use secret::Secret;
 pub use thresholds::{DiskFreeLimit, MemoryWatermark, Parts};
+pub use tls::{LoginFrom, Tls, TlsVerify, TlsVersion};
 
 /// The port IANA assigned to AMQP without TLS.
 pub const AMQP_PORT: u16 = 5672;
+/// RabbitMQ's port of the management API.
+pub const MANAGEMENT_PORT: u16 = 15672;
+/// RabbitMQ's port for Prometheus.
+pub const METRICS_PORT: u16 = 15692;
 
 const KIB: u32 = 1024;
 const MIB: usize = 1024 * 1024;
@@ -54,6 +64,22 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Addresses to accept AMQP connections on.
     pub listen: Vec<SocketAddr>,
+    /// Path of a Unix socket to accept AMQP connections on as well.
+    pub unix_socket: Option<PathBuf>,
+    /// Whose PROXY headers are believed.
+    pub proxy_protocol: Vec<Network>,
+    /// Addresses of the management API; none switches it off.
+    pub management_listen: Vec<SocketAddr>,
+    /// Addresses that metrics are read from; none switches that off.
+    pub metrics_listen: Vec<SocketAddr>,
+    /// TLS.
+    pub tls: Tls,
+    /// Name of the node, `NAME@HOST`.
+    pub node_name: String,
+    /// Name shown to clients; the node's if nobody has chosen another.
+    pub cluster_name: String,
+    /// Definitions to import at the start: a file, or a directory of files.
+    pub load_definitions: Option<PathBuf>,
     /// Which RabbitMQ to answer as.
     pub compatibility: Compatibility,
     /// Users that exist from the first start on.
@@ -70,6 +96,16 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Least severe level that is logged, or a filter such as `info,leveret::session=debug`.
     pub log_level: String,
+    /// Where log lines go besides the file.
+    pub log_console: LogConsole,
+    /// File for log lines.
+    pub log_file: Option<PathBuf>,
+    /// As `log_level`, for the file; `None` is the same.
+    pub log_file_level: Option<String>,
+    /// When the file is set aside.
+    pub log_rotation: LogRotation,
+    /// Files set aside that are kept.
+    pub log_rotation_count: usize,
     /// Time a client has from connecting to the end of connection.open.
     pub handshake_timeout: Duration,
     /// Heartbeat interval suggested in connection.tune, in seconds; 0 suggests none.
@@ -179,24 +215,27 @@ pub struct PolicyEntry {
     pub apply_to: String,
 }
 
-/// Shape of a log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
-    /// One readable line per event, coloured on a terminal.
-    Human,
-    /// One JSON object per line, for log collectors.
-    Json,
+/// A port that is reached from this machine only, by either family of addresses.
+fn on_this_machine(port: u16) -> Vec<SocketAddr> {
+    let families = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    families.into_iter().map(|address| SocketAddr::new(address, port)).collect()
 }
 
 impl Default for Config {
     /// The defaults that `config/leveret.toml` shows, with the data directory still to be chosen.
     fn default() -> Self {
+        let node_name = names::default_node_name();
         Self {
             data_dir: PathBuf::new(),
-            listen: vec![
-                SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), AMQP_PORT),
-                SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), AMQP_PORT),
-            ],
+            listen: on_this_machine(AMQP_PORT),
+            unix_socket: None,
+            proxy_protocol: Vec::new(),
+            management_listen: on_this_machine(MANAGEMENT_PORT),
+            metrics_listen: on_this_machine(METRICS_PORT),
+            tls: Tls::default(),
+            cluster_name: node_name.clone(),
+            node_name,
+            load_definitions: None,
             compatibility: Compatibility::default(),
             users: vec![UserEntry {
                 name: users::GUEST.to_owned(),
@@ -210,6 +249,11 @@ impl Default for Config {
             default_queue_type: "classic".to_owned(),
             log_format: LogFormat::Human,
             log_level: "info".to_owned(),
+            log_console: LogConsole::Stderr,
+            log_file: None,
+            log_file_level: None,
+            log_rotation: LogRotation::None,
+            log_rotation_count: 10,
             handshake_timeout: Duration::from_secs(10),
             heartbeat: 60,
             frame_max: 128 * KIB,

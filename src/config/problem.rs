@@ -14,6 +14,8 @@ pub enum Origin {
     Variable(String),
     /// An option on the command line, or the lack of one.
     Flag(&'static str),
+    /// All settings together: each is right by itself.
+    Whole,
 }
 
 /// One thing that is wrong with the settings; prints as `FILE:LINE: key: what is wrong (what is accepted)`.
@@ -35,6 +37,7 @@ impl fmt::Display for Problem {
             Origin::File(path, line) => write!(f, "{}:{line}: ", path.display())?,
             Origin::Variable(name) => write!(f, "{name}: ")?,
             Origin::Flag(name) => write!(f, "{name}: ")?,
+            Origin::Whole => {}
         }
         if !self.key.is_empty() {
             write!(f, "{}: ", self.key)?;

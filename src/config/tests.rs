@@ -1,6 +1,6 @@
 //! Tests of the configuration: the shown file, precedence, and the list of problems.
 
-use super::keys::{KEYS, Set};
+use super::keys::{self, Set};
 use super::*;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -29,7 +29,7 @@ fn problems(text: &str) -> Vec<String> {
 fn shown() -> String {
     let mut text = String::new();
     let mut section = "";
-    for key in KEYS {
+    for key in keys::all() {
         let (its_section, name) = key.name.rsplit_once('.').unwrap_or(("", key.name));
         if its_section != section {
             section = its_section;
@@ -68,7 +68,7 @@ fn the_shown_file_means_the_defaults() {
 #[test]
 fn every_default_is_what_its_setter_accepts() {
     // Read as environment variables, in which every key can be written.
-    for key in KEYS {
+    for key in keys::all() {
         let text = match key.set {
             Set::Text(_) | Set::Number(_) | Set::Choice(_) => key.default.trim_matches('"').to_owned(),
             Set::List(_) => key.default.trim_start_matches('[').trim_end_matches(']').replace('"', ""),
@@ -127,7 +127,7 @@ fn all_problems_are_reported_at_once_with_their_lines() {
     );
     let section = |name: &'static str| name.rsplit_once('.').map_or("", |(section, _)| section);
     let inside = |wanted: &str| {
-        let names = KEYS.iter().map(|key| key.name).filter(|name| section(name) == wanted);
+        let names = keys::all().map(|key| key.name).filter(|name| section(name) == wanted);
         names.collect::<Vec<_>>().join(", ")
     };
     let expected = [

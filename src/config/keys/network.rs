@@ -1,0 +1,138 @@
+//! The sections `[management]`, `[metrics]` and `[tls]`.
+
+use super::super::{LoginFrom, TlsVerify, TlsVersion};
+use super::{ADDRESSES, Key, Set, addresses, ms, path, time};
+
+/// Rows of the sections.
+pub(super) const KEYS: &[Key] = &[
+    Key {
+        name: "management.listen",
+        default: r#"["127.0.0.1:15672", "[::1]:15672"]"#,
+        doc: "Addresses of the management API; an empty list or \"none\" switches it off.",
+        accepts: ADDRESSES,
+        set: Set::List(|config, items| {
+            config.management_listen = addresses(items)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "metrics.listen",
+        default: r#"["127.0.0.1:15692", "[::1]:15692"]"#,
+        doc: "Addresses that Prometheus reads metrics from; an empty list or \"none\" switches that off.",
+        accepts: ADDRESSES,
+        set: Set::List(|config, items| {
+            config.metrics_listen = addresses(items)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "tls.listen",
+        default: "[]",
+        doc: "Addresses to accept AMQP connections with TLS on; usually port 5671.",
+        accepts: ADDRESSES,
+        set: Set::List(|config, items| {
+            config.tls.listen = addresses(items)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "tls.certificate",
+        default: r#""""#,
+        doc: "Certificate of this broker, with those of its issuers behind it: a PEM file.",
+        accepts: "a path; ~ is not expanded",
+        set: Set::Text(|config, text| {
+            config.tls.certificate = path(text)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "tls.key",
+        default: r#""""#,
+        doc: "Private key of the certificate: a PEM file.",
+        accepts: "a path; ~ is not expanded",
+        set: Set::Text(|config, text| {
+            config.tls.key = path(text)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "tls.ca",
+        default: r#""""#,
+        doc: "Certificates of those whose clients are trusted: a PEM file.",
+        accepts: "a path; ~ is not expanded",
+        set: Set::Text(|config, text| {
+            config.tls.ca = path(text)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "tls.verify",
+        default: r#""none""#,
+        doc: "Whether certificates of clients are looked at: none, or peer.",
+        accepts: "none or peer",
+        set: Set::Text(|config, text| {
+            config.tls.verify = match text {
+                "none" => TlsVerify::None,
+                "peer" => TlsVerify::Peer,
+                _ => return Err(format!("{text:?} is neither")),
+            };
+            Ok(())
+        }),
+    },
+    Key {
+        name: "tls.require_client_certificate",
+        default: "false",
+        doc: "Whether clients without a certificate are refused; needs verify = \"peer\".",
+        accepts: "true or false",
+        set: Set::Choice(|config, text| {
+            config.tls.require_client_certificate = text.parse().map_err(|_| format!("{text:?} is neither"))?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "tls.login_from",
+        default: r#""distinguished_name""#,
+        doc: "What of a client's certificate is its user name: distinguished_name, common_name or subject_alternative_name.",
+        accepts: "distinguished_name, common_name or subject_alternative_name",
+        set: Set::Text(|config, text| {
+            config.tls.login_from = match text {
+                "distinguished_name" => LoginFrom::DistinguishedName,
+                "common_name" => LoginFrom::CommonName,
+                "subject_alternative_name" => LoginFrom::SubjectAlternativeName,
+                _ => return Err(format!("{text:?} is none of them")),
+            };
+            Ok(())
+        }),
+    },
+    Key {
+        name: "tls.versions",
+        default: r#"["1.3", "1.2"]"#,
+        doc: "Versions of TLS that are spoken.",
+        accepts: "1.3, 1.2 or both",
+        set: Set::List(|config, items| {
+            if items.is_empty() {
+                return Err("the list is empty".to_owned());
+            }
+            let mut versions = Vec::new();
+            for item in items {
+                versions.push(match item.trim() {
+                    "1.3" => TlsVersion::V1_3,
+                    "1.2" => TlsVersion::V1_2,
+                    _ => return Err(format!("{item:?} is not spoken here")),
+                });
+            }
+            config.tls.versions = versions;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "tls.handshake_timeout",
+        default: r#""5s""#,
+        doc: "Time a client has for the handshake of TLS, which comes before its login.",
+        accepts: "a duration from 100ms to 1h",
+        set: Set::Text(|config, text| {
+            config.tls.handshake_timeout = time(text, ms(100)..=ms(3_600_000))?;
+            Ok(())
+        }),
+    },
+];

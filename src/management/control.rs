@@ -1,0 +1,69 @@
+//! The control socket: a Unix socket in the data directory, by which the command-line tools reach the broker.
+//!
+//! It serves the management API without a login, and what lies below `/api/leveret`, which the network does not get.
+//! Whoever can open the file is an administrator: it can be read and written by the broker's own user only, who could
+//! change the store itself as well. It takes the place of one that a broker has left behind, since the store's lock has
+//! made sure that no other broker runs here.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use tokio::net::UnixListener;
+
+use super::answer::{Answer, Outcome};
+use super::call::Call;
+use super::route::{Access, Route, get, post};
+
+/// Name of the socket in the data directory.
+pub const SOCKET: &str = "control.sock";
+
+/// Listens on the control socket of a data directory, which must be this process's own. Fails if the file system takes
+/// no sockets there, or the path is longer than a socket's may be.
+pub fn listen(data_dir: &Path) -> io::Result<UnixListener> {
+    let place = path(data_dir);
+    // Made under another name and moved, so that nobody finds it while its permissions are still anybody's.
+    let fresh = place.with_extension("new");
+    remove(&fresh)?;
+    let listener = UnixListener::bind(&fresh)?;
+    std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(&fresh, &place)?;
+    Ok(listener)
+}
+
+/// The control socket of a data directory.
+pub fn path(data_dir: &Path) -> PathBuf {
+    data_dir.join(SOCKET)
+}
+
+/// Removes the control socket; nobody can reach the broker by it any more.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![get("/api/leveret/status", Access::Control, status), post("/api/leveret/stop", Access::Control, stop)]
+}
+
+async fn status(call: Call) -> Outcome {
+    let broker = &call.broker;
+    Ok(Answer::json(&json!({
+        "product_name": super::overview::PRODUCT,
+        "product_version": env!("CARGO_PKG_VERSION"),
+        "rabbitmq_version": broker.config.profile().version,
+        "os_pid": std::process::id().to_string(),
+        "uptime": broker.node.uptime(&broker.clock),
+        "data_dir": broker.config.data_dir,
+    })))
+}
+
+/// Ends the broker in order. The answer comes first.
+async fn stop(call: Call) -> Outcome {
+    tracing::info!("asked to stop on the control socket");
+    call.broker.node.request_stop();
+    Ok(Answer::done())
+}
