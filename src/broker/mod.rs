@@ -20,10 +20,12 @@ mod exchanges;
 mod interim;
 mod janitor;
 mod loader;
+mod messages;
 mod node;
 mod pager;
 mod policies;
 mod policy;
+pub mod portable;
 #[doc(hidden)]
 pub mod probe;
 mod queues;
@@ -35,6 +37,7 @@ mod topology;
 mod transaction;
 mod vhost;
 mod vhosts;
+mod vitals;
 mod writer;
 
 use std::sync::Arc;
@@ -51,6 +54,7 @@ pub use check::check;
 pub use connection::{Connection, ConnectionId, Connections, Listed};
 pub use definitions::DamagedDefinition;
 pub use exchanges::ExchangeDeclare;
+pub use messages::{Fetched, Published, Return, expiration};
 pub use node::{Attempts, Listener, Node, Protocol};
 pub use pager::Spill;
 pub use policy::{ApplyTo, Governing, Policies, Policy, PolicyAsk, PolicyKind};
@@ -62,6 +66,7 @@ pub use topology::{Exchange, Topology};
 pub use transaction::{PublishRefused, Transaction};
 pub use vhost::{VirtualHost, print_exchange, print_queue};
 pub use vhosts::{VhostLimits, VhostSettings};
+pub use vitals::Vitals;
 
 use crate::auth::{Throttle, Users};
 use crate::clock::{Clock, NEVER};

@@ -75,6 +75,41 @@ impl Exchange {
 }
 
 impl Topology {
+    /// Every queue.
+    pub fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
+        self.queues.values()
+    }
+
+    /// The queue of that name.
+    pub fn queue(&self, name: &str) -> Option<&Arc<Queue>> {
+        self.queues.get(name)
+    }
+
+    /// Every exchange.
+    pub fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
+        self.exchanges.values()
+    }
+
+    /// The exchange of that name.
+    pub fn exchange(&self, name: &str) -> Option<&Exchange> {
+        self.exchanges.get(name)
+    }
+
+    /// Every binding.
+    pub fn bindings(&self) -> impl Iterator<Item = &Binding> {
+        self.identities.values().map(|binding| &**binding)
+    }
+
+    /// The bindings from an exchange, in the order in which they were made.
+    pub fn bindings_from(&self, source: &str) -> impl Iterator<Item = &Binding> {
+        self.exchanges.get(source).into_iter().flat_map(|exchange| exchange.bindings.values().map(|binding| &**binding))
+    }
+
+    /// The bindings to a queue or an exchange, in the order in which they were made.
+    pub fn bindings_to(&self, destination: &Destination) -> impl Iterator<Item = &Binding> {
+        self.by_destination.get(destination).into_iter().flat_map(|bindings| bindings.values().map(|binding| &**binding))
+    }
+
     /// Adds a binding whose ends exist; `None` if it is there already.
     pub(super) fn bind(&mut self, identity: Identity, arguments: Table) -> Option<Arc<Binding>> {
         self.bind_as(self.last_binding + 1, identity, arguments)

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use super::admission::Occupied;
 use super::binding::{Binding, Destination, Identity};
 use super::exchange::{Index, Kind};
+use super::stats::Gone;
 use super::topology::{Exchange, Removed, Topology};
 use super::vhosts::VhostSettings;
 use super::{Broker, definitions};
@@ -186,6 +187,12 @@ impl VirtualHost {
     /// Shared access to the topology, for routing and reports.
     pub fn topology(&self) -> ReadGuard<'_, Topology> {
         self.topology.read()
+    }
+
+    /// Every queue, and what those that are deleted have counted, at the same moment.
+    pub fn counted_queues(&self) -> (Vec<Arc<Queue>>, Gone) {
+        let topology = self.topology.read();
+        (topology.queues.values().cloned().collect(), topology.gone.clone())
     }
 
     /// The queue of that name.

@@ -18,15 +18,26 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing))]
 
 mod answer;
+mod binding_key;
+mod bindings;
 mod body;
 mod call;
+mod channels;
+mod connections;
+mod consumers;
 pub mod control;
+mod exchanges;
+mod figures;
 mod list;
+mod messages;
+mod metrics;
 mod overview;
 mod principal;
 mod query;
+mod queues;
 mod route;
 mod serve;
+mod totals;
 
 use std::sync::Arc;
 
@@ -34,6 +45,7 @@ use axum::Router;
 
 use crate::broker::Broker;
 
+pub use metrics::router as metrics_router;
 pub use principal::Origin;
 pub use route::{Access, Row, rows};
 pub use serve::{Serving, serve, serve_unix};

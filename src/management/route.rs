@@ -22,7 +22,9 @@ use super::answer::{Answer, ApiError, Outcome};
 use super::call::{Call, Names};
 use super::principal::{self, Origin, Peer, Principal};
 use super::query::Query;
-use super::{body, control, overview};
+use super::{
+    bindings, body, channels, connections, consumers, control, exchanges, messages, metrics, overview, queues,
+};
 use crate::broker::Broker;
 
 /// Who may call a route.
@@ -120,6 +122,14 @@ where
 fn table() -> Vec<Route> {
     let mut table = Vec::new();
     table.extend(overview::routes());
+    table.extend(queues::routes());
+    table.extend(exchanges::routes());
+    table.extend(bindings::routes());
+    table.extend(connections::routes());
+    table.extend(channels::routes());
+    table.extend(consumers::routes());
+    table.extend(messages::routes());
+    table.extend(metrics::routes());
     table.extend(control::routes());
     table
 }

@@ -13,7 +13,8 @@ use super::context::{Capabilities, Context};
 use super::pacing::Ahead;
 use super::{Session, Stage};
 use crate::auth::{User, sasl};
-use crate::broker::stats::{Client, Passed, Protocol};
+use crate::broker::Protocol;
+use crate::broker::stats::{Client, Passed};
 use crate::queue::Effects;
 use crate::telemetry::printable;
 use crate::wire::encode;
@@ -178,7 +179,7 @@ impl<S> Session<S> {
             Some((name, password)) => (name, users.authenticate(name, password, peer)),
             None => (&b""[..], users.anonymous(peer)),
         };
-        self.broker.stats.login(Protocol::Amqp, login.is_ok());
+        self.broker.attempts.count(Protocol::Amqp, login.is_ok());
         let user = match login {
             Ok(user) => user,
             Err(denied) => {

@@ -32,6 +32,13 @@ impl<const N: usize> Histogram<N> {
         self.sum.add(value.wrapping_mul(n));
     }
 
+    /// Counts a value where several tasks do: for what happens seldom.
+    pub fn observe_shared(&self, value: u64) {
+        let bucket = self.bounds.iter().zip(&self.counts).find(|(bound, _)| value <= **bound);
+        bucket.map_or(&self.above, |(_, count)| count).add_shared(1);
+        self.sum.add_shared(value);
+    }
+
     /// What has been counted so far.
     pub fn spread(&self) -> Spread {
         let counts = self.counts.iter().chain([&self.above]).map(Counter::get).collect();

@@ -120,6 +120,16 @@ impl Trend {
         moments.map(|at| (at, self.value(place, at))).collect()
     }
 
+    /// How many samples there are.
+    pub fn len(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+    }
+
     /// Whether the latest sample has these figures.
     pub fn ends_with(&self, values: &[u64]) -> bool {
         self.samples.first().is_some_and(|sample| *sample.values == *values)

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 /// Octets of anonymous memory this process holds now.
-pub(super) fn used() -> Option<u64> {
+pub(in crate::broker) fn used() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/statm").ok()?;
     pages_used(&text).map(|pages| pages.saturating_mul(rustix::param::page_size() as u64))
 }

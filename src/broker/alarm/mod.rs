@@ -9,7 +9,7 @@
 //! and coming down, so that they do not flutter. Deliberately absent: sockets and frames; the reserve of the store, which
 //! stands behind the disk alarm ([`crate::store::Space`]).
 
-mod memory;
+pub(super) mod memory;
 mod watch;
 
 use std::sync::Arc;
@@ -131,13 +131,23 @@ impl Alarms {
         self.set(HELD, held);
     }
 
+    /// Whether the memory alarm is up.
+    pub fn short_of_memory(&self) -> bool {
+        self.raised.load(Ordering::Acquire) & MEMORY != 0
+    }
+
+    /// Whether the disk alarm is up.
+    pub fn short_of_room(&self) -> bool {
+        self.raised.load(Ordering::Acquire) & (DISK | HELD) != 0
+    }
+
     pub(super) fn memory_limit(&self) -> u64 {
         self.memory_limit.load(Ordering::Relaxed)
     }
 
     /// The room the store must have: if nobody says otherwise, twice the reserve of the store at least, so that publishers
     /// are stopped before their messages would touch it.
-    fn disk_limit(&self, space: Space) -> u64 {
+    pub(super) fn disk_limit(&self, space: Space) -> u64 {
         match self.disk_limit.load(Ordering::Relaxed) {
             AUTOMATIC => (space.total / DISK_PART).min(LARGEST_DISK_LIMIT).max(space.reserve.saturating_mul(2)),
             limit => limit,

@@ -37,7 +37,6 @@ async fn look(broker: &Arc<Broker>) -> u64 {
     let mut distance = u64::MAX;
     if let Some(used) = memory::used() {
         broker.alarms.judge_memory(used);
-        broker.stats.memory_used.set(used);
         distance = broker.alarms.memory_limit().abs_diff(used);
     }
     let asked = broker.clone();
@@ -49,8 +48,6 @@ async fn look(broker: &Arc<Broker>) -> u64 {
 fn look_at_disk(broker: &Broker) -> u64 {
     let Some(space) = broker.look_at_disk() else { return u64::MAX };
     let limit = broker.alarms.disk_limit(space);
-    broker.stats.disk_free.set(space.room);
-    broker.stats.disk_limit.set(limit);
     if !broker.alarms.raised() {
         // Twice the margin above the limit, lest the ballast itself raise the alarm.
         broker.engine().restore_ballast(limit.saturating_add(limit / 2));

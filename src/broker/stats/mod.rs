@@ -23,7 +23,7 @@ pub use sampler::{OVERALL, Places, QUEUE, VHOST};
 pub(super) use sampler::run;
 pub use sums::{Gone, Lengths, Sums};
 
-use super::{Broker, Connection};
+use super::Connection;
 use crate::clock::Millis;
 use crate::queue::{CAUSES, DeadLetter, Options, Queue, Reason};
 use crate::stats::{Counter, Histogram, History};
@@ -75,24 +75,6 @@ impl Churn {
     }
 }
 
-/// Logins by one protocol.
-#[derive(Debug, Default)]
-pub struct Logins {
-    /// Those that were let in.
-    pub succeeded: Counter,
-    /// Those that were not.
-    pub failed: Counter,
-}
-
-/// By which protocol somebody logs in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// AMQP 0-9-1.
-    Amqp,
-    /// The management API.
-    Http,
-}
-
 /// Upper bounds of the sizes of commits, in octets.
 const COMMIT_SIZES: [u64; 8] = [1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20];
 
@@ -127,12 +109,9 @@ pub struct Stats {
     pub started: Millis,
     /// What came and went.
     pub churn: Churn,
-    /// Logins by AMQP.
-    pub amqp_logins: Logins,
-    /// Logins by HTTP.
-    pub http_logins: Logins,
     /// What the management API does with messages itself.
     pub internal: ConnectionStats,
+    internal_channel: Arc<ChannelStats>,
     /// The writer's counts.
     pub commits: Commits,
     /// Dead letters of classic and of quorum queues.
@@ -145,23 +124,18 @@ pub struct Stats {
     pub overall: History,
     moved: Mutex<Vec<Moved>>,
     tick: AtomicU64,
-    /// Octets of memory in use, as the watch saw it last.
-    pub memory_used: Counter,
-    /// Octets that the store may still take, as the watch saw it last.
-    pub disk_free: Counter,
-    /// Octets below which that is too little.
-    pub disk_limit: Counter,
 }
 
 impl Stats {
     /// Nothing counted.
     pub(super) fn new(now: Millis) -> Self {
+        let (internal, internal_channel) = (ConnectionStats::default(), Arc::new(ChannelStats::new(0, 0, now)));
+        internal.add_channel(&internal_channel);
         Self {
             started: now,
             churn: Churn::default(),
-            amqp_logins: Logins::default(),
-            http_logins: Logins::default(),
-            internal: ConnectionStats::default(),
+            internal,
+            internal_channel,
             commits: Commits::default(),
             deaths: Default::default(),
             letters_confirmed: Counter::default(),
@@ -169,24 +143,17 @@ impl Stats {
             overall: History::default(),
             moved: Mutex::new(Rank::Leaf, Vec::new()),
             tick: AtomicU64::new(0),
-            memory_used: Counter::default(),
-            disk_free: Counter::default(),
-            disk_limit: Counter::default(),
         }
+    }
+
+    /// What the management API does with messages itself, by event.
+    pub fn internal_traffic(&self) -> &Traffic {
+        &self.internal_channel.traffic
     }
 
     /// The moment of the last samples; 0 before the first.
     pub fn tick(&self) -> Millis {
         self.tick.load(Ordering::Relaxed)
-    }
-
-    /// Counts a login.
-    pub fn login(&self, protocol: Protocol, succeeded: bool) {
-        let logins = match protocol {
-            Protocol::Amqp => &self.amqp_logins,
-            Protocol::Http => &self.http_logins,
-        };
-        if succeeded { &logins.succeeded } else { &logins.failed }.add_shared(1);
     }
 
     /// A queue has moved, or is gone.
@@ -238,12 +205,5 @@ impl Stats {
     pub fn deaths(&self, quorum: bool) -> [[u64; CAUSES]; STRATEGIES.len()] {
         let deaths = &self.deaths[usize::from(quorum)];
         std::array::from_fn(|strategy| std::array::from_fn(|cause| deaths[strategy][cause].get()))
-    }
-}
-
-impl Broker {
-    /// Octets of memory above which the alarm goes up.
-    pub fn memory_limit(&self) -> u64 {
-        self.alarms.memory_limit()
     }
 }

@@ -11,7 +11,7 @@ use crate::wire::properties::Properties;
 const OVERHEAD: u64 = 200;
 
 /// The figures of a queue.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Figures {
     /// Messages that wait for consumers, with the octets of their bodies.
     pub ready: (u64, u64),
@@ -100,6 +100,19 @@ impl State {
     pub fn head_timestamp(&self) -> Option<u64> {
         let Front::Resident(entry) = self.lanes.front() else { return None };
         Properties::parse(entry.message.properties()).ok()?.timestamp
+    }
+
+    /// The tag of the consumer that has the queue for itself.
+    pub fn exclusive_tag(&self) -> Option<&[u8]> {
+        self.roster.listed().find(|(consumer, _)| consumer.exclusive).map(|(consumer, _)| &*consumer.tag)
+    }
+
+    /// The tag of the single active consumer.
+    pub fn single_active_tag(&self) -> Option<&[u8]> {
+        if !self.options.single_active {
+            return None;
+        }
+        self.roster.listed().find(|(_, active)| *active).map(|(consumer, _)| &*consumer.tag)
     }
 
     /// Its consumers, in the order in which they came.
