@@ -202,8 +202,7 @@ impl Broker {
 
     /// Gets one message, and waits for it if it is on disk; [`Got::Paged`] if it does not come.
     async fn get_one(&self, queue: &Arc<Queue>, no_ack: bool, bell: &Arc<Bell>) -> Got {
-        let (traffic, handed) =
-            (self.stats.internal_traffic(), self.stats.internal.handed(QueueType::of(Some(queue))));
+        let (traffic, handed) = (self.stats.internal_traffic(), self.stats.internal.handed(QueueType::of(Some(queue))));
         loop {
             let mut fx = Effects::default();
             let mut got = queue.get(no_ack, self.clock.now(), &mut fx);

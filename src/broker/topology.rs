@@ -107,7 +107,10 @@ impl Topology {
 
     /// The bindings to a queue or an exchange, in the order in which they were made.
     pub fn bindings_to(&self, destination: &Destination) -> impl Iterator<Item = &Binding> {
-        self.by_destination.get(destination).into_iter().flat_map(|bindings| bindings.values().map(|binding| &**binding))
+        self.by_destination
+            .get(destination)
+            .into_iter()
+            .flat_map(|bindings| bindings.values().map(|binding| &**binding))
     }
 
     /// Adds a binding whose ends exist; `None` if it is there already.

@@ -58,7 +58,18 @@ fn digest(arguments: &Table) -> String {
     let mut term = vec![131];
     put_table(&mut term, arguments);
     let text = base64::encode(&Md5::digest(&term));
-    text.chars().filter(|c| *c != '=').map(|c| if c == '+' { '-' } else if c == '/' { '_' } else { c }).collect()
+    text.chars()
+        .filter(|c| *c != '=')
+        .map(|c| {
+            if c == '+' {
+                '-'
+            } else if c == '/' {
+                '_'
+            } else {
+                c
+            }
+        })
+        .collect()
 }
 
 fn put_length(out: &mut Vec<u8>, length: usize) {

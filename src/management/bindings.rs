@@ -34,11 +34,15 @@ pub(super) fn routes() -> Vec<Route> {
         get(TO_EXCHANGE, Access::VisibleVhost, |call| list_between(call, to_exchange)),
         post(TO_QUEUE, Access::Vhost, |call| bind(call, to_queue)),
         post(TO_EXCHANGE, Access::Vhost, |call| bind(call, to_exchange)),
-        get("/api/bindings/{vhost}/e/{source}/q/{destination}/{props}", Access::VisibleVhost, |call| one(call, to_queue)),
+        get("/api/bindings/{vhost}/e/{source}/q/{destination}/{props}", Access::VisibleVhost, |call| {
+            one(call, to_queue)
+        }),
         get("/api/bindings/{vhost}/e/{source}/e/{destination}/{props}", Access::VisibleVhost, |call| {
             one(call, to_exchange)
         }),
-        delete("/api/bindings/{vhost}/e/{source}/q/{destination}/{props}", Access::Vhost, |call| unbind(call, to_queue)),
+        delete("/api/bindings/{vhost}/e/{source}/q/{destination}/{props}", Access::Vhost, |call| {
+            unbind(call, to_queue)
+        }),
         delete("/api/bindings/{vhost}/e/{source}/e/{destination}/{props}", Access::Vhost, |call| {
             unbind(call, to_exchange)
         }),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::call::Call;
 use super::answer::Outcome;
+use super::call::Call;
 use super::list::{self, Fields};
 use super::route::{Access, Route, get};
 use crate::broker::portable::json::written;

@@ -56,7 +56,9 @@ fn range(query: &Query, prefix: &str) -> Result<Option<Range>, ApiError> {
     let (Ok(Some(age)), Ok(Some(step))) = (number("age"), number("incr")) else { return Ok(None) };
     let millis = |seconds: i64| u64::try_from(seconds).ok().and_then(|seconds| seconds.checked_mul(1_000));
     match (millis(age), millis(step)) {
-        (Some(age_millis), Some(step)) if age > 0 && step > 0 && age.checked_div(step_seconds(step)) <= Some(POINTS_MAX) => {
+        (Some(age_millis), Some(step))
+            if age > 0 && step > 0 && age.checked_div(step_seconds(step)) <= Some(POINTS_MAX) =>
+        {
             Ok(Some(Range { age: age_millis, step }))
         }
         _ => Err(ApiError::bad_request(format!("Invalid range parameters: age {age}, incr {step}"))),
@@ -75,8 +77,7 @@ pub(super) fn details(trend: &Trend, place: usize, range: Option<Range>) -> Valu
     let points = trend.points(place, age, step, usize::try_from(POINTS_MAX).unwrap_or(500) + 1);
     let sum: f64 = points.iter().map(|(_, value)| *value as f64).sum();
     let (last, first) = (points.first().map_or(0, |p| p.1), points.last().map_or(0, |p| p.1));
-    let samples: Vec<Value> =
-        points.iter().map(|(at, value)| json!({"sample": value, "timestamp": at})).collect();
+    let samples: Vec<Value> = points.iter().map(|(at, value)| json!({"sample": value, "timestamp": at})).collect();
     json!({
         "rate": rate,
         "samples": samples,
@@ -144,7 +145,9 @@ mod tests {
         assert_eq!(rates.rates, Some(Range { age: 60_000, step: 5_000 }));
         assert!(rates.deep() && rates.lengths.is_none());
         assert_eq!(ranges("lengths_age=x&lengths_incr=5"), Ok(Ranges::default()));
-        for bad in ["lengths_age=0&lengths_incr=5", "data_rates_age=60&data_rates_incr=-1", "lengths_age=5010&lengths_incr=10"] {
+        for bad in
+            ["lengths_age=0&lengths_incr=5", "data_rates_age=60&data_rates_incr=-1", "lengths_age=5010&lengths_incr=10"]
+        {
             assert!(ranges(bad).is_err(), "{bad}");
         }
     }

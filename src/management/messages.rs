@@ -77,9 +77,7 @@ impl Given {
         }
         let number = |name| match map.get(name) {
             None => Ok(None),
-            Some(value) => {
-                value.as_u64().map(Some).ok_or_else(|| ApiError::bad_request(format!("{{not_int,{name}}}")))
-            }
+            Some(value) => value.as_u64().map(Some).ok_or_else(|| ApiError::bad_request(format!("{{not_int,{name}}}"))),
         };
         let octet = |name| -> Result<Option<u8>, ApiError> {
             let too_large = |_| ApiError::bad_request(format!("{{not_int,{name}}}"));
@@ -141,9 +139,8 @@ fn payload(body: &Object) -> Result<Vec<u8>, ApiError> {
     };
     match body.get("payload_encoding") {
         Some(Value::String(encoding)) if encoding == "string" => Ok(text.clone().into_bytes()),
-        Some(Value::String(encoding)) if encoding == "base64" => {
-            base64::decode(text).ok_or_else(|| ApiError::bad_request(format!("{{not_base64,{}}}", erlang(&json!(text)))))
-        }
+        Some(Value::String(encoding)) if encoding == "base64" => base64::decode(text)
+            .ok_or_else(|| ApiError::bad_request(format!("{{not_base64,{}}}", erlang(&json!(text))))),
         other => {
             let encoding = other.map(erlang).unwrap_or_default();
             Err(ApiError::bad_request(format!("{{unsupported_encoding,{encoding}}}")))
@@ -358,7 +355,10 @@ mod tests {
         let of = |value| payload(&object(value));
         assert_eq!(of(json!({"payload": "hi", "payload_encoding": "string"})), Ok(b"hi".to_vec()));
         assert_eq!(of(json!({"payload": "aGk=", "payload_encoding": "base64"})), Ok(b"hi".to_vec()));
-        assert_eq!(of(json!({"payload": 1, "payload_encoding": "string"})), Err(ApiError::bad_request("payload_not_string")));
+        assert_eq!(
+            of(json!({"payload": 1, "payload_encoding": "string"})),
+            Err(ApiError::bad_request("payload_not_string"))
+        );
         assert!(of(json!({"payload": "!", "payload_encoding": "base64"})).is_err());
         let rot13 = of(json!({"payload": "x", "payload_encoding": "rot13"}));
         assert_eq!(rot13, Err(ApiError::bad_request("{unsupported_encoding,<<\"rot13\">>}")));

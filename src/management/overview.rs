@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::answer::{Answer, Outcome};
 use super::call::Call;
-use super::list;
+use super::{list, totals};
 use super::route::{Access, Route, get};
 
 /// What the broker calls itself.
@@ -22,12 +22,15 @@ pub(super) fn routes() -> Vec<Route> {
 async fn overview(call: Call) -> Outcome {
     let broker = &call.broker;
     let version = broker.config.profile().version;
-    let overview = json!({
-        "management_version": version,
-        "rabbitmq_version": version,
-        "product_name": PRODUCT,
-        "product_version": env!("CARGO_PKG_VERSION"),
-    });
+    let mut overview = totals::overview(&call)?;
+    for (name, value) in [
+        ("management_version", version),
+        ("rabbitmq_version", version),
+        ("product_name", PRODUCT),
+        ("product_version", env!("CARGO_PKG_VERSION")),
+    ] {
+        overview.insert(name.to_owned(), value.into());
+    }
     list::one(&overview, &call.query)
 }
 

@@ -227,13 +227,9 @@ impl Fields for QueueRow {
         ("exclusive_consumer_tag", |row| {
             row.of_type(false, Level::Full, |row| name(row.looked().exclusive_tag.as_deref()))
         }),
-        ("single_active_consumer_tag", |row| {
-            row.from(Level::Full, |row| name(row.looked().active_tag.as_deref()))
-        }),
+        ("single_active_consumer_tag", |row| row.from(Level::Full, |row| name(row.looked().active_tag.as_deref()))),
         ("idle_since", Self::idle_since),
-        ("head_message_timestamp", |row| {
-            row.of_type(false, Level::Full, |row| row.looked().head_timestamp.into())
-        }),
+        ("head_message_timestamp", |row| row.of_type(false, Level::Full, |row| row.looked().head_timestamp.into())),
         ("memory", |row| row.from(Level::Full, |row| row.figures().memory().into())),
         ("messages", |row| row.from(Level::Totals, |row| row.figures().messages().0.into())),
         ("messages_details", |row| row.length_details("messages")),
@@ -242,12 +238,8 @@ impl Fields for QueueRow {
         ("messages_unacknowledged", |row| row.from(Level::Totals, |row| unacked(row.figures()).0.into())),
         ("messages_unacknowledged_details", |row| row.length_details("messages_unacknowledged")),
         ("messages_ram", |row| row.from(Level::Full, |row| in_memory(row.figures()).0.into())),
-        ("messages_ready_ram", |row| {
-            row.of_type(false, Level::Full, |row| ready_in_memory(row.figures()).0.into())
-        }),
-        ("messages_unacknowledged_ram", |row| {
-            row.of_type(false, Level::Full, |row| unacked(row.figures()).0.into())
-        }),
+        ("messages_ready_ram", |row| row.of_type(false, Level::Full, |row| ready_in_memory(row.figures()).0.into())),
+        ("messages_unacknowledged_ram", |row| row.of_type(false, Level::Full, |row| unacked(row.figures()).0.into())),
         ("messages_persistent", |row| row.from(Level::Full, |row| row.figures().persistent.0.into())),
         ("messages_paged_out", |row| row.of_type(false, Level::Full, |row| row.figures().paged.0.into())),
         ("message_bytes", |row| row.from(Level::Full, |row| row.figures().messages().1.into())),
@@ -263,10 +255,14 @@ impl Fields for QueueRow {
         ("members", |row| row.of_type(true, Level::Plain, |row| json!([row.node()]))),
         ("online", |row| row.of_type(true, Level::Plain, |row| json!([row.node()]))),
         ("open_files", |row| {
-            row.of_type(true, Level::Full, |row| Value::Object(Map::from_iter([(row.broker.config.node_name.clone(), 0.into())])))
+            row.of_type(true, Level::Full, |row| {
+                Value::Object(Map::from_iter([(row.broker.config.node_name.clone(), 0.into())]))
+            })
         }),
         ("delivery_limit", |row| {
-            row.of_type(true, Level::Full, |row| row.figures().options.most_failures().map_or("unlimited".into(), Value::from))
+            row.of_type(true, Level::Full, |row| {
+                row.figures().options.most_failures().map_or("unlimited".into(), Value::from)
+            })
         }),
         ("message_stats", Self::message_stats),
         ("consumer_details", |row| row.from(Level::Single, Self::consumer_details)),
@@ -338,11 +334,14 @@ async fn one(call: Call) -> Outcome {
 pub(super) fn arguments_of(body: &super::body::Object) -> Result<Table, ApiError> {
     match body.get("arguments") {
         None => Ok(Table::default()),
-        Some(Value::Object(map)) => crate::broker::portable::json::read(map)
-            .map_err(|unreadable| ApiError::bad_request(unreadable.problem)),
+        Some(Value::Object(map)) => {
+            crate::broker::portable::json::read(map).map_err(|unreadable| ApiError::bad_request(unreadable.problem))
+        }
         // Some tools write an empty object as an empty list.
         Some(Value::Array(none)) if none.is_empty() => Ok(Table::default()),
-        Some(other) => Err(ApiError::bad_request(format!("arguments should be an object, actually was {}", erlang(other)))),
+        Some(other) => {
+            Err(ApiError::bad_request(format!("arguments should be an object, actually was {}", erlang(other))))
+        }
     }
 }
 

@@ -75,7 +75,12 @@ fn place(places: Places, name: &str) -> usize {
 }
 
 /// Figures by name with their rates, each where the history has it.
-fn shown(named: &[(&'static str, u64)], places: Places, trend: &Trend, range: Option<figures::Range>) -> Map<String, Value> {
+fn shown(
+    named: &[(&'static str, u64)],
+    places: Places,
+    trend: &Trend,
+    range: Option<figures::Range>,
+) -> Map<String, Value> {
     figures::all(named.iter().map(|(name, value)| (*name, *value, place(places, name))), trend, range)
 }
 
@@ -166,7 +171,10 @@ impl ByVhost {
         let mut row = shown(&octets, VHOST, &trend, self.ranges.data);
         row.extend(lengths(&Queues::of(broker, vhost), VHOST, &trend, self.ranges));
         if sums.events.iter().any(|n| *n > 0) {
-            row.insert("message_stats".to_owned(), Value::Object(shown(&events(sums), VHOST, &trend, self.ranges.rates)));
+            row.insert(
+                "message_stats".to_owned(),
+                Value::Object(shown(&events(sums), VHOST, &trend, self.ranges.rates)),
+            );
         }
         row
     }

@@ -73,7 +73,10 @@ fn exchanges_are_bound_to_exchanges_and_what_is_missing_is_named() {
         const ENDS: &str = "/api/bindings/%2F/e/amq.fanout/e/amq.topic";
         api.post(ENDS, r#"{"routing_key":"k"}"#).await.is(201);
         assert_eq!(api.get(ENDS).await.ok()[0]["destination_type"], "exchange");
-        assert_eq!(api.get("/api/exchanges/%2F/amq.topic/bindings/destination").await.ok().as_array().unwrap().len(), 1);
+        assert_eq!(
+            api.get("/api/exchanges/%2F/amq.topic/bindings/destination").await.ok().as_array().unwrap().len(),
+            1
+        );
         api.delete(&format!("{ENDS}/k")).await.is(204);
         let refusal = api.post("/api/bindings/%2F/e/nox/q/q", "{}").await.refusal();
         assert_eq!(refusal, refused(404, "not_found", "no exchange 'nox' in vhost '/'"));

@@ -104,13 +104,19 @@ fn a_channel_shows_what_it_holds_and_has_done() {
         let one = api.get(&format!("/api/channels/{}", quoted(name).replace('(', "%28"))).await.ok();
         assert_eq!(one["consumer_details"][0]["consumer_tag"], "tag");
         let connection = channel["connection_details"]["name"].as_str().unwrap();
-        assert_eq!(only(&api.get(&format!("/api/connections/{}/channels", quoted(connection))).await.ok())["name"], name);
+        assert_eq!(
+            only(&api.get(&format!("/api/connections/{}/channels", quoted(connection))).await.ok())["name"],
+            name
+        );
         api.get("/api/channels/nothing").await.is(404);
         api.get("/api/channels/nothing%20(1)").await.is(404);
         let consumers = api.get("/api/consumers").await.ok();
         let consumer = only(&consumers);
         assert_eq!((&consumer["arguments"], &consumer["prefetch_count"]), (&json!({"x-priority": 3}), &json!(2)));
-        assert_eq!((&consumer["channel_details"]["user"], &consumer["activity_status"]), (&json!("guest"), &json!("up")));
+        assert_eq!(
+            (&consumer["channel_details"]["user"], &consumer["activity_status"]),
+            (&json!("guest"), &json!("up"))
+        );
     });
 }
 

@@ -24,7 +24,8 @@ fn a_message_goes_in_and_comes_out_as_it_was() {
         let properties = json!({
             "content_type": "text/plain", "delivery_mode": 2, "priority": 3, "headers": {"n": 1, "t": "x"},
         });
-        let body = json!({"routing_key": "q", "payload": "aGk=", "payload_encoding": "base64", "properties": properties});
+        let body =
+            json!({"routing_key": "q", "payload": "aGk=", "payload_encoding": "base64", "properties": properties});
         assert_eq!(api.post(PUBLISH, &body.to_string()).await.ok(), json!({"routed": true}));
         assert_eq!(api.post(PUBLISH, &message("nowhere", "x")).await.ok(), json!({"routed": false}));
         let got = api.post(GET, &ask("ack_requeue_true", 5)).await.ok();
@@ -33,7 +34,13 @@ fn a_message_goes_in_and_comes_out_as_it_was() {
             "properties": properties, "payload": "hi", "payload_encoding": "string",
         }]);
         assert_eq!(got, expected);
-        let again = api.post(GET, &json!({"ackmode": "ack_requeue_false", "count": 1, "encoding": "base64", "truncate": 1}).to_string()).await.ok();
+        let again = api
+            .post(
+                GET,
+                &json!({"ackmode": "ack_requeue_false", "count": 1, "encoding": "base64", "truncate": 1}).to_string(),
+            )
+            .await
+            .ok();
         assert_eq!((&again[0]["payload"], &again[0]["redelivered"]), (&json!("aA=="), &json!(true)));
         assert_eq!((&again[0]["payload_bytes"], &again[0]["payload_encoding"]), (&json!(2), &json!("base64")));
         assert_eq!(api.post(GET, &ask("ack_requeue_false", 1)).await.ok(), json!([]));
@@ -44,8 +51,7 @@ fn a_message_goes_in_and_comes_out_as_it_was() {
 fn every_way_to_settle_does_what_it_says() {
     scenario(async |_, client, api| {
         client.queue("dead", none()).await;
-        let arguments =
-            table([("x-dead-letter-exchange", text("")), ("x-dead-letter-routing-key", text("dead"))]);
+        let arguments = table([("x-dead-letter-exchange", text("")), ("x-dead-letter-routing-key", text("dead"))]);
         client.queue("q", arguments).await;
         client.put_all("q", &["1", "2", "3"]).await;
         for mode in ["ack_requeue_true", "reject_requeue_true"] {
@@ -107,12 +113,16 @@ fn what_is_published_over_http_is_counted_and_routed_by_cc() {
     scenario(async |_, client, api| {
         client.queue("q", none()).await;
         client.queue("copy", none()).await;
-        let bind = client.channel.queue_bind("q".into(), "amq.direct".into(), "k".into(), QueueBindOptions::default(), none());
+        let bind =
+            client.channel.queue_bind("q".into(), "amq.direct".into(), "k".into(), QueueBindOptions::default(), none());
         bind.await.unwrap();
         let body = json!({"routing_key": "k", "payload": "x", "payload_encoding": "string", "properties": {}});
         api.post("/api/exchanges/%2F/amq.direct/publish", &body.to_string()).await.ok();
         let exchange = api.get("/api/exchanges/%2F/amq.direct").await.ok();
-        assert_eq!((&exchange["message_stats"]["publish_in"], &exchange["message_stats"]["publish_out"]), (&json!(1), &json!(1)));
+        assert_eq!(
+            (&exchange["message_stats"]["publish_in"], &exchange["message_stats"]["publish_out"]),
+            (&json!(1), &json!(1))
+        );
         let body = json!({"routing_key": "q", "payload": "x", "payload_encoding": "string",
             "properties": {"headers": {"CC": ["copy"]}}});
         api.post(PUBLISH, &body.to_string()).await.ok();

@@ -38,7 +38,9 @@ fn pages_are_well_formed() {
     scenario(async |_, client, api| {
         client.queue("q", none()).await;
         client.put_all("q", &["1"]).await;
-        for path in ["/metrics", "/metrics/per-object", "/metrics/memory-breakdown", "/metrics/detailed?family=queue_metrics"] {
+        for path in
+            ["/metrics", "/metrics/per-object", "/metrics/memory-breakdown", "/metrics/detailed?family=queue_metrics"]
+        {
             let text = api.metrics(path).await;
             let mut known = BTreeSet::new();
             for line in text.lines() {
@@ -68,7 +70,9 @@ fn messages_are_counted_by_protocol_and_type_and_stay_counted() {
         next(&mut consumer).await.ack(BasicAckOptions::default()).await.unwrap();
         let of = |name: &str, value: &str| format!("rabbitmq_global_messages_{name}{{protocol=\"amqp091\"}} {value}");
         let typed = |name: &str, value: &str| {
-            format!("rabbitmq_global_messages_{name}{{protocol=\"amqp091\",queue_type=\"rabbit_classic_queue\"}} {value}")
+            format!(
+                "rabbitmq_global_messages_{name}{{protocol=\"amqp091\",queue_type=\"rabbit_classic_queue\"}} {value}"
+            )
         };
         let lines = [
             of("received_total", "2.0"),
@@ -110,7 +114,9 @@ fn objects_have_labels_and_hostile_names_stay_within_them() {
         let text = api.metrics("/metrics/per-object").await;
         assert!(text.contains("rabbitmq_queue_messages_ready{vhost=\"/\",queue=\"q\"} 2\n"), "{text}");
         assert!(text.contains("rabbitmq_queue_messages_ready{vhost=\"/\",queue=\"a\\\"} 1\\nx\"} 0\n"), "{text}");
-        assert!(text.contains("rabbitmq_queue_info{vhost=\"/\",queue=\"q\",queue_type=\"rabbit_classic_queue\",membership=\"leader\"} 1\n"));
+        assert!(text.contains(
+            "rabbitmq_queue_info{vhost=\"/\",queue=\"q\",queue_type=\"rabbit_classic_queue\",membership=\"leader\"} 1\n"
+        ));
         assert!(text.contains("rabbitmq_channel_messages_published_total{channel=\"<0."), "{text}");
         assert!(text.contains("rabbitmq_connection_incoming_bytes_total{connection=\"<0."), "{text}");
         assert!(text.contains("rabbitmq_endpoint=\"per-object\"} 1\n"));
@@ -165,7 +171,10 @@ fn ages_times_and_deaths_are_told() {
         let lost = "rabbitmq_global_messages_dead_lettered_rejected_total{queue_type=\"rabbit_classic_queue\",dead_letter_strategy=\"disabled\"} 1.0\n";
         assert!(text.contains(lost), "{text}");
         let listed = api.metrics("/metrics/per-object").await;
-        assert!(listed.contains("leveret_queue_messages_dead_lettered_total{vhost=\"/\",queue=\"q\",cause=\"rejected\"} 1\n"));
+        assert!(
+            listed
+                .contains("leveret_queue_messages_dead_lettered_total{vhost=\"/\",queue=\"q\",cause=\"rejected\"} 1\n")
+        );
         assert!(listed.contains("leveret_queue_message_time_in_queue_seconds_count{vhost=\"/\",queue=\"q\"} 2\n"));
     });
 }

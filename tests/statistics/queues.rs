@@ -49,7 +49,10 @@ fn bad_declarations_are_refused_and_change_nothing() {
         for (body, reason) in [
             ("{", "not_json"),
             ("[]", "not_json"),
-            (r#"{"arguments":{"x-max-length":-1}}"#, "invalid arg 'x-max-length' for queue 'q' in vhost '/': {value_negative,-1}"),
+            (
+                r#"{"arguments":{"x-max-length":-1}}"#,
+                "invalid arg 'x-max-length' for queue 'q' in vhost '/': {value_negative,-1}",
+            ),
             (r#"{"arguments":{"a":null}}"#, "null_not_allowed"),
             (r#"{"durable":1}"#, "{not_boolean,1}"),
         ] {
@@ -136,7 +139,10 @@ fn lists_are_paged_sorted_cut_to_columns_and_cheap_without_statistics() {
             client.queue(name, none()).await;
         }
         client.put_all("b", &["1", "2"]).await;
-        let page = api.get("/api/queues/%2F?page=1&page_size=2&sort=messages&sort_reverse=true&columns=name,messages").await.ok();
+        let page = api
+            .get("/api/queues/%2F?page=1&page_size=2&sort=messages&sort_reverse=true&columns=name,messages")
+            .await
+            .ok();
         assert_eq!(page["items"][0], json!({"name": "b", "messages": 2}));
         assert_eq!((&page["total_count"], &page["page_count"]), (&json!(4), &json!(2)));
         let found = api.get("/api/queues?page=1&name=^c\\d$&use_regex=true&columns=name").await.ok();
@@ -147,7 +153,10 @@ fn lists_are_paged_sorted_cut_to_columns_and_cheap_without_statistics() {
         let totals = api.get("/api/queues?disable_stats=true&enable_queue_totals=true").await.ok();
         assert_eq!((&totals[1]["messages"], totals[1].get("memory")), (&json!(2), None));
         let rates = "columns=message_stats.publish_details.rate";
-        assert_eq!(api.get(&format!("/api/queues/%2F/b?{rates}")).await.ok(), json!({"message_stats": {"publish_details": {"rate": 0.0}}}));
+        assert_eq!(
+            api.get(&format!("/api/queues/%2F/b?{rates}")).await.ok(),
+            json!({"message_stats": {"publish_details": {"rate": 0.0}}})
+        );
         let bad = api.get("/api/queues?msg_rates_age=60&msg_rates_incr=0").await.refusal();
         assert_eq!(bad, refused(400, "bad_request", "Invalid range parameters: age 60, incr 0"));
         api.get("/api/queues/nowhere").await.is(404);

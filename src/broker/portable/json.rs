@@ -28,13 +28,9 @@ pub fn value_written(value: &Value) -> Json {
         Value::Timestamp(seconds) => (*seconds).into(),
         Value::Array(values) => values.iter().map(value_written).collect(),
         Value::Table(table) => Json::Object(written(table)),
-        Value::I8(_)
-        | Value::U8(_)
-        | Value::I16(_)
-        | Value::U16(_)
-        | Value::I32(_)
-        | Value::U32(_)
-        | Value::I64(_) => value.as_int().into(),
+        Value::I8(_) | Value::U8(_) | Value::I16(_) | Value::U16(_) | Value::I32(_) | Value::U32(_) | Value::I64(_) => {
+            value.as_int().into()
+        }
     }
 }
 
@@ -88,7 +84,8 @@ mod tests {
 
     #[test]
     fn what_json_can_say_comes_back() {
-        let Json::Object(map) = json!({"a": 1, "b": -2.5, "c": "text", "d": true, "e": [1, {"f": "g"}], "h": {}}) else {
+        let Json::Object(map) = json!({"a": 1, "b": -2.5, "c": "text", "d": true, "e": [1, {"f": "g"}], "h": {}})
+        else {
             panic!("an object")
         };
         let table = read(&map).unwrap();

@@ -19,8 +19,8 @@ use std::sync::{Arc, Weak};
 pub use channel::{ChannelStats, EVENTS, Event, Mode, Traffic};
 pub use connection::{Client, ConnectionState, ConnectionStats, HANDED, Handed, QueueType, SIZES};
 pub use exchange::{ExchangeStats, Passed};
-pub use sampler::{OVERALL, Places, QUEUE, VHOST};
 pub(super) use sampler::run;
+pub use sampler::{OVERALL, Places, QUEUE, VHOST};
 pub use sums::{Gone, Lengths, Sums};
 
 use super::Connection;

@@ -68,7 +68,8 @@ pub fn router(broker: &Arc<Broker>) -> Router {
             let text = page(&broker, endpoint, &Query::parse(query.as_deref().unwrap_or_default()));
             ([(CONTENT_TYPE, TEXT)], text).into_response()
         };
-        router = router.route(path, axum::routing::get(serve.clone())).route(&format!("{path}/"), axum::routing::get(serve));
+        router =
+            router.route(path, axum::routing::get(serve.clone())).route(&format!("{path}/"), axum::routing::get(serve));
     }
     router
 }

@@ -53,9 +53,7 @@ pub(super) fn coarse(page: &mut Page, broker: &Broker) {
     page.one("disk_space_available_bytes", Kind::Gauge, "Room in the store, in octets", vitals.disk_free.unwrap_or(0));
     let tasks = tokio::runtime::Handle::try_current().map_or(0, |runtime| runtime.metrics().num_alive_tasks() as u64);
     page.one("erlang_processes_used", Kind::Gauge, "Tasks, in the place of Erlang processes", tasks);
-    for name in
-        ["erlang_gc_runs_total", "erlang_gc_reclaimed_bytes_total", "erlang_scheduler_context_switches_total"]
-    {
+    for name in ["erlang_gc_runs_total", "erlang_gc_reclaimed_bytes_total", "erlang_scheduler_context_switches_total"] {
         page.one(name, Kind::Counter, "Erlang only: none", 0);
     }
 }

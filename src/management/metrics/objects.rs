@@ -125,15 +125,27 @@ const QUEUES: &[Metric<QueueView>] = &[
     ("queue_delivery_metrics", "queue_get_total", Kind::Counter, "Got without acknowledgement", |q| {
         q.figures.tally.get_no_ack
     }),
-    ("queue_delivery_metrics", "queue_messages_delivered_ack_total", Kind::Counter, "Delivered, to be acknowledged", |q| {
-        q.figures.tally.deliver
-    }),
-    ("queue_delivery_metrics", "queue_messages_delivered_total", Kind::Counter, "Delivered without acknowledgement", |q| {
-        q.figures.tally.deliver_no_ack
-    }),
-    ("queue_delivery_metrics", "queue_messages_redelivered_total", Kind::Counter, "Handed out not for the first time", |q| {
-        q.figures.tally.redeliver
-    }),
+    (
+        "queue_delivery_metrics",
+        "queue_messages_delivered_ack_total",
+        Kind::Counter,
+        "Delivered, to be acknowledged",
+        |q| q.figures.tally.deliver,
+    ),
+    (
+        "queue_delivery_metrics",
+        "queue_messages_delivered_total",
+        Kind::Counter,
+        "Delivered without acknowledgement",
+        |q| q.figures.tally.deliver_no_ack,
+    ),
+    (
+        "queue_delivery_metrics",
+        "queue_messages_redelivered_total",
+        Kind::Counter,
+        "Handed out not for the first time",
+        |q| q.figures.tally.redeliver,
+    ),
     ("queue_delivery_metrics", "queue_messages_acked_total", Kind::Counter, "Acknowledged", |q| q.figures.tally.ack),
     ("queue_delivery_metrics", "queue_get_empty_total", Kind::Counter, "Asked for in vain", |q| {
         q.figures.tally.get_empty
@@ -141,9 +153,13 @@ const QUEUES: &[Metric<QueueView>] = &[
     ("channel_queue_exchange_metrics", "queue_messages_published_total", Kind::Counter, "Published into queues", |q| {
         q.figures.tally.publish
     }),
-    ("queue_exchange_metrics", "queue_exchange_messages_published_total", Kind::Counter, "Published into queues", |q| {
-        q.figures.tally.publish
-    }),
+    (
+        "queue_exchange_metrics",
+        "queue_exchange_messages_published_total",
+        Kind::Counter,
+        "Published into queues",
+        |q| q.figures.tally.publish,
+    ),
 ];
 
 /// One while no ready message waits for a consumer that could not take it.
@@ -172,25 +188,47 @@ const CHANNELS: &[Metric<ChannelView>] = &[
     ("channel_exchange_metrics", "channel_messages_confirmed_total", Kind::Counter, "Confirmed", |c| {
         c.event(Event::Confirm)
     }),
-    ("channel_exchange_metrics", "channel_messages_unroutable_returned_total", Kind::Counter, "Returned as unroutable", |c| {
-        c.event(Event::ReturnUnroutable)
+    (
+        "channel_exchange_metrics",
+        "channel_messages_unroutable_returned_total",
+        Kind::Counter,
+        "Returned as unroutable",
+        |c| c.event(Event::ReturnUnroutable),
+    ),
+    (
+        "channel_exchange_metrics",
+        "channel_messages_unroutable_dropped_total",
+        Kind::Counter,
+        "Dropped as unroutable",
+        |c| c.event(Event::DropUnroutable),
+    ),
+    ("channel_queue_metrics", "channel_get_ack_total", Kind::Counter, "Got, to be acknowledged", |c| {
+        c.event(Event::Get)
     }),
-    ("channel_exchange_metrics", "channel_messages_unroutable_dropped_total", Kind::Counter, "Dropped as unroutable", |c| {
-        c.event(Event::DropUnroutable)
-    }),
-    ("channel_queue_metrics", "channel_get_ack_total", Kind::Counter, "Got, to be acknowledged", |c| c.event(Event::Get)),
     ("channel_queue_metrics", "channel_get_total", Kind::Counter, "Got without acknowledgement", |c| {
         c.event(Event::GetNoAck)
     }),
-    ("channel_queue_metrics", "channel_messages_delivered_ack_total", Kind::Counter, "Delivered, to be acknowledged", |c| {
-        c.event(Event::Deliver)
-    }),
-    ("channel_queue_metrics", "channel_messages_delivered_total", Kind::Counter, "Delivered without acknowledgement", |c| {
-        c.event(Event::DeliverNoAck)
-    }),
-    ("channel_queue_metrics", "channel_messages_redelivered_total", Kind::Counter, "Handed out not for the first time", |c| {
-        c.event(Event::Redeliver)
-    }),
+    (
+        "channel_queue_metrics",
+        "channel_messages_delivered_ack_total",
+        Kind::Counter,
+        "Delivered, to be acknowledged",
+        |c| c.event(Event::Deliver),
+    ),
+    (
+        "channel_queue_metrics",
+        "channel_messages_delivered_total",
+        Kind::Counter,
+        "Delivered without acknowledgement",
+        |c| c.event(Event::DeliverNoAck),
+    ),
+    (
+        "channel_queue_metrics",
+        "channel_messages_redelivered_total",
+        Kind::Counter,
+        "Handed out not for the first time",
+        |c| c.event(Event::Redeliver),
+    ),
     ("channel_queue_metrics", "channel_messages_acked_total", Kind::Counter, "Acknowledged", |c| c.event(Event::Ack)),
     ("channel_queue_metrics", "channel_get_empty_total", Kind::Counter, "Asked for in vain", |c| {
         c.event(Event::GetEmpty)
@@ -207,9 +245,10 @@ const CONNECTIONS: &[Metric<ConnectionView>] = &[
     ("connection_metrics", "connection_channels", Kind::Gauge, "Channels", |c| c.channels),
 ];
 
-const EXCHANGES: &[Metric<ExchangeView>] = &[
-    ("exchange_metrics", "exchange_messages_published_total", Kind::Counter, "Published to exchanges", |x| x.published[0]),
-];
+const EXCHANGES: &[Metric<ExchangeView>] =
+    &[("exchange_metrics", "exchange_messages_published_total", Kind::Counter, "Published to exchanges", |x| {
+        x.published[0]
+    })];
 
 /// What is known of exchanges as a whole only, in the order of channels' events.
 const OF_ALL_EXCHANGES: [(&str, &str, Event); 3] = [
@@ -334,9 +373,8 @@ impl Views {
         let mut builder = fancy_regex::RegexBuilder::new(pattern);
         let built = builder.backtrack_limit(PATTERN_STEPS).delegate_size_limit(PATTERN_MEMORY).build();
         let pattern = built.ok().filter(|_| pattern.len() <= PATTERN_MAX);
-        self.queues.retain(|queue| {
-            pattern.as_ref().is_some_and(|pattern| pattern.is_match(&queue.name).unwrap_or(false))
-        });
+        self.queues
+            .retain(|queue| pattern.as_ref().is_some_and(|pattern| pattern.is_match(&queue.name).unwrap_or(false)));
     }
 
     /// How many connections, channels, consumers and queues there are.
@@ -446,7 +484,13 @@ fn of_one<T>(page: &mut Page, metrics: &[Metric<T>], one: &T) {
 /// Calls the writer of a sample with the labels of a thing.
 type Labelled<'a, T> = &'a dyn Fn(&T, &mut dyn FnMut(&[Label<'_>]));
 
-fn each<T>(page: &mut Page, metrics: &[Metric<T>], things: &[T], wanted: &dyn Fn(&str) -> bool, labels: Labelled<'_, T>) {
+fn each<T>(
+    page: &mut Page,
+    metrics: &[Metric<T>],
+    things: &[T],
+    wanted: &dyn Fn(&str) -> bool,
+    labels: Labelled<'_, T>,
+) {
     for (family, name, kind, help, read) in metrics {
         if wanted(family) {
             page.family(name, *kind, help);

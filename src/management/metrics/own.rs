@@ -38,8 +38,12 @@ pub(super) fn summed(page: &mut Page, broker: &Broker, views: &Views) {
     page.seconds("message_time_in_queue_seconds", &[], &in_queue, 1_000.0);
     page.family("message_time_to_ack_seconds", Kind::Histogram, "How long deliveries waited for their acknowledgement");
     page.seconds("message_time_to_ack_seconds", &[], &views.sums.times_to_ack, 1_000.0);
-    page.one("messages_redelivered_total", Kind::Counter, "Messages handed out not for the first time",
-        views.sums.event(Event::Redeliver));
+    page.one(
+        "messages_redelivered_total",
+        Kind::Counter,
+        "Messages handed out not for the first time",
+        views.sums.event(Event::Redeliver),
+    );
     let name = "messages_dead_lettered_total";
     page.family(name, Kind::Counter, "Messages that died, dead-lettered or not");
     let both = [broker.stats.deaths(false), broker.stats.deaths(true)];
@@ -67,7 +71,11 @@ pub(super) fn summed(page: &mut Page, broker: &Broker, views: &Views) {
 
 /// What memory is held for.
 pub(super) fn memory(page: &mut Page, broker: &Broker) {
-    page.family("memory_bytes", Kind::Gauge, "Octets of memory held for messages, for deliveries on their way, for the disk");
+    page.family(
+        "memory_bytes",
+        Kind::Gauge,
+        "Octets of memory held for messages, for deliveries on their way, for the disk",
+    );
     for (used_for, octets) in ledger_rows(broker) {
         page.sample("memory_bytes", &[("use", used_for)], octets);
     }
