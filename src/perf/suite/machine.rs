@@ -11,6 +11,10 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 /// What statfs says of a file system in memory.
 const TMPFS: i128 = 0x0102_1994;
 
+/// How the kernel lets a processor rest that has nothing to do, and for how long a guest polls first (ns).
+const IDLE_DRIVER: &str = "/sys/devices/system/cpu/cpuidle/current_driver";
+const HALT_POLL: &str = "/sys/module/haltpoll/parameters/guest_halt_poll_ns";
+
 /// The circumstances of a run.
 #[derive(Clone, Debug, serde::Serialize)]
 pub(super) struct Machine {
@@ -19,6 +23,9 @@ pub(super) struct Machine {
     pub(super) kernel: String,
     /// GiB.
     pub(super) memory: f64,
+    /// A virtual machine whose idle processors are left at once, and come back with tens of microseconds' delay: the Linux
+    /// driver `haltpoll` with `guest_halt_poll_ns` of 0.
+    pub(super) slow_to_wake: bool,
     /// The data directories are in memory: rows about the disk mean nothing.
     pub(super) without_disk: bool,
 }
@@ -38,6 +45,8 @@ impl Machine {
             cores: std::thread::available_parallelism().map_or(0, usize::from),
             kernel: field("/proc/sys/kernel/osrelease", "").unwrap_or_default(),
             memory: kib.unwrap_or_default() / 1_048_576.0,
+            slow_to_wake: field(IDLE_DRIVER, "").as_deref() == Some("haltpoll")
+                && field(HALT_POLL, "").as_deref() == Some("0"),
             without_disk: rustix::fs::statfs(scratch).is_ok_and(|fs| i128::from(fs.f_type) == TMPFS),
         }
     }

@@ -19,8 +19,10 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// How long a broker is left alone before its memory is read, and between two measurements.
 const SETTLE: Duration = Duration::from_millis(500);
-/// How far load generators step back where they must not take the broker's turns (nice).
+/// How far the load that is measured steps back, so that it does not take the broker's turns (nice).
 const YIELDING: i32 = 5;
+/// How far the load beside it steps back: else its threads, of which there are more, would be waited for, not the broker.
+const YIELDING_TO_ALL: i32 = 19;
 /// How long the disk's commits are counted.
 const SYNCED: Duration = Duration::from_secs(1);
 
@@ -62,6 +64,8 @@ impl<'a> Bench<'a> {
 
     /// Measures a row; `None` where it cannot be measured on this broker.
     pub(super) fn measure(&mut self, row: &Row, broker: &Broker) -> Result<Option<Figure>, PerfError> {
+        // What the last broker has left to write would else be waited for by this one.
+        rustix::fs::sync();
         self.pause();
         match (broker, row.measure) {
             (Broker::Own, Measure::Start { full }) => self.start(full).map(Some),
@@ -160,17 +164,17 @@ impl<'a> Bench<'a> {
     }
 
     /// The same, while another load goes on that takes what it can get. Both yield to the broker, whose turns are what is
-    /// measured.
+    /// measured, and the other to the one that is timed.
     fn load_beside(&self, flags: &str, beside: &str, whom: &Whom) -> Result<Outcome, PerfError> {
         self.forget_queues(whom)?;
         let enough = AtomicBool::new(false);
         let outcome = std::thread::scope(|scope| {
             let other = scope.spawn(|| {
-                yield_to_others()?;
+                step_back(YIELDING_TO_ALL)?;
                 run(&on_queues(beside), whom, &enough)
             });
             let measured = scope.spawn(|| {
-                yield_to_others()?;
+                step_back(YIELDING)?;
                 run(&self.timed(flags), whom, self.interrupted)
             });
             let panicked = |_| Err(PerfError::Strange("a client of ours panicked".to_owned()));
@@ -218,9 +222,9 @@ fn run(flags: &str, whom: &Whom, interrupted: &AtomicBool) -> Result<Outcome, Pe
     load::run(&parsed, interrupted, &mut |_| {})
 }
 
-/// Lets the broker go first: gives up priority for this thread and those it starts.
-fn yield_to_others() -> Result<(), PerfError> {
-    nice(YIELDING).map(drop).map_err(|error| PerfError::Io(error.into()))
+/// Gives up priority, for this thread and those it starts.
+fn step_back(by: i32) -> Result<(), PerfError> {
+    nice(by).map(drop).map_err(|error| PerfError::Io(error.into()))
 }
 
 /// The 99th percentile of a load that was timed, in milliseconds.

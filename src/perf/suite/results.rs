@@ -166,6 +166,13 @@ impl Results {
         if machine.without_disk {
             let _ = writeln!(out, "**The data directories are in memory: rows about durable work mean nothing.**\n");
         }
+        if machine.slow_to_wake {
+            let _ = writeln!(
+                out,
+                "**This virtual machine wakes its processors slowly (`guest_halt_poll_ns` is 0): rows about one client that \
+                 waits for each answer tell how slowly, and little of the brokers.**\n"
+            );
+        }
         for (name, version) in &self.brokers {
             let _ = writeln!(out, "- {name}: {version}");
         }
