@@ -8,7 +8,7 @@ use super::answer::{Answer, ApiError, Outcome};
 use super::call::Call;
 use super::figures::{self, Ranges};
 use super::list::{self, Fields};
-use super::queues::{arguments_of, check_name};
+use super::queues::{arguments_of, new_name};
 use super::route::{Access, Route, delete, get, put};
 use crate::broker::portable::json::written;
 use crate::broker::stats::ExchangeStats;
@@ -123,9 +123,8 @@ async fn one(call: Call) -> Outcome {
 
 async fn declare(call: Call) -> Outcome {
     let (vhost, body, name) = (call.vhost_to_change()?, call.object()?, call.exchange_name("name"));
-    check_name("exchange", name)?;
     let ask = ExchangeDeclare {
-        name: name.to_owned(),
+        name: new_name("exchange", name)?,
         kind: body.text("type")?.unwrap_or("direct").to_owned(),
         passive: false,
         durable: body.truth("durable")?.unwrap_or_default(),

@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::answer::{Answer, Outcome};
 use super::call::Call;
-use super::{list, totals};
 use super::route::{Access, Route, get};
+use super::{list, totals};
 
 /// What the broker calls itself.
 pub(super) const PRODUCT: &str = "Leveret";

@@ -348,19 +348,19 @@ pub(super) fn arguments_of(body: &super::body::Object) -> Result<Table, ApiError
 /// Longest name of a queue or exchange, in octets.
 const NAME_MAX: usize = 255;
 
-/// Refuses a name that AMQP cannot carry.
-pub(super) fn check_name(what: &str, name: &str) -> Result<(), ApiError> {
+/// A name for something new, without carriage returns and line feeds, which RabbitMQ removes; one that AMQP cannot carry
+/// is refused.
+pub(super) fn new_name(what: &str, name: &str) -> Result<String, ApiError> {
     if name.len() <= NAME_MAX {
-        return Ok(());
+        return Ok(name.replace(['\r', '\n'], ""));
     }
     Err(ApiError::bad_request(format!("{what} name is longer than {NAME_MAX} octets")))
 }
 
 async fn declare(call: Call) -> Outcome {
     let (vhost, body) = (call.vhost_to_change()?, call.object()?);
-    check_name("queue", call.name("name"))?;
     let ask = QueueDeclare {
-        name: call.name("name").to_owned(),
+        name: new_name("queue", call.name("name"))?,
         passive: false,
         durable: body.truth("durable")?.unwrap_or_default(),
         // Nobody's connection is there to own it.

@@ -64,8 +64,8 @@ fn messages_are_counted_by_protocol_and_type_and_stay_counted() {
     scenario(async |broker, client, api| {
         client.queue("q", none()).await;
         let worker = broker.client().await;
-        worker.put("q", "1234", persistent()).await;
-        worker.put("nowhere", "x", persistent()).await;
+        worker.put_as("q", "1234", persistent()).await;
+        worker.put_as("nowhere", "x", persistent()).await;
         let mut consumer = worker.consume("q").await;
         next(&mut consumer).await.ack(BasicAckOptions::default()).await.unwrap();
         let of = |name: &str, value: &str| format!("rabbitmq_global_messages_{name}{{protocol=\"amqp091\"}} {value}");
@@ -108,12 +108,12 @@ fn messages_are_counted_by_protocol_and_type_and_stay_counted() {
 #[test]
 fn objects_have_labels_and_hostile_names_stay_within_them() {
     scenario(async |_, client, api| {
-        client.queue("a\"} 1\nx", none()).await;
+        client.queue("a\"} 1\\x", none()).await;
         client.queue("q", none()).await;
         client.put_all("q", &["1", "2"]).await;
         let text = api.metrics("/metrics/per-object").await;
         assert!(text.contains("rabbitmq_queue_messages_ready{vhost=\"/\",queue=\"q\"} 2\n"), "{text}");
-        assert!(text.contains("rabbitmq_queue_messages_ready{vhost=\"/\",queue=\"a\\\"} 1\\nx\"} 0\n"), "{text}");
+        assert!(text.contains("rabbitmq_queue_messages_ready{vhost=\"/\",queue=\"a\\\"} 1\\\\x\"} 0\n"), "{text}");
         assert!(text.contains(
             "rabbitmq_queue_info{vhost=\"/\",queue=\"q\",queue_type=\"rabbit_classic_queue\",membership=\"leader\"} 1\n"
         ));

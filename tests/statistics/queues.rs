@@ -89,9 +89,9 @@ fn deleting_may_be_on_condition_and_purging_empties() {
 #[test]
 fn what_happens_to_messages_is_counted() {
     scenario(async |_, client, api| {
-        client.queue("q", none()).await;
+        client.durable("q", none()).await;
         for body in ["1", "22", "333", "4444"] {
-            client.put("q", body, persistent()).await;
+            client.put_as("q", body, persistent()).await;
         }
         let queue = api.get(Q).await.ok();
         assert_eq!((&queue["messages"], &queue["messages_ready"]), (&json!(4), &json!(4)));
@@ -166,7 +166,7 @@ fn lists_are_paged_sorted_cut_to_columns_and_cheap_without_statistics() {
 #[test]
 fn quorum_and_exclusive_queues_have_their_own_fields() {
     scenario(async |_, client, api| {
-        client.queue("q", table([("x-queue-type", text("quorum")), ("x-delivery-limit", int(5))])).await;
+        client.durable("q", table([("x-queue-type", text("quorum")), ("x-delivery-limit", int(5))])).await;
         let queue = api.get(Q).await.ok();
         assert_eq!((&queue["type"], &queue["delivery_limit"]), (&json!("quorum"), &json!(5)));
         assert_eq!(queue["leader"], queue["node"]);
@@ -187,8 +187,10 @@ fn quorum_and_exclusive_queues_have_their_own_fields() {
 fn a_single_active_consumer_is_named_and_the_others_wait() {
     scenario(async |_, client, api| {
         client.queue("q", table([("x-single-active-consumer", lapin::types::AMQPValue::Boolean(true))])).await;
+        let mut consumers = Vec::new();
         for tag in ["one", "two"] {
-            client.channel.basic_consume("q".into(), tag.into(), BasicConsumeOptions::default(), none()).await.unwrap();
+            let consume = client.channel.basic_consume("q".into(), tag.into(), BasicConsumeOptions::default(), none());
+            consumers.push(consume.await.unwrap());
         }
         assert_eq!(api.get(Q).await.ok()["single_active_consumer_tag"], "one");
         let consumers = api.get("/api/consumers/%2F").await.ok();
