@@ -30,15 +30,15 @@ pub(super) fn routes() -> Vec<Route> {
         get("/api/queues/{vhost}/{name}/bindings", Access::VisibleVhost, list_of_queue),
         get("/api/exchanges/{vhost}/{name}/bindings/source", Access::VisibleVhost, list_from),
         get("/api/exchanges/{vhost}/{name}/bindings/destination", Access::VisibleVhost, list_to),
-        get(TO_QUEUE, Access::VisibleVhost, |call| list_between(call, to_queue)),
-        get(TO_EXCHANGE, Access::VisibleVhost, |call| list_between(call, to_exchange)),
+        get(TO_QUEUE, Access::VisibleVhost, |call| async move { list_between(&call, to_queue) }),
+        get(TO_EXCHANGE, Access::VisibleVhost, |call| async move { list_between(&call, to_exchange) }),
         post(TO_QUEUE, Access::Vhost, |call| bind(call, to_queue)),
         post(TO_EXCHANGE, Access::Vhost, |call| bind(call, to_exchange)),
-        get("/api/bindings/{vhost}/e/{source}/q/{destination}/{props}", Access::VisibleVhost, |call| {
-            one(call, to_queue)
+        get("/api/bindings/{vhost}/e/{source}/q/{destination}/{props}", Access::VisibleVhost, |call| async move {
+            one(&call, to_queue)
         }),
-        get("/api/bindings/{vhost}/e/{source}/e/{destination}/{props}", Access::VisibleVhost, |call| {
-            one(call, to_exchange)
+        get("/api/bindings/{vhost}/e/{source}/e/{destination}/{props}", Access::VisibleVhost, |call| async move {
+            one(&call, to_exchange)
         }),
         delete("/api/bindings/{vhost}/e/{source}/q/{destination}/{props}", Access::Vhost, |call| {
             unbind(call, to_queue)
@@ -180,8 +180,8 @@ fn between(call: &Call, end: fn(&str) -> Destination) -> Result<Vec<BindingRow>,
     Ok(rows)
 }
 
-async fn list_between(call: Call, end: fn(&str) -> Destination) -> Outcome {
-    list::all(between(&call, end)?, &call.query, &ORDER)
+fn list_between(call: &Call, end: fn(&str) -> Destination) -> Outcome {
+    list::all(between(call, end)?, &call.query, &ORDER)
 }
 
 /// The binding that a path names.
@@ -191,8 +191,8 @@ fn binding_of(call: &Call, end: fn(&str) -> Destination) -> Result<BindingRow, A
     rows.find(|row| binding_key::names(named, &row.routing_key, &row.arguments)).ok_or_else(ApiError::no_object)
 }
 
-async fn one(call: Call, end: fn(&str) -> Destination) -> Outcome {
-    list::one(&binding_of(&call, end)?, &call.query)
+fn one(call: &Call, end: fn(&str) -> Destination) -> Outcome {
+    list::one(&binding_of(call, end)?, &call.query)
 }
 
 async fn bind(call: Call, end: fn(&str) -> Destination) -> Outcome {

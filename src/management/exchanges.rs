@@ -32,6 +32,7 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 /// An exchange as it is shown.
+#[allow(clippy::struct_excessive_bools)] // independent facts
 struct ExchangeRow {
     broker: Arc<Broker>,
     vhost: Arc<VirtualHost>,

@@ -71,7 +71,7 @@ impl Given {
         for (name, text) in TEXTS.into_iter().zip(&mut given.texts) {
             *text = match map.get(name) {
                 None => None,
-                Some(Value::String(text)) if text.len() <= usize::from(u8::MAX) => Some(text.clone()),
+                Some(Value::String(text)) if u8::try_from(text.len()).is_ok() => Some(text.clone()),
                 Some(_) => return Err(ApiError::bad_request(format!("{{not_string,{name}}}"))),
             };
         }

@@ -36,7 +36,7 @@ pub(super) struct Queues {
     /// Consumers.
     pub(super) consumers: u64,
     /// How many queues there are.
-    pub(super) queues: u64,
+    pub(super) count: u64,
     /// What has happened in them, and in those that are deleted.
     pub(super) tally: Tally,
 }
@@ -53,7 +53,7 @@ impl Queues {
                 ready: figures.ready.0,
                 unacked: figures.unacked.0.saturating_add(figures.dying.0),
                 consumers: figures.consumers as u64,
-                queues: 1,
+                count: 1,
                 tally: figures.tally,
             });
         }
@@ -65,7 +65,7 @@ impl Queues {
         self.ready += other.ready;
         self.unacked += other.unacked;
         self.consumers += other.consumers;
-        self.queues += other.queues;
+        self.count += other.count;
         self.tally.add(&other.tally);
     }
 }
@@ -130,7 +130,7 @@ pub(super) fn overview(call: &Call) -> Result<Map<String, Value>, ApiError> {
     let mut put = |name: &str, value: Map<String, Value>| overview.insert(name.to_owned(), Value::Object(value));
     put("message_stats", shown(&stats, OVERALL, &trend, ranges.rates));
     put("churn_rates", shown(&churn, OVERALL, &trend, ranges.rates));
-    let totals = if queues.queues == 0 { Map::new() } else { lengths(&queues, OVERALL, &trend, ranges) };
+    let totals = if queues.count == 0 { Map::new() } else { lengths(&queues, OVERALL, &trend, ranges) };
     put("queue_totals", totals);
     let mut connections = broker.connections.open();
     if !all {
@@ -143,7 +143,7 @@ pub(super) fn overview(call: &Call) -> Result<Map<String, Value>, ApiError> {
         ("connections", connections.len().into()),
         ("consumers", queues.consumers.into()),
         ("exchanges", exchanges.into()),
-        ("queues", queues.queues.into()),
+        ("queues", queues.count.into()),
     ];
     put("object_totals", objects.into_iter().map(|(name, value)| (name.to_owned(), value)).collect());
     Ok(overview)

@@ -26,7 +26,7 @@ pub enum Reason {
 pub const CAUSES: usize = 4;
 
 impl Reason {
-    /// Its place in counts of deaths: rejected, expired, maxlen, delivery_limit.
+    /// Its place in counts of deaths: rejected, expired, maxlen, delivery limit.
     #[inline]
     pub fn place(self) -> usize {
         match self {

@@ -304,7 +304,10 @@ pub(super) fn ack(context: &mut Context, channel: &mut Channel, tag: u64, multip
         (0, _) => {}
         (_, false) => count_acks(context, channel, tag, tag, acked),
         (_, true) if tag > 0 => count_acks(context, channel, first, tag, acked),
-        (_, true) => count_acks(context, channel, first, first.saturating_add(acked as u64 - 1), acked),
+        (_, true) => {
+            let last = first.saturating_add(acked as u64).saturating_sub(1);
+            count_acks(context, channel, first, last, acked);
+        }
     }
     if known { Ok(()) } else { Err(unknown_tag(tag)) }
 }

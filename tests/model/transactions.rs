@@ -23,7 +23,7 @@ const OUTPUTS: usize = 60;
 const MOVES: u64 = 24;
 
 fn route(queues: &[Arc<Queue>]) -> Arc<Route> {
-    Arc::new(Route { queues: queues.to_vec(), memoizable: true, routed: true })
+    Arc::new(Route { queues: queues.to_vec(), memoizable: true, routed: true, ..Route::default() })
 }
 
 fn commit(node: &Node, transaction: &mut Transaction) -> Result<Epoch, PublishRefused> {

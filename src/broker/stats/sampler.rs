@@ -292,20 +292,22 @@ impl Sampler {
         let none = Sums::default();
         for name in vhosts {
             let Some(vhost) = broker.vhost(name) else { continue };
-            let values = self.of_sums(sums.get(name).unwrap_or(&none), self.lengths.get(name).copied());
+            let values = Self::of_sums(sums.get(name).unwrap_or(&none), self.lengths.get(name).copied());
             vhost.history.sample(at, OF_SUMS, || values.into());
         }
         self.lengths.retain(|name, _| broker.vhost(name).is_some());
         let mut all = broker.stats.internal.sums();
-        sums.values().for_each(|sums| all.add(sums));
+        for of_one in sums.values() {
+            all.add(of_one);
+        }
         let lengths = self.lengths.values().fold([0, 0], |sum, n| [sum[0] + n[0], sum[1] + n[1]]);
-        let mut values = self.of_sums(&all, Some(lengths));
+        let mut values = Self::of_sums(&all, Some(lengths));
         values.extend(self.disk);
         values.extend(broker.stats.churn.values());
         broker.stats.overall.sample(at, OF_SUMS, || values.into());
     }
 
-    fn of_sums(&self, sums: &Sums, lengths: Option<[u64; 2]>) -> Vec<u64> {
+    fn of_sums(sums: &Sums, lengths: Option<[u64; 2]>) -> Vec<u64> {
         let [ready, unacked] = lengths.unwrap_or_default();
         let mut values = of_events(&sums.events);
         values.extend(sums.octets);

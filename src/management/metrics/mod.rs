@@ -19,7 +19,7 @@ use axum::response::IntoResponse;
 
 use self::objects::Views;
 use self::text::{Kind, Page};
-use super::answer::{Answer, Outcome};
+use super::answer::Answer;
 use super::call::Call;
 use super::query::Query;
 use super::route::{Access, Route, get};
@@ -50,13 +50,11 @@ const ENDPOINTS: [(&str, Endpoint); 4] = [
 
 pub(super) fn routes() -> Vec<Route> {
     let route = |(path, endpoint)| {
-        get(path, Access::Monitoring, move |call: Call| async move { answer(&call.broker, endpoint, &call.query) })
+        get(path, Access::Monitoring, move |call: Call| async move {
+            Ok(Answer::text(page(&call.broker, endpoint, &call.query), TEXT))
+        })
     };
     ENDPOINTS.into_iter().map(route).collect()
-}
-
-fn answer(broker: &Broker, endpoint: Endpoint, query: &Query) -> Outcome {
-    Ok(Answer::text(page(broker, endpoint, query), TEXT))
 }
 
 /// The service of the listener for metrics, which anybody may read.
@@ -128,6 +126,9 @@ fn per_object(page: &mut Page, broker: &Broker) {
     own::listed(page, broker, &views);
 }
 
+/// A part of a page that is of the node as a whole.
+type Part = fn(&mut Page, &Broker);
+
 /// The virtual hosts that a query chooses: all, unless it names some.
 fn chosen(broker: &Broker, query: &Query) -> Vec<Arc<VirtualHost>> {
     let mut vhosts = broker.vhosts();
@@ -145,7 +146,6 @@ fn detailed(page: &mut Page, broker: &Broker, query: &Query) {
     }
     let wanted = |family: &str| query.all("family").any(|asked| asked == family);
     page.begin_with("rabbitmq_detailed_");
-    type Part = fn(&mut Page, &Broker);
     let parts: [(&str, Part); 4] = [
         ("connection_churn_metrics", node::churn),
         ("node_coarse_metrics", node::coarse),

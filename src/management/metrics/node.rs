@@ -112,9 +112,11 @@ pub(super) fn persister(page: &mut Page, broker: &Broker, views: &Views) {
     }
 }
 
+/// Reads a count from logins that succeeded and that failed.
+type Read = fn((u64, u64)) -> u64;
+
 /// Logins.
 pub(super) fn logins(page: &mut Page, broker: &Broker) {
-    type Read = fn((u64, u64)) -> u64;
     let metrics: [(&str, &str, Read); 3] = [
         ("auth_attempts_total", "Logins", |(succeeded, failed)| succeeded.saturating_add(failed)),
         ("auth_attempts_succeeded_total", "Logins that were let in", |(succeeded, _)| succeeded),
