@@ -78,12 +78,16 @@ async fn serve(config: config::Config) -> Result<(), ServerError> {
     for address in server.addresses() {
         tracing::info!("listening for AMQP 0-9-1 on {address}");
     }
+    for address in server.management_addresses() {
+        tracing::info!("listening for the management API on {address}");
+    }
     tracing::info!("messages are kept in {}", data_dir.display());
     tracing::info!("threads that serve clients: {}", tokio::runtime::Handle::current().metrics().num_workers());
     announce();
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: shutting down"),
         _ = interrupt.recv() => tracing::info!("SIGINT: shutting down"),
+        () = server.broker().node.stop_requested() => tracing::info!("asked to stop: shutting down"),
         why = server.failed() => {
             // Clients must not take silence for patience: end at once, the next start recovers.
             return Err(ServerError::Failed(why));

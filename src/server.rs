@@ -2,6 +2,8 @@
 //!
 //! It is the only place that knows all rooms. Deliberately absent: anything about a single connection.
 
+mod http;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,7 +13,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::broker::{Broker, Running, Spill, Start, StartError};
+use crate::broker::{Broker, Listener, Running, Spill, Start, StartError};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::session::Session;
@@ -43,6 +45,14 @@ pub enum ServerError {
     /// The store cannot be opened, or failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Definitions that are to be there from the start cannot be.
+    #[error("cannot load definitions from {path}: {problem}")]
+    Definitions {
+        /// The file.
+        path: String,
+        /// What is wrong with it, and where.
+        problem: String,
+    },
     /// The store failed while the broker ran.
     #[error("the store has failed: {0}")]
     Failed(String),
@@ -133,6 +143,12 @@ impl Builder {
     pub fn start(self) -> Result<Server, ServerError> {
         // Ports first: a second server on the same machine is told so before it touches anything.
         let listeners = listen(&self.config.listen)?;
+        let http = listen(&self.config.management_listen)?;
+        let metrics = listen(&self.config.metrics_listen)?;
+        let directory = match &self.keep {
+            Keep::Directory(dir) => Some(dir.clone()),
+            Keep::Memory | Keep::Engine(_) => None,
+        };
         let (engine, spill): (Arc<dyn Engine>, Option<Arc<Spill>>) = match self.keep {
             Keep::Memory => (Arc::new(MemoryEngine::new()), None),
             Keep::Engine(engine) => (engine, Some(Arc::new(|| Ok(Arc::new(MemoryEngine::new()))))),
@@ -149,13 +165,22 @@ impl Builder {
         };
         let start = Start { config: Arc::new(self.config), clock: self.clock, engine, spill };
         let running = Running::start(start)?;
+        let broker = &running.broker;
+        if let Some(path) = &broker.config.load_definitions {
+            http::load_definitions(broker, path)?;
+        }
+        let mut http = http::Http::start(http, directory.as_deref(), broker);
+        http.serve_metrics(metrics, broker);
         let mut addresses = Vec::new();
         let mut accepting = JoinSet::new();
         for listener in listeners {
-            addresses.extend(listener.local_addr());
+            if let Ok(address) = listener.local_addr() {
+                addresses.push(address);
+                broker.node.listens(Listener { protocol: "amqp", address, tls: false });
+            }
             accepting.spawn(accept(listener, running.broker.clone()));
         }
-        Ok(Server { running, addresses, accepting })
+        Ok(Server { running, addresses, accepting, http })
     }
 }
 
@@ -190,12 +215,18 @@ pub struct Server {
     running: Running,
     addresses: Vec<SocketAddr>,
     accepting: JoinSet<()>,
+    http: http::Http,
 }
 
 impl Server {
     /// Where it listens.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where the management API is served.
+    pub fn management_addresses(&self) -> &[SocketAddr] {
+        self.http.addresses()
     }
 
     /// The broker inside.
@@ -211,6 +242,7 @@ impl Server {
     /// Stops in order: no new clients, the present ones are told (320) and given a moment, everything is made durable.
     pub async fn stop(mut self) -> Result<(), ServerError> {
         self.accepting.shutdown().await;
+        self.http.stop(self.running.broker.config.shutdown_grace).await;
         self.running.broker.close_connections().await;
         Ok(self.running.stop().await?)
     }

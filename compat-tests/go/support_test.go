@@ -175,7 +175,8 @@ func ownBroker(t *testing.T) *broker {
 }
 
 func (own *broker) start() error {
-	own.process = exec.Command(os.Getenv("LEVERET_BIN"), "--data-dir", own.data, "--listen", own.address)
+	own.process = exec.Command(os.Getenv("LEVERET_BIN"), "--data-dir", own.data, "--listen", own.address,
+		"--http-listen", "none", "--metrics-listen", "none")
 	out, err := own.process.StdoutPipe()
 	if err != nil {
 		return err

@@ -154,7 +154,8 @@ export class Broker {
     // The same port again, for clients that come back.
     this.port ??= await freePort();
     this.url = `amqp://127.0.0.1:${this.port}`;
-    const args = ["--data-dir", this.data, "--listen", `127.0.0.1:${this.port}`];
+    const args = ["--data-dir", this.data, "--listen", `127.0.0.1:${this.port}`,
+      "--http-listen", "none", "--metrics-listen", "none"];
     this.child = new Child(process.env.LEVERET_BIN, args);
     await this.child.until((lines) => lines.some((line) => line.includes("Server startup complete")));
   }

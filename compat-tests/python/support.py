@@ -70,7 +70,8 @@ class Broker:
         self.start()
 
     def start(self):
-        self._child = Child([os.environ["LEVERET_BIN"], "--data-dir", str(self._data), "--listen", self._address])
+        ports = ["--listen", self._address, "--http-listen", "none", "--metrics-listen", "none"]
+        self._child = Child([os.environ["LEVERET_BIN"], "--data-dir", str(self._data), *ports])
         self._child.until("Server startup complete")
 
     def end(self, how=signal.SIGTERM):

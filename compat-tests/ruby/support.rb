@@ -70,7 +70,8 @@ class OwnBroker
 
   # Whether it came up.
   def run
-    command = [ENV.fetch("LEVERET_BIN"), "--data-dir", @data, "--listen", "127.0.0.1:#{@port}"]
+    command = [ENV.fetch("LEVERET_BIN"), "--data-dir", @data, "--listen", "127.0.0.1:#{@port}",
+               "--http-listen", "none", "--metrics-listen", "none"]
     @in, @out, @process = Open3.popen2(*command, err: IO::NULL)
     @out.each_line.any? { |line| line.include?("Server startup complete") }
   end

@@ -1,23 +1,37 @@
 //! What administrators' verbs share: why one is refused, and how the verbs wait for the disk.
 //!
-//! The verbs themselves are in [`super::policies`] and [`super::vhosts`]. They are methods of [`Broker`], answer once
+//! The verbs themselves are in [`super::policies`], [`super::parameters`], [`super::vhosts`], [`super::users`] and
+//! [`super::grants`]. They are methods of [`Broker`], answer once
 //! the change is committed and in force, and know neither HTTP nor permissions: whoever calls them has checked who asks.
 
 use std::sync::Arc;
 
 use super::{Broker, VirtualHost};
+use crate::auth::BadPattern;
 use crate::store::Epoch;
 use crate::sync::Bell;
 
-/// Why a policy or a virtual host cannot be changed as asked.
+/// Why something cannot be changed as asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdminError {
     /// There is no virtual host of that name.
     #[error("Virtual host '{0}' does not exist")]
     NoVhost(String),
+    /// There is no user of that name.
+    #[error("User '{0}' does not exist")]
+    NoUser(String),
+    /// A permission's regular expression cannot be used.
+    #[error("invalid regular expression '{}': {}", .0.pattern, .0.problem)]
+    Pattern(#[from] BadPattern),
     /// There is no policy of that name.
     #[error("Parameter does not exist")]
     NoPolicy,
+    /// There is no parameter of that name.
+    #[error("Parameter does not exist")]
+    NoParameter,
+    /// The virtual host is protected from deletion.
+    #[error("Refusing to delete virtual host '{0}' because it is protected from deletion")]
+    Protected(String),
     /// What was given is not valid; RabbitMQ's text.
     #[error("{0}")]
     Invalid(String),

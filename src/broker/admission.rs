@@ -1,14 +1,13 @@
 //! Who may come in: the limits on connections and channels, and the places they occupy.
 //!
 //! A [`Place`] is taken in one atomic step, so that a limit holds however many come at once, and given up when dropped.
-//! Source: RabbitMQ's checks at connection.open and channel.open, in its order. The limits of users have their place in
-//! that order and nothing to look at yet.
+//! Source: RabbitMQ's checks at connection.open and channel.open, in its order.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Broker, Connection, VirtualHost};
-use crate::auth::User;
+use crate::auth::{User, UserLimits};
 use crate::wire::refusal::{Refusal, ReplyCode};
 
 /// The node's name, as its clients are told.
@@ -42,11 +41,26 @@ impl Occupied {
     }
 }
 
+/// What a user has open.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Usage {
+    connections: Occupied,
+    channels: Occupied,
+}
+
 /// The places of one open connection.
 #[derive(Debug)]
 pub struct Admitted {
     _of_node: Place,
     _of_vhost: Place,
+    _of_user: Place,
+}
+
+/// The places of one open channel.
+#[derive(Debug)]
+pub struct ChannelPlace {
+    _of_user: Place,
+    _of_node: Place,
 }
 
 fn not_allowed(text: String) -> Refusal {
@@ -58,7 +72,7 @@ impl Broker {
     pub fn admit(
         &self,
         connection: &Connection,
-        user: &User,
+        user: &Arc<User>,
         name: &str,
     ) -> Result<(Arc<VirtualHost>, Admitted), Refusal> {
         let of_node = self
@@ -74,21 +88,39 @@ impl Broker {
             );
             not_allowed(text)
         })?;
-        // Here a user's own limit and permissions are to be looked at.
-        connection.enter(vhost.clone());
-        // Whoever deletes it marks it first and looks for its connections then: one of the two sees the other.
+        let (usage, limits) = self.usage_of(user);
+        let of_user = usage.connections.take(limits.connections()).map_err(|limit| {
+            let name = &user.name;
+            not_allowed(format!("connection refused for user '{name}': user connection limit ({limit}) is reached"))
+        })?;
+        connection.enter(user.clone(), vhost.clone());
+        // Whoever takes away the permission, or deletes the user or the virtual host, does that first and looks for
+        // connections then: one of the two sees the other.
+        self.may_enter(user, name)?;
         if vhost.topology().deleted {
             return Err(not_found());
         }
-        Ok((vhost, Admitted { _of_node: of_node, _of_vhost: of_vhost }))
+        Ok((vhost, Admitted { _of_node: of_node, _of_vhost: of_vhost, _of_user: of_user }))
     }
 
-    /// channel.open: the channel's place, which lasts until it is dropped.
-    pub fn admit_channel(&self) -> Result<Place, Refusal> {
-        // Here a user's own limit is to be looked at.
-        self.open_channels.take(self.config.channel_max_per_node).map_err(|limit| {
+    /// What the user has open, and may have open at present.
+    fn usage_of(&self, user: &User) -> (Usage, UserLimits) {
+        let limits = self.users.get(&user.name).map_or(user.limits, |user| user.limits);
+        let known = self.usage.get(&user.name).map(|usage| usage.clone());
+        (known.unwrap_or_else(|| self.usage.entry(user.name.clone()).or_default().clone()), limits)
+    }
+
+    /// channel.open: the channel's places, which last until they are dropped.
+    pub fn admit_channel(&self, user: &User) -> Result<ChannelPlace, Refusal> {
+        let (usage, limits) = self.usage_of(user);
+        let of_user = usage.channels.take(limits.channels()).map_err(|limit| {
+            let text = "has reached the maximum allowed user limit of";
+            not_allowed(format!("number of channels opened for user '{}' {text} {limit}", user.name))
+        })?;
+        let of_node = self.open_channels.take(self.config.channel_max_per_node).map_err(|limit| {
             let text = "has reached the maximum allowed limit of";
             not_allowed(format!("number of channels opened on node '{NODE}' {text} {limit}"))
-        })
+        })?;
+        Ok(ChannelPlace { _of_user: of_user, _of_node: of_node })
     }
 }

@@ -8,8 +8,11 @@ use std::sync::Arc;
 
 use super::VirtualHost;
 use super::binding::{Destination, Identity};
-use super::definitions::{self, BindingRecord, ExchangeRecord, PolicyRecord, QueueRecord, Record};
+use super::definitions::{
+    self, BindingRecord, ExchangeRecord, PermissionRecord, PolicyRecord, QueueRecord, Record, TopicPermissionRecord,
+};
 use super::policy::Policy;
+use crate::auth::Pattern;
 use crate::config::Profile;
 use crate::store::QueueId;
 use crate::store::lmdb::Report;
@@ -24,7 +27,7 @@ struct Host {
 
 /// Judges the definitions of a report.
 pub fn check(report: &mut Report, profile: &Profile) {
-    let mut check = Check { report, hosts: BTreeMap::new(), owners: BTreeMap::new(), users: 0 };
+    let mut check = Check { report, hosts: BTreeMap::new(), owners: BTreeMap::new(), users: BTreeSet::new() };
     let all = std::mem::take(&mut check.report.definitions);
     let mut bindings = Vec::new();
     for (key, value) in &all {
@@ -40,11 +43,25 @@ pub fn check(report: &mut Report, profile: &Profile) {
                 let host = Host { name, exchanges, queues: BTreeMap::new() };
                 check.hosts.insert(record.id, host);
             }
-            Ok(Record::User(_)) => check.users += 1,
+            Ok(Record::User(user)) => {
+                check.users.insert(user.name);
+            }
             Ok(Record::Exchange(vhost, record)) => check.exchange(vhost, record),
             Ok(Record::Queue(vhost, record)) => check.queue(vhost, record),
             Ok(Record::Policy(vhost, _, record)) => check.policy(vhost, record),
+            Ok(Record::Parameter(vhost, record)) => {
+                check.host(vhost, &format!("parameter {}", printable(&*record.name)));
+            }
+            Ok(Record::Global(_)) => {}
             Ok(Record::Binding(vhost, record)) => bindings.push((key, vhost, record)),
+            Ok(Record::PermissionsKept) => {}
+            // Kinds are in order: users come before.
+            Ok(Record::Permission(vhost, PermissionRecord { user, configure, write, read })) => {
+                check.permission(vhost, &user, &[configure, write, read]);
+            }
+            Ok(Record::TopicPermission(vhost, TopicPermissionRecord { user, write, read, .. })) => {
+                check.permission(vhost, &user, &[write, read]);
+            }
         }
     }
     for (key, vhost, record) in bindings {
@@ -59,7 +76,7 @@ struct Check<'a> {
     hosts: BTreeMap<u32, Host>,
     /// Who a queue id belongs to.
     owners: BTreeMap<QueueId, String>,
-    users: usize,
+    users: BTreeSet<Arc<str>>,
 }
 
 impl Check<'_> {
@@ -110,6 +127,17 @@ impl Check<'_> {
         }
     }
 
+    fn permission(&mut self, vhost: u32, user: &str, patterns: &[String]) {
+        let what = format!("permission of {}", printable(user));
+        self.host(vhost, &what);
+        if !self.users.contains(user) {
+            self.report.notes.push(format!("{what}: there is no such user, it will be removed"));
+        }
+        for bad in patterns.iter().filter_map(|pattern| Pattern::new(pattern).err()) {
+            self.find(format!("{what}: the pattern {} cannot be used: {bad}", printable(&bad.pattern)));
+        }
+    }
+
     fn binding(&mut self, key: &[u8], vhost: u32, record: &BindingRecord) {
         let (source, destination) = (record.source.as_str(), record.destination.as_str());
         let what = format!("binding from {} to {}", printable(source), printable(destination));
@@ -156,7 +184,7 @@ impl Check<'_> {
         if defined && self.hosts.is_empty() {
             self.find("there is no virtual host".to_owned());
         }
-        if defined && self.users == 0 {
+        if defined && self.users.is_empty() {
             self.report.notes.push("there is no user: the configured ones come at the next start".to_owned());
         }
     }

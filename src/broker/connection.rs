@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::VirtualHost;
 use super::stats::{Client, ConnectionStats, Sums};
+use crate::auth::User;
 use crate::sync::{Bell, Mutex, Rank};
 use crate::wire::refusal::{Refusal, ReplyCode};
 
@@ -30,6 +31,9 @@ pub struct Connection {
     pub stats: ConnectionStats,
     client: OnceLock<Client>,
     vhost: OnceLock<Arc<VirtualHost>>,
+    user: OnceLock<Arc<User>>,
+    /// What its user may do has changed.
+    review: AtomicBool,
     bell: Arc<Bell>,
     kick: Mutex<Option<Refusal>>,
 }
@@ -45,14 +49,34 @@ impl Connection {
             stats: ConnectionStats::default(),
             client: OnceLock::new(),
             vhost: OnceLock::new(),
+            user: OnceLock::new(),
+            review: AtomicBool::new(false),
             bell,
             kick: Mutex::new(Rank::Leaf, None),
         }
     }
 
-    /// Notes the virtual host it has opened, once.
-    pub fn enter(&self, vhost: Arc<VirtualHost>) {
+    /// Notes who has opened which virtual host, once.
+    pub fn enter(&self, user: Arc<User>, vhost: Arc<VirtualHost>) {
+        let _ = self.user.set(user);
         let _ = self.vhost.set(vhost);
+    }
+
+    /// Who has logged in, as it was then, once it is open.
+    pub fn user(&self) -> Option<&Arc<User>> {
+        self.user.get()
+    }
+
+    /// Asks the session to look at its user's rights again.
+    pub fn review(&self) {
+        self.review.store(true, Ordering::Release);
+        self.bell.ring();
+    }
+
+    /// Whether the session was asked to look at its user's rights again; says so once.
+    #[inline]
+    pub fn to_be_reviewed(&self) -> bool {
+        self.review.load(Ordering::Relaxed) && self.review.swap(false, Ordering::AcqRel)
     }
 
     /// The virtual host it is in, once it is open.
@@ -193,6 +217,12 @@ impl Connections {
     pub fn in_vhost(&self, vhost: &Arc<VirtualHost>) -> Vec<Arc<Connection>> {
         let inside = |c: &Arc<Connection>| c.vhost().is_some_and(|entered| Arc::ptr_eq(entered, vhost));
         self.listed.iter().map(|entry| entry.value().clone()).filter(inside).collect()
+    }
+
+    /// The open connections of a user.
+    pub fn of_user(&self, name: &str) -> Vec<Arc<Connection>> {
+        let own = |c: &Arc<Connection>| c.user().is_some_and(|user| *user.name == *name);
+        self.listed.iter().map(|entry| entry.value().clone()).filter(own).collect()
     }
 
     /// Whether there are none.

@@ -9,8 +9,13 @@
 //! | 5 | user name | [`crate::auth::User`] |
 //! | 6 | virtual host id, policy name | [`PolicyRecord`] |
 //! | 7 | virtual host id, operator policy name | [`PolicyRecord`] |
+//! | 8 | virtual host id, user name | [`PermissionRecord`] |
+//! | 8 | nothing | says that there are permissions; see [`super::grants`] |
+//! | 11 | virtual host id, 128 bits of SHA-256 over user and exchange | [`TopicPermissionRecord`] |
+//! | 9 | virtual host id, component's length (one octet), component, name | [`ParameterRecord`] |
+//! | 10 | name | [`GlobalRecord`] |
 //!
-//! Names reach 255 octets each and LMDB's keys 511, so a binding cannot be its own key.
+//! Names reach 255 octets each and LMDB's keys 511, so what has two names, as a binding, cannot be its own key.
 #![deny(
     clippy::arithmetic_side_effects,
     clippy::cast_possible_truncation,
@@ -28,6 +33,7 @@ use super::exchange::Kind;
 use super::policy::{Policy, PolicyAsk, PolicyKind};
 use super::topology::Exchange;
 use super::vhosts::VhostSettings;
+use crate::auth::{Permission, TopicPermission};
 use crate::queue;
 use crate::store::{Define, DefinitionKey, QueueId};
 use crate::wire::table::Table;
@@ -39,6 +45,10 @@ const BINDING: u8 = 4;
 const USER: u8 = 5;
 const POLICY: u8 = 6;
 const OPERATOR_POLICY: u8 = 7;
+const PERMISSION: u8 = 8;
+const TOPIC_PERMISSION: u8 = 11;
+const PARAMETER: u8 = 9;
+const GLOBAL: u8 = 10;
 
 /// A virtual host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -118,6 +128,52 @@ pub(super) struct BindingRecord {
     pub order: u64,
 }
 
+/// A user's permission in a virtual host.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct PermissionRecord {
+    /// User.
+    pub user: String,
+    /// See [`Permission::configure`].
+    pub configure: String,
+    /// See [`Permission::write`].
+    pub write: String,
+    /// See [`Permission::read`].
+    pub read: String,
+}
+
+/// A user's topic permission in a virtual host.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct TopicPermissionRecord {
+    /// User.
+    pub user: String,
+    /// Exchange.
+    pub exchange: String,
+    /// See [`TopicPermission::write`].
+    pub write: String,
+    /// See [`TopicPermission::read`].
+    pub read: String,
+}
+
+/// A runtime parameter.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct ParameterRecord {
+    /// What it is a parameter of.
+    pub component: String,
+    /// Name.
+    pub name: String,
+    /// Value.
+    pub value: serde_json::Value,
+}
+
+/// A parameter of the whole broker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct GlobalRecord {
+    /// Name.
+    pub name: String,
+    /// Value.
+    pub value: serde_json::Value,
+}
+
 /// A definition read back.
 #[derive(Clone, Debug)]
 pub(super) enum Record {
@@ -133,6 +189,16 @@ pub(super) enum Record {
     User(crate::auth::User),
     /// A policy of a virtual host.
     Policy(u32, PolicyKind, PolicyRecord),
+    /// Whoever wrote the store knew permissions.
+    PermissionsKept,
+    /// A permission in a virtual host.
+    Permission(u32, PermissionRecord),
+    /// A topic permission in a virtual host.
+    TopicPermission(u32, TopicPermissionRecord),
+    /// A parameter of a virtual host.
+    Parameter(u32, ParameterRecord),
+    /// A parameter of the whole broker.
+    Global(GlobalRecord),
 }
 
 /// A definition that cannot be read; the start is refused rather than guessing.
@@ -192,6 +258,42 @@ pub(super) fn delete_policy(vhost: u32, kind: PolicyKind, name: &str) -> Define 
     Define::Delete { key: policy_key(vhost, kind, name) }
 }
 
+fn parameter_key(vhost: u32, component: &str, name: &str) -> DefinitionKey {
+    // Components are short words; see what is refused when one is set.
+    let length = u8::try_from(component.len()).unwrap_or(u8::MAX);
+    let mut rest = vec![length];
+    rest.extend_from_slice(component.as_bytes());
+    rest.extend_from_slice(name.as_bytes());
+    key(PARAMETER, vhost, &rest)
+}
+
+/// Stores a parameter.
+pub(super) fn put_parameter(vhost: u32, component: &str, name: &str, value: &serde_json::Value) -> Define {
+    let record = ParameterRecord { component: component.to_owned(), name: name.to_owned(), value: value.clone() };
+    put(parameter_key(vhost, component, name), &record)
+}
+
+/// Removes a parameter.
+pub(super) fn delete_parameter(vhost: u32, component: &str, name: &str) -> Define {
+    Define::Delete { key: parameter_key(vhost, component, name) }
+}
+
+fn global_key(name: &str) -> DefinitionKey {
+    let mut key = vec![GLOBAL];
+    key.extend_from_slice(name.as_bytes());
+    key
+}
+
+/// Stores a global parameter.
+pub(super) fn put_global(name: &str, value: &serde_json::Value) -> Define {
+    put(global_key(name), &GlobalRecord { name: name.to_owned(), value: value.clone() })
+}
+
+/// Removes a global parameter.
+pub(super) fn delete_global(name: &str) -> Define {
+    Define::Delete { key: global_key(name) }
+}
+
 fn user_key(name: &str) -> DefinitionKey {
     let mut key = vec![USER];
     key.extend_from_slice(name.as_bytes());
@@ -201,6 +303,47 @@ fn user_key(name: &str) -> DefinitionKey {
 /// Stores a user.
 pub(super) fn put_user(user: &crate::auth::User) -> Define {
     put(user_key(&user.name), user)
+}
+
+/// Removes a user.
+pub(super) fn delete_user(name: &str) -> Define {
+    Define::Delete { key: user_key(name) }
+}
+
+/// Stores that there are permissions, whether or not anybody has one.
+pub(super) fn keep_permissions() -> Define {
+    Define::Put { key: vec![PERMISSION], value: b"{}".to_vec() }
+}
+
+fn permission_key(vhost: u32, user: &str) -> DefinitionKey {
+    key(PERMISSION, vhost, user.as_bytes())
+}
+
+/// Stores a permission.
+pub(super) fn put_permission(vhost: u32, user: &str, permission: &Permission) -> Define {
+    let Permission { configure, write, read } = permission.clone();
+    put(permission_key(vhost, user), &PermissionRecord { user: user.to_owned(), configure, write, read })
+}
+
+/// Removes a permission.
+pub(super) fn delete_permission(vhost: u32, user: &str) -> Define {
+    Define::Delete { key: permission_key(vhost, user) }
+}
+
+fn topic_permission_key(vhost: u32, user: &str, exchange: &str) -> DefinitionKey {
+    key(TOPIC_PERMISSION, vhost, &digest(&[user.as_bytes(), exchange.as_bytes()]))
+}
+
+/// Stores a topic permission.
+pub(super) fn put_topic_permission(vhost: u32, user: &str, permission: &TopicPermission) -> Define {
+    let TopicPermission { exchange, write, read } = permission.clone();
+    let key = topic_permission_key(vhost, user, &exchange);
+    put(key, &TopicPermissionRecord { user: user.to_owned(), exchange, write, read })
+}
+
+/// Removes a topic permission.
+pub(super) fn delete_topic_permission(vhost: u32, user: &str, exchange: &str) -> Define {
+    Define::Delete { key: topic_permission_key(vhost, user, exchange) }
 }
 
 fn exchange_key(vhost: u32, name: &str) -> DefinitionKey {
@@ -265,18 +408,24 @@ pub(super) fn delete_binding(vhost: u32, binding: &Binding) -> Define {
 
 /// Key of a binding.
 pub(super) fn binding_key(vhost: u32, identity: &Identity) -> DefinitionKey {
-    let mut hash = Sha256::new();
     let kind = match identity.destination {
         Destination::Queue(_) => b"q",
         Destination::Exchange(_) => b"e",
     };
     let name = identity.destination.name().as_bytes();
-    for part in [&kind[..], identity.source.as_bytes(), name, identity.routing_key.as_bytes(), &identity.arguments] {
+    let parts = [&kind[..], identity.source.as_bytes(), name, identity.routing_key.as_bytes(), &identity.arguments];
+    key(BINDING, vhost, &digest(&parts))
+}
+
+/// 128 bits in place of names that are too long together.
+fn digest(parts: &[&[u8]]) -> Vec<u8> {
+    let mut hash = Sha256::new();
+    for part in parts {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
     let hash: [u8; 32] = hash.finalize().into();
-    key(BINDING, vhost, hash.first_chunk::<16>().map_or(&hash, |half| half))
+    hash.first_chunk::<16>().map_or(&hash[..], |half| half).to_vec()
 }
 
 /// Reads a definition back.
@@ -297,6 +446,11 @@ pub(super) fn parse(key: &[u8], value: &[u8]) -> Result<Record, DamagedDefinitio
             let kind = if kind == POLICY { PolicyKind::User } else { PolicyKind::Operator };
             Record::Policy(vhost()?, kind, serde_json::from_slice(value).map_err(json)?)
         }
+        Some(&PERMISSION) if key.len() == 1 => Record::PermissionsKept,
+        Some(&PERMISSION) => Record::Permission(vhost()?, serde_json::from_slice(value).map_err(json)?),
+        Some(&TOPIC_PERMISSION) => Record::TopicPermission(vhost()?, serde_json::from_slice(value).map_err(json)?),
+        Some(&PARAMETER) => Record::Parameter(vhost()?, serde_json::from_slice(value).map_err(json)?),
+        Some(&GLOBAL) => Record::Global(serde_json::from_slice(value).map_err(json)?),
         _ => return Err(damaged("the kind is unknown".to_owned())),
     };
     // Definitions have no checksum. A queue id that has rotted would leave messages without a queue, to be removed.
@@ -314,7 +468,11 @@ fn own_key(record: &Record) -> Option<DefinitionKey> {
         Record::Queue(vhost, record) => queue_key(*vhost, QueueId(record.id)),
         Record::User(user) => user_key(&user.name),
         Record::Policy(vhost, kind, record) => policy_key(*vhost, *kind, &record.name),
-        Record::Binding(..) => return None,
+        Record::Permission(vhost, record) => permission_key(*vhost, &record.user),
+        Record::TopicPermission(vhost, record) => topic_permission_key(*vhost, &record.user, &record.exchange),
+        Record::Parameter(vhost, record) => parameter_key(*vhost, &record.component, &record.name),
+        Record::Global(record) => global_key(&record.name),
+        Record::PermissionsKept | Record::Binding(..) => return None,
     })
 }
 
@@ -338,5 +496,11 @@ mod tests {
         let queue = || put(queue_key(1, QueueId(7)), &record);
         assert!(matches!(parse_put(queue(), |_| ()), Ok(Record::Queue(1, _))));
         assert!(parse_put(queue(), |key| key[12] ^= 1).is_err());
+        let topic = TopicPermission { exchange: "x".to_owned(), write: ".*".to_owned(), read: String::new() };
+        for rotten in [put_permission(1, "u", &Permission::all()), put_topic_permission(1, "u", &topic)] {
+            assert!(parse_put(rotten.clone(), |_| ()).is_ok());
+            assert!(parse_put(rotten, |key| key[5] ^= 1).is_err());
+        }
+        assert!(matches!(parse_put(keep_permissions(), |_| ()), Ok(Record::PermissionsKept)));
     }
 }

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::access::Caller;
 use super::binding::Destination;
 use super::exchange::{Index, Kind};
 use super::topology::{Exchange, Removed};
 use super::vhost::{VirtualHost, on_default_exchange, precondition, print_exchange};
 use super::{Broker, definitions};
+use crate::auth::{Access, Resource};
 use crate::queue::{Definition, Queue};
 use crate::store::{Define, Epoch, QueueId};
 use crate::wire::refusal::{Refusal, ReplyCode};
@@ -58,12 +60,18 @@ impl Broker {
 
 impl VirtualHost {
     /// exchange.declare. The order of checks is RabbitMQ's.
-    pub fn declare_exchange(&self, broker: &Broker, ask: ExchangeDeclare) -> Result<Epoch, Refusal> {
+    pub fn declare_exchange(
+        &self,
+        broker: &Broker,
+        ask: ExchangeDeclare,
+        caller: Caller<'_>,
+    ) -> Result<Epoch, Refusal> {
         let resource = print_exchange(&ask.name, &self.name);
         if ask.passive {
             if ask.name.is_empty() {
                 return Err(on_default_exchange());
             }
+            self.authorize_probe(broker, caller, Resource::Exchange(&ask.name))?;
             let topology = self.topology.read();
             return topology.exchanges.get(&*ask.name).map(|e| e.created).ok_or_else(|| self.no_exchange(&ask.name));
         }
@@ -76,6 +84,8 @@ impl VirtualHost {
         if ask.name.is_empty() {
             return Err(on_default_exchange());
         }
+        self.authorize(broker, caller, Access::Configure, Resource::Exchange(&ask.name))?;
+        let alternate = self.authorize_alternate(broker, caller, &ask);
         let mut topology = self.extend()?;
         if let Some(exchange) = topology.exchanges.get(&*ask.name) {
             equivalent(exchange, kind, &ask, &resource)?;
@@ -91,6 +101,7 @@ impl VirtualHost {
             let found = value.type_name();
             return Err(precondition(format!("invalid type '{found}' for arg 'alternate-exchange' in {resource}")));
         }
+        alternate?;
         kind.check_arguments(&ask.arguments, local_random).map_err(precondition)?;
         broker.room_for_exchange(&resource)?;
         let alternate = topology.policies.alternate(&ask.name, &ask.arguments);
@@ -122,6 +133,15 @@ impl VirtualHost {
         Ok(epoch)
     }
 
+    /// Whether an exchange may hand on what it cannot route where its arguments say: that takes messages out of it, and
+    /// publishes them. Counts only if the exchange is new.
+    fn authorize_alternate(&self, broker: &Broker, caller: Caller<'_>, ask: &ExchangeDeclare) -> Result<(), Refusal> {
+        let alternate = ask.arguments.get("alternate-exchange").and_then(|value| value.as_str());
+        let Some(alternate) = alternate else { return Ok(()) };
+        self.authorize(broker, caller, Access::Read, Resource::Exchange(&ask.name))?;
+        self.authorize(broker, caller, Access::Write, Resource::Exchange(alternate))
+    }
+
     /// The queue, known to nobody, in which an exchange keeps messages until their time has come.
     fn new_holder(&self, broker: &Broker, exchange: Arc<str>, durable: bool) -> Arc<Queue> {
         let id = QueueId(broker.next_queue_id.fetch_add(1, Ordering::Relaxed));
@@ -135,7 +155,13 @@ impl VirtualHost {
     }
 
     /// exchange.delete; deleting what does not exist succeeds.
-    pub fn delete_exchange(&self, broker: &Broker, name: &str, if_unused: bool) -> Result<Epoch, Refusal> {
+    pub fn delete_exchange(
+        &self,
+        broker: &Broker,
+        name: &str,
+        if_unused: bool,
+        caller: Caller<'_>,
+    ) -> Result<Epoch, Refusal> {
         if name.is_empty() {
             return Err(on_default_exchange());
         }
@@ -143,6 +169,7 @@ impl VirtualHost {
         if name.starts_with("amq.") {
             return Err(Refusal::new(ReplyCode::AccessRefused, format!("deletion of system {resource} not allowed")));
         }
+        self.authorize(broker, caller, Access::Configure, Resource::Exchange(name))?;
         let mut topology = self.topology.write();
         let Some(exchange) = topology.exchanges.get(name) else { return Ok(0) };
         if if_unused && !exchange.bindings.is_empty() {
@@ -161,10 +188,9 @@ impl VirtualHost {
         source: &str,
         routing_key: &str,
         arguments: Table,
+        caller: Caller<'_>,
     ) -> Result<Epoch, Refusal> {
-        if destination.is_empty() || source.is_empty() {
-            return Err(on_default_exchange());
-        }
+        self.authorize_binding(broker, caller, (Resource::Exchange(destination), source), routing_key)?;
         self.bind(broker, source, Destination::Exchange(destination.into()), routing_key, arguments)
     }
 
@@ -176,10 +202,9 @@ impl VirtualHost {
         source: &str,
         routing_key: &str,
         arguments: &Table,
+        caller: Caller<'_>,
     ) -> Result<Epoch, Refusal> {
-        if destination.is_empty() || source.is_empty() {
-            return Err(on_default_exchange());
-        }
+        self.authorize_binding(broker, caller, (Resource::Exchange(destination), source), routing_key)?;
         Ok(self.unbind(broker, source, Destination::Exchange(destination.into()), routing_key, arguments))
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::stats::{Event, QueueType};
-use super::{Broker, NoRoute, Routing, VirtualHost, print_exchange, print_queue};
+use super::{Broker, Caller, NoRoute, Routing, VirtualHost, print_exchange, print_queue};
 use crate::message::{Draft, Facts, Message, address};
 use crate::queue::{Cause, Effects, Entry, Got, Lease, Outbox, Push, Queue, Subscription, options};
 use crate::store::Epoch;
@@ -18,9 +18,6 @@ use crate::wire::table::RawTable;
 
 /// How long a message that is on disk is waited for.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The number of nobody's connection.
-const NOBODY: u64 = 0;
 
 /// What became of a publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +99,7 @@ impl Broker {
         routing_key: &str,
         properties: &Properties<'_>,
         body: &[u8],
+        caller: Caller<'_>,
     ) -> Result<Published, Refusal> {
         let (size, limit) = (body.len() as u64, self.config.largest_body());
         if size > limit {
@@ -115,6 +113,10 @@ impl Broker {
         let complete = draft.try_extend(body);
         let message = draft.finish().filter(|_| complete);
         let message = message.ok_or_else(|| Refusal::new(ReplyCode::InternalError, ""))?;
+        if let Some(user) = caller.who() {
+            let keys = message.routing_keys(properties.headers.map(RawTable::new));
+            vhost.authorize_publish(self, user, exchange, &keys)?;
+        }
         self.send(vhost, exchange, properties, &message)
     }
 
@@ -170,8 +172,9 @@ impl Broker {
         no_ack: bool,
         count: usize,
         octets: u64,
+        caller: Caller<'_>,
     ) -> Result<Fetched, Refusal> {
-        let queue = vhost.usable_queue(name, NOBODY)?;
+        let queue = vhost.readable_queue(self, name, caller)?;
         let options = &queue.definition().options;
         if options.is_quorum() && options.single_active {
             let text = format!(

@@ -7,6 +7,7 @@
 //! [`Broker::finish`] is where every queue operation ends: it does what the operation left as effects, with no lock
 //! held.
 
+mod access;
 mod administration;
 mod admission;
 mod alarm;
@@ -17,12 +18,13 @@ mod courier;
 mod definitions;
 mod exchange;
 mod exchanges;
-mod interim;
+mod grants;
 mod janitor;
 mod loader;
 mod messages;
 mod node;
 mod pager;
+mod parameters;
 mod policies;
 mod policy;
 pub mod portable;
@@ -35,6 +37,7 @@ mod route;
 pub mod stats;
 mod topology;
 mod transaction;
+mod users;
 mod vhost;
 mod vhosts;
 mod vitals;
@@ -46,17 +49,22 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use dashmap::DashMap;
 
+pub use access::Caller;
 pub use administration::AdminError;
-pub use admission::{Admitted, NODE, Place};
+pub use admission::{Admitted, ChannelPlace, NODE, Place};
 pub use alarm::Alarms;
 pub use binding::{Binding, Destination};
 pub use check::check;
 pub use connection::{Connection, ConnectionId, Connections, Listed};
 pub use definitions::DamagedDefinition;
+pub use exchange::kinds as exchange_kinds;
 pub use exchanges::ExchangeDeclare;
 pub use messages::{Fetched, Published, Return, expiration};
-pub use node::{Attempts, Listener, Node, Protocol};
+pub use node::{Attempts, Certificate, Listener, Node, Protocol};
 pub use pager::Spill;
+pub use parameters::{
+    CLUSTER_ID, OPERATOR_POLICY, Parameter, UNSUPPORTED_BINDING, UNSUPPORTED_QUEUE, VHOST_LIMITS, read_limits,
+};
 pub use policy::{ApplyTo, Governing, Policies, Policy, PolicyAsk, PolicyKind};
 pub use queues::{Declared, QueueDeclare};
 pub use recover::StartError;
@@ -68,7 +76,7 @@ pub use vhost::{VirtualHost, print_exchange, print_queue};
 pub use vhosts::{VhostLimits, VhostSettings};
 pub use vitals::Vitals;
 
-use crate::auth::{Throttle, Users};
+use crate::auth::{Permissions, Throttle, Users};
 use crate::clock::{Clock, NEVER};
 use crate::config::Config;
 use crate::queue::{CAUSES, Effects, Intake, Lease, Pool, Queue, Watermark};
@@ -82,8 +90,10 @@ pub struct Broker {
     pub config: Arc<Config>,
     /// Time.
     pub clock: Clock,
-    /// Who may log in.
+    /// Who may log in. Changed by the verbs of this broker, which store it.
     pub users: Users,
+    /// Who may do what.
+    permissions: Permissions,
     /// Who has to wait with a login.
     pub logins: Throttle,
     /// How many have logged in.
@@ -107,15 +117,19 @@ pub struct Broker {
     /// Where sessions wait that have more to do than fits a turn.
     pub line: Arc<Line>,
     vhosts: DashMap<Arc<str>, Arc<VirtualHost>>,
+    /// Parameters of the whole broker.
+    globals: parameters::Globals,
     engine: Arc<dyn Engine>,
     loader: loader::Loader,
     pager: pager::Pager,
     janitor: janitor::Janitor,
     courier: courier::Courier,
-    /// Held by verbs that create and delete virtual hosts.
+    /// Held by verbs that change virtual hosts, users and permissions.
     administration: tokio::sync::Mutex<()>,
     open_connections: admission::Occupied,
     open_channels: admission::Occupied,
+    /// What each user has open.
+    usage: DashMap<Arc<str>, admission::Usage>,
     next_vhost_id: AtomicU32,
     next_queue_id: AtomicU64,
     next_id: AtomicU64,
@@ -310,6 +324,7 @@ impl Running {
         let (pager, surplus) = pager::Pager::new(start.config.resident_bytes, start.spill);
         let broker = Arc::new(Broker {
             users: Users::seeded(&start.config.users).map_err(StartError::Random)?,
+            permissions: Permissions::default(),
             logins: Throttle::new(start.config.login_failures),
             attempts: Attempts::default(),
             node: Node::new(&start.clock),
@@ -321,6 +336,7 @@ impl Running {
             alarms: Alarms::new(&start.config),
             replies: Replies::default(),
             vhosts: DashMap::new(),
+            globals: parameters::Globals::default(),
             connections: Arc::default(),
             line: Line::new(tokio::runtime::Handle::current().metrics().num_workers()),
             engine: start.engine,
@@ -331,6 +347,7 @@ impl Running {
             administration: tokio::sync::Mutex::default(),
             open_connections: admission::Occupied::default(),
             open_channels: admission::Occupied::default(),
+            usage: DashMap::new(),
             next_vhost_id: AtomicU32::new(1),
             next_queue_id: AtomicU64::new(recovered.next_queue_id.max(1)),
             next_id: AtomicU64::new(1),

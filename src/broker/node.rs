@@ -3,7 +3,7 @@
 //! Plain facts behind short locks, noted by who knows them and read by reports. Deliberately absent: what they mean.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
@@ -26,12 +26,29 @@ pub struct Listener {
 pub struct Node {
     started: Millis,
     listeners: Mutex<Vec<Listener>>,
+    certificates: Mutex<Vec<Certificate>>,
+    maintenance: AtomicBool,
     stop: watch::Sender<bool>,
+}
+
+/// A certificate that a listener shows.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Certificate {
+    /// Its file.
+    pub certfile: String,
+    /// Until when it is good, in milliseconds since the Unix epoch.
+    pub expires: Millis,
 }
 
 impl Node {
     pub(super) fn new(clock: &Clock) -> Self {
-        Self { started: clock.now(), listeners: Mutex::new(Rank::Leaf, Vec::new()), stop: watch::Sender::new(false) }
+        Self {
+            started: clock.now(),
+            listeners: Mutex::new(Rank::Leaf, Vec::new()),
+            certificates: Mutex::new(Rank::Leaf, Vec::new()),
+            maintenance: AtomicBool::new(false),
+            stop: watch::Sender::new(false),
+        }
     }
 
     /// How long it has run, in milliseconds.
@@ -52,6 +69,26 @@ impl Node {
     /// Where clients can connect.
     pub fn listeners(&self) -> Vec<Listener> {
         self.listeners.lock().clone()
+    }
+
+    /// Notes which certificates the listeners show.
+    pub fn shows(&self, certificates: Vec<Certificate>) {
+        *self.certificates.lock() = certificates;
+    }
+
+    /// The certificates that are no longer good at that moment.
+    pub fn certificates_expiring(&self, until: Millis) -> Vec<Certificate> {
+        self.certificates.lock().iter().filter(|certificate| certificate.expires < until).cloned().collect()
+    }
+
+    /// Notes whether the node takes no new clients for now.
+    pub fn maintain(&self, on: bool) {
+        self.maintenance.store(on, Ordering::Release);
+    }
+
+    /// Whether the node takes no new clients for now.
+    pub fn in_maintenance(&self) -> bool {
+        self.maintenance.load(Ordering::Acquire)
     }
 
     /// Asks whoever runs the broker to stop it in order.

@@ -116,6 +116,12 @@ impl Broker {
         Ok(policy)
     }
 
+    /// Judges a policy without setting it.
+    pub(super) fn judge_policy(&self, kind: PolicyKind, name: &str, ask: PolicyAsk) -> Result<(), AdminError> {
+        let vhost: Arc<str> = Arc::from("");
+        Policy::parse(kind, &vhost, name, ask, self.config.profile()).map(|_| ()).map_err(AdminError::Invalid)
+    }
+
     async fn enforce(self: &Arc<Self>, vhost: Arc<VirtualHost>, epoch: Epoch) -> Result<(), AdminError> {
         let visits = tokio::spawn(apply::reapply(self.clone(), vhost));
         self.committed(epoch).await?;

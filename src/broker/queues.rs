@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::access::Caller;
 use super::binding::{Destination, Identity};
 use super::policy::apply::govern;
 use super::topology::Removed;
-use super::vhost::{VirtualHost, on_default_exchange, precondition, print_queue};
+use super::vhost::{VirtualHost, precondition, print_queue};
 use super::{Broker, definitions};
+use crate::auth::{Access, Resource};
 use crate::queue::{BadArgument, Definition, Effects, Kind, Options, Queue, State, Strategy, options};
 use crate::store::{Define, Epoch, QueueId};
 use crate::telemetry::printable;
@@ -16,6 +18,9 @@ use crate::wire::table::{Table, Value};
 
 /// The argument that names a queue's type.
 const QUEUE_TYPE: &str = "x-queue-type";
+
+/// The argument that names the exchange of a queue's dead letters.
+const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
 
 /// What queue.declare asks for.
 #[allow(clippy::struct_excessive_bools)] // the method's own bits
@@ -75,17 +80,18 @@ pub(super) fn same_argument(key: &str, received: &Table, current: &Table, resour
 }
 
 impl VirtualHost {
-    /// queue.declare by `connection`. The order of checks is RabbitMQ's.
+    /// queue.declare. The order of checks is RabbitMQ's.
     pub fn declare_queue(
         &self,
         broker: &Broker,
         mut ask: QueueDeclare,
-        connection: u64,
+        caller: Caller<'_>,
         fx: &mut Effects,
     ) -> Result<Declared, Refusal> {
         let now = broker.clock.now();
         if ask.passive {
-            let queue = self.usable_queue(&ask.name, connection)?;
+            self.authorize_probe(broker, caller, Resource::Queue(&ask.name))?;
+            let queue = self.usable_queue(&ask.name, caller.connection)?;
             broker.stats.churn.queues_declared.add_shared(1);
             let (messages, consumers) = queue.declared_again(now, fx);
             return Ok(Declared { messages, consumers, epoch: queue.created(), queue });
@@ -108,6 +114,8 @@ impl VirtualHost {
                 format!("queue name '{}' contains reserved prefix 'amq.*'", ask.name),
             ));
         }
+        self.authorize(broker, caller, Access::Configure, Resource::Queue(&ask.name))?;
+        let dead_letters = self.authorize_dead_letters(broker, caller, &ask);
         if self.prefers_quorum(broker, &ask, generated) {
             ask.arguments.insert(QUEUE_TYPE, Kind::Quorum.as_str());
         }
@@ -118,12 +126,13 @@ impl VirtualHost {
         if let Some(queue) = topology.queues.get(&*ask.name) {
             let queue = queue.clone();
             drop(topology);
-            self.check_owner(&queue, connection)?;
+            self.check_owner(&queue, caller.connection)?;
             equivalent(&queue, &ask, durable, &resource)?;
             broker.stats.churn.queues_declared.add_shared(1);
             let (messages, consumers) = queue.declared_again(now, fx);
             return Ok(Declared { messages, consumers, epoch: queue.created(), queue });
         }
+        dead_letters?;
         let room = self.room_for_queue(broker, &ask.name, topology.queues.len());
         let options = match Options::parse(&ask.arguments, broker.config.profile()) {
             Ok(options) => options,
@@ -149,7 +158,7 @@ impl VirtualHost {
             vhost: self.name.clone(),
             durable,
             auto_delete: ask.auto_delete,
-            exclusive_to: ask.exclusive.then_some(connection),
+            exclusive_to: ask.exclusive.then_some(caller.connection),
             arguments: ask.arguments,
             options: Arc::new(options),
         };
@@ -171,6 +180,14 @@ impl VirtualHost {
         // Starts the clock of x-expires.
         queue.declared_again(now, fx);
         Ok(Declared { queue, messages: 0, consumers: 0, epoch })
+    }
+
+    /// Whether a queue may send its dead letters where its arguments say: that takes messages out of it, and publishes
+    /// them. Counts only if the queue is new.
+    fn authorize_dead_letters(&self, broker: &Broker, caller: Caller<'_>, ask: &QueueDeclare) -> Result<(), Refusal> {
+        let Some(exchange) = ask.arguments.get(DEAD_LETTER_EXCHANGE).and_then(Value::as_str) else { return Ok(()) };
+        self.authorize(broker, caller, Access::Read, Resource::Queue(&ask.name))?;
+        self.authorize(broker, caller, Access::Write, Resource::Exchange(exchange))
     }
 
     /// Whether a queue declared without a type is to be a quorum queue: by the virtual host's default, or else the
@@ -202,7 +219,7 @@ impl VirtualHost {
         }
     }
 
-    /// queue.bind by `connection`.
+    /// queue.bind. A missing exchange is reported before a missing queue.
     pub fn bind_queue(
         &self,
         broker: &Broker,
@@ -210,20 +227,17 @@ impl VirtualHost {
         exchange: &str,
         routing_key: &str,
         arguments: Table,
-        connection: u64,
+        caller: Caller<'_>,
     ) -> Result<Epoch, Refusal> {
-        if exchange.is_empty() {
-            return Err(on_default_exchange());
-        }
-        // A missing exchange is reported before a missing queue.
+        self.authorize_binding(broker, caller, (Resource::Queue(queue), exchange), routing_key)?;
         if !self.topology.read().exchanges.contains_key(exchange) {
             return Err(self.no_exchange(exchange));
         }
-        self.usable_queue(queue, connection)?;
+        self.usable_queue(queue, caller.connection)?;
         self.bind(broker, exchange, Destination::Queue(queue.into()), routing_key, arguments)
     }
 
-    /// queue.unbind by `connection`; unbinding what is not bound succeeds.
+    /// queue.unbind; unbinding what is not bound succeeds.
     pub fn unbind_queue(
         &self,
         broker: &Broker,
@@ -231,31 +245,30 @@ impl VirtualHost {
         exchange: &str,
         routing_key: &str,
         arguments: &Table,
-        connection: u64,
+        caller: Caller<'_>,
     ) -> Result<Epoch, Refusal> {
-        if exchange.is_empty() {
-            return Err(on_default_exchange());
-        }
+        self.authorize_binding(broker, caller, (Resource::Queue(queue), exchange), routing_key)?;
         let bound = Identity::new(exchange, Destination::Queue(queue.into()), routing_key, arguments);
         // Whose queue it is matters only if there is something to unbind.
         if let Some(queue) = self.queue(queue).filter(|_| self.topology.read().is_bound(&bound)) {
-            self.check_owner(&queue, connection)?;
+            self.check_owner(&queue, caller.connection)?;
         }
         Ok(self.unbind(broker, exchange, Destination::Queue(queue.into()), routing_key, arguments))
     }
 
-    /// queue.delete by `connection`. Returns the ready messages dropped with it.
+    /// queue.delete. Returns the ready messages dropped with it.
     pub fn delete_queue(
         &self,
         broker: &Broker,
         name: &str,
         if_unused: bool,
         if_empty: bool,
-        connection: u64,
+        caller: Caller<'_>,
         fx: &mut Effects,
     ) -> Result<(u64, Epoch), Refusal> {
+        self.authorize(broker, caller, Access::Configure, Resource::Queue(name))?;
         let Some(queue) = self.queue(name) else { return Ok((0, 0)) };
-        self.check_owner(&queue, connection)?;
+        self.check_owner(&queue, caller.connection)?;
         let resource = print_queue(name, &self.name);
         if queue.definition().options.kind == Kind::Quorum && (if_unused || if_empty) {
             let flag = if if_unused { "if-unused" } else { "if-empty" };
@@ -329,7 +342,7 @@ fn warn_of_strategy(queue: &Queue) {
 }
 
 /// Properties that quorum queues lack, in the order in which RabbitMQ looks for them.
-fn quorum_takes(ask: &QueueDeclare, resource: &str) -> Result<(), Refusal> {
+pub(super) fn quorum_takes(ask: &QueueDeclare, resource: &str) -> Result<(), Refusal> {
     for (bad, property) in
         [(ask.auto_delete, "auto-delete"), (ask.exclusive, "exclusive-owner"), (!ask.durable, "non-durable")]
     {

@@ -16,6 +16,8 @@ use super::binding::{Destination, Identity};
 use super::definitions::{self, BindingRecord, DamagedDefinition, ExchangeRecord, PolicyRecord, QueueRecord, Record};
 use super::exchange::Index;
 use super::exchanges::holder_definition;
+use super::grants;
+use super::parameters::CLUSTER_ID;
 use super::policy::{Policy, PolicyAsk, PolicyKind, apply};
 use super::topology::Exchange;
 use super::vhosts::{VhostLimits, VhostSettings};
@@ -64,6 +66,7 @@ pub(super) fn recover(broker: &Broker, kept: &Recovered) -> Result<(), StartErro
     let mut bindings: Vec<(Arc<VirtualHost>, BindingRecord)> = Vec::new();
     let mut orphans: BTreeSet<QueueId> = kept.queues.keys().copied().collect();
     let mut ids = BTreeSet::new();
+    let mut granted = grants::Kept::default();
     for (key, value) in &kept.definitions {
         // Keys sort by kind: virtual hosts come before what is in them, bindings after both their ends.
         match definitions::parse(key, value)? {
@@ -92,6 +95,21 @@ pub(super) fn recover(broker: &Broker, kept: &Recovered) -> Result<(), StartErro
                 bindings.push((find(&vhosts, vhost, key)?.clone(), record));
             }
             Record::Policy(vhost, kind, record) => policy(find(&vhosts, vhost, key)?, kind, record),
+            Record::PermissionsKept => granted.known = true,
+            Record::Permission(vhost, record) => {
+                granted.permissions.push((find(&vhosts, vhost, key)?.clone(), record));
+            }
+            Record::TopicPermission(vhost, record) => {
+                granted.topics.push((find(&vhosts, vhost, key)?.clone(), record));
+            }
+            Record::Parameter(vhost, record) => {
+                let place = (record.component.into(), record.name.into());
+                let mut topology = find(&vhosts, vhost, key)?.topology.write();
+                topology.parameters.insert(place, Arc::new(record.value));
+            }
+            Record::Global(record) => {
+                broker.globals.insert(&record.name, record.value);
+            }
         }
     }
     bindings.sort_by_key(|(_, record)| record.order);
@@ -99,21 +117,38 @@ pub(super) fn recover(broker: &Broker, kept: &Recovered) -> Result<(), StartErro
         binding(&vhost, &record);
     }
     let mut changes: Vec<Define> = orphans.into_iter().map(|queue| Define::DropQueue { queue }).collect();
-    if vhosts.is_empty() {
+    // As in RabbitMQ, definitions to load stand in for what an empty broker is born with.
+    let bare = broker.config.load_definitions.is_some() && vhosts.is_empty() && users.is_empty();
+    if vhosts.is_empty() && !bare {
         let settings = VhostSettings::default();
         changes.push(definitions::put_vhost(1, DEFAULT_VHOST, &settings));
         vhosts.push(Arc::new(VirtualHost::new(1, DEFAULT_VHOST.into(), settings, broker.config.profile())));
     }
-    if users.is_empty() {
+    let seeded = users.is_empty();
+    if seeded {
+        if bare && let Some(guest) = broker.config.only_guest() {
+            broker.users.remove(guest);
+        }
         changes.extend(broker.users.list().iter().map(|user| definitions::put_user(user)));
     } else {
         // Who is configured only seeds an empty store; afterwards the store's word counts.
-        for user in broker.users.list() {
+        let configured = broker.users.list();
+        for user in &configured {
             broker.users.remove(&user.name);
         }
         for user in users {
             broker.users.insert(user);
         }
+        for user in configured.iter().filter(|user| broker.users.get(&user.name).is_none()) {
+            let name = crate::telemetry::printable(&*user.name);
+            tracing::info!(user = %name, "configured, but not created: the store has users already");
+        }
+    }
+    changes.extend(granted.restore(broker, &vhosts, seeded));
+    if broker.globals.get(CLUSTER_ID).is_none() {
+        let id = super::generated_name("leveret-cluster-id-").into();
+        changes.push(definitions::put_global(CLUSTER_ID, &id));
+        broker.globals.insert(CLUSTER_ID, id);
     }
     let next = vhosts.iter().map(|vhost| vhost.id).max().unwrap_or(0).saturating_add(1);
     broker.next_vhost_id.store(next, Ordering::Relaxed);
@@ -160,7 +195,9 @@ fn configured(broker: &Broker) -> Result<(), StartError> {
         if entry.default_queue_type.is_some() {
             settings.default_queue_type.clone_from(&entry.default_queue_type);
         }
-        broker.put_vhost(&entry.name, settings).map_err(wrong)?;
+        if broker.put_vhost(&entry.name, settings).map_err(wrong)?.0 {
+            broker.open_to_configured(&entry.name).map_err(wrong)?;
+        }
     }
     let users = config.policies.iter().map(|entry| (PolicyKind::User, entry));
     let operators = config.operator_policies.iter().map(|entry| (PolicyKind::Operator, entry));

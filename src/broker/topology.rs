@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::binding::{Binding, Destination, Identity};
 use super::exchange::{Index, Kind};
+use super::parameters::Parameters;
 use super::policy::Policies;
 use super::stats::{ExchangeStats, Gone};
 use crate::queue::{Queue, State};
@@ -61,6 +62,8 @@ pub struct Topology {
     pub(super) policies: Arc<Policies>,
     /// What queues that are deleted have counted.
     pub(super) gone: Gone,
+    /// What is kept for components that are not here.
+    pub(super) parameters: Parameters,
     /// The virtual host is deleted: nothing may come here any more.
     pub(super) deleted: bool,
     /// Number of the latest binding.

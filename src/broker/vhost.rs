@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use super::access::Caller;
 use super::admission::Occupied;
 use super::binding::{Binding, Destination, Identity};
 use super::exchange::{Index, Kind};
@@ -14,6 +15,7 @@ use super::stats::Gone;
 use super::topology::{Exchange, Removed, Topology};
 use super::vhosts::VhostSettings;
 use super::{Broker, definitions};
+use crate::auth::{Access, Resource};
 use crate::config::Profile;
 use crate::queue::{Effects, Push, Queue};
 use crate::stats::History;
@@ -30,7 +32,8 @@ pub struct VirtualHost {
     /// Name, `/` for the default one.
     pub name: Arc<str>,
     pub(super) topology: RwLock<Topology>,
-    /// Changes with every change of the topology; what was routed under an older version is routed again.
+    /// Changes with every change of the topology and of anybody's rights; what was routed under an older version is judged
+    /// and routed again.
     version: AtomicU64,
     pub(super) settings: Mutex<Arc<VhostSettings>>,
     /// What is kept of its past figures.
@@ -173,13 +176,14 @@ impl VirtualHost {
         self.connections.count()
     }
 
-    /// The present version of the topology.
+    /// The present version of the topology and of everybody's rights.
     #[inline]
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Makes every route remembered so far stale; called after a change, under the topology's lock.
+    /// Makes every route remembered so far stale; called after a change: of the topology under its lock, of rights under
+    /// none.
     pub(super) fn changed(&self) {
         self.version.fetch_add(1, Ordering::Release);
     }
@@ -210,7 +214,7 @@ impl VirtualHost {
     }
 
     /// Whether `connection` may use `queue`: an exclusive queue belongs to one connection.
-    pub fn check_owner(&self, queue: &Queue, connection: u64) -> Result<(), Refusal> {
+    pub(super) fn check_owner(&self, queue: &Queue, connection: u64) -> Result<(), Refusal> {
         match queue.definition().exclusive_to {
             Some(owner) if owner != connection => Err(Refusal::new(
                 ReplyCode::ResourceLocked,
@@ -225,10 +229,16 @@ impl VirtualHost {
     }
 
     /// The queue of that name, if it exists and `connection` may use it.
-    pub fn usable_queue(&self, name: &str, connection: u64) -> Result<Arc<Queue>, Refusal> {
+    pub(super) fn usable_queue(&self, name: &str, connection: u64) -> Result<Arc<Queue>, Refusal> {
         let queue = self.queue(name).ok_or_else(|| self.no_queue(name))?;
         self.check_owner(&queue, connection)?;
         Ok(queue)
+    }
+
+    /// The queue of that name, if `caller` may take messages out of it. Who may not is not told whether it exists.
+    pub fn readable_queue(&self, broker: &Broker, name: &str, caller: Caller<'_>) -> Result<Arc<Queue>, Refusal> {
+        self.authorize(broker, caller, Access::Read, Resource::Queue(name))?;
+        self.usable_queue(name, caller.connection)
     }
 
     /// Binds `destination` to `source`; a binding that exists is left as it is.

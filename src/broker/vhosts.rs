@@ -40,6 +40,12 @@ pub struct VhostSettings {
     /// Limits.
     #[serde(skip_serializing_if = "VhostLimits::is_empty")]
     pub limits: VhostLimits,
+    /// Whether it may not be deleted.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub protected: bool,
+    /// Whether its messages are to be traced; remembered, but nothing traces.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tracing: bool,
 }
 
 /// Limits of a virtual host; absent or negative is unlimited, 0 allows none.
@@ -75,7 +81,8 @@ pub(super) fn queue_type(name: &str) -> Option<Kind> {
     [Kind::Classic, Kind::Quorum].into_iter().find(|kind| kind.as_str() == name)
 }
 
-fn check(name: &str, settings: &VhostSettings) -> Result<(), AdminError> {
+/// Judges what a virtual host is to be.
+pub(super) fn check(name: &str, settings: &VhostSettings) -> Result<(), AdminError> {
     if name.is_empty() || name.len() > NAME_MAX {
         return Err(AdminError::Invalid(format!("a virtual host's name has 1 to {NAME_MAX} octets")));
     }
@@ -105,6 +112,11 @@ impl VirtualHost {
         let row = definitions::put_vhost(self.id, &self.name, &settings);
         *self.settings.lock() = Arc::new(settings);
         Ok(broker.intake.define([row]))
+    }
+
+    /// Replaces the limits; answers with the epoch that makes them durable.
+    pub(super) fn set_limits(&self, broker: &Broker, limits: VhostLimits) -> Result<Epoch, AdminError> {
+        self.change(broker, |settings| settings.limits = limits)
     }
 
     /// Empties the topology for good. Returns what was there.
@@ -137,14 +149,16 @@ impl VirtualHost {
             let names = ended.policies.all(kind).iter().map(|policy| policy.name.clone());
             changes.extend(names.map(|name| definitions::delete_policy(self.id, kind, &name)));
         }
+        let parameters = ended.parameters.keys();
+        changes.extend(parameters.map(|(component, name)| definitions::delete_parameter(self.id, component, name)));
         changes.push(definitions::delete_vhost(self.id));
         changes
     }
 }
 
 impl Broker {
-    /// Creates a virtual host, or gives the one of that name these settings (its limits are kept unless `settings` has
-    /// some). Answers once it is on disk, with whether it is new.
+    /// Creates a virtual host, into which nobody is let yet, or gives the one of that name these settings (its limits are
+    /// kept unless `settings` has some, and its protection). Answers once it is on disk, with whether it is new.
     pub async fn create_vhost(&self, name: &str, settings: VhostSettings) -> Result<bool, AdminError> {
         let _one_at_a_time = self.administration.lock().await;
         let (new, epoch) = self.put_vhost(name, settings)?;
@@ -160,6 +174,7 @@ impl Broker {
             if settings.limits.is_empty() {
                 settings.limits = present.limits;
             }
+            settings.protected |= present.protected;
             if *present == settings {
                 return Ok((false, self.intake.define([])));
             }
@@ -179,7 +194,14 @@ impl Broker {
     /// Replaces the limits of a virtual host; what exceeds them already stays. Answers once they are on disk.
     pub async fn set_vhost_limits(&self, name: &str, limits: VhostLimits) -> Result<(), AdminError> {
         let _one_at_a_time = self.administration.lock().await;
-        let epoch = self.vhost_to_change(name)?.change(self, |settings| settings.limits = limits)?;
+        let epoch = self.vhost_to_change(name)?.set_limits(self, limits)?;
+        self.committed(epoch).await
+    }
+
+    /// Protects a virtual host from deletion, or ends that. Answers once it is on disk.
+    pub async fn protect_vhost(&self, name: &str, protected: bool) -> Result<(), AdminError> {
+        let _one_at_a_time = self.administration.lock().await;
+        let epoch = self.vhost_to_change(name)?.change(self, |settings| settings.protected = protected)?;
         self.committed(epoch).await
     }
 
@@ -194,8 +216,13 @@ impl Broker {
     async fn delete_vhost_now(&self, name: &str) -> Result<(), AdminError> {
         let _one_at_a_time = self.administration.lock().await;
         let vhost = self.vhost_to_change(name)?;
+        if vhost.settings().protected {
+            return Err(AdminError::Protected(name.to_owned()));
+        }
         let Some(ended) = vhost.end() else { return Err(AdminError::NoVhost(name.to_owned())) };
+        let permissions = self.permission_rows(|vhost, _| vhost == name);
         self.vhosts.remove(name);
+        self.permissions.forget_vhost(name);
         let text = format!("vhost '{name}' is deleted");
         for connection in self.connections.in_vhost(&vhost) {
             connection.kick(Refusal::new(ReplyCode::ConnectionForced, text.clone()));
@@ -214,7 +241,7 @@ impl Broker {
         self.courier.forget(|queue| queue.definition().vhost == vhost.name);
         self.stats.churn.queues_deleted.add_shared(ended.queues.len() as u64);
         self.connections.forget_vhost(name);
-        let epoch = self.intake.define(vhost.removal(&ended));
+        let epoch = self.intake.define(vhost.removal(&ended).into_iter().chain(permissions));
         tracing::info!(vhost = %printable(name), queues = queues.len(), "virtual host deleted");
         self.committed(epoch).await
     }

@@ -120,6 +120,10 @@ pub struct Profile {
     pub mirroring: bool,
     /// A policy's `delivery-limit` may be negative, which is unlimited.
     pub unlimited_deliveries_by_policy: bool,
+    /// A passive declaration needs some right to what it asks for.
+    pub passive_needs_permission: bool,
+    /// Topic permissions are asked for the routing keys of `CC` and `BCC` too.
+    pub topic_permission_of_copies: bool,
 }
 
 impl Default for &'static Profile {
@@ -163,6 +167,8 @@ static V3_13: Profile = Profile {
     timeout_arguments_of_quorum: false,
     mirroring: true,
     unlimited_deliveries_by_policy: false,
+    passive_needs_permission: false,
+    topic_permission_of_copies: false,
 };
 
 static V4_2: Profile = Profile {
@@ -185,6 +191,8 @@ static V4_2: Profile = Profile {
     single_active_by_priority: true,
     mirroring: false,
     unlimited_deliveries_by_policy: true,
+    passive_needs_permission: true,
+    topic_permission_of_copies: true,
     ..V3_13
 };
 
@@ -297,6 +305,8 @@ const ROWS: &[Row] = &[
     }),
     ("Policies may have `ha-*` and `queue-master-locator`", |p| yes(p.mirroring)),
     ("A policy's `delivery-limit` may be negative: unlimited", |p| yes(p.unlimited_deliveries_by_policy)),
+    ("Passive declarations need a permission, whichever", |p| yes(p.passive_needs_permission)),
+    ("Topic permissions are asked for `CC` and `BCC` too", |p| yes(p.topic_permission_of_copies)),
 ];
 
 /// The table of every row in every profile, as Markdown.

@@ -297,6 +297,12 @@ impl Config {
         self.compatibility.profile()
     }
 
+    /// The name of the user there is by default, if nobody has configured any.
+    pub fn only_guest(&self) -> Option<&'static str> {
+        let [user] = &*self.users else { return None };
+        (user.name == users::GUEST && user.password.expose() == users::GUEST).then_some(users::GUEST)
+    }
+
     /// Largest message body accepted, in octets.
     #[inline]
     pub fn largest_body(&self) -> u64 {

@@ -63,6 +63,7 @@ impl Answer {
     }
 
     /// 201 with the place of what was made, relative to the request's.
+    #[allow(dead_code, reason = "for queues, exchanges and bindings")]
     pub(super) fn created_at(location: &str) -> Self {
         let answer = Self::of(StatusCode::CREATED);
         match HeaderValue::from_str(location) {
@@ -194,9 +195,13 @@ impl From<AdminError> for ApiError {
     fn from(error: AdminError) -> Self {
         match error {
             AdminError::NoVhost(_) => Self::no_vhost(),
-            AdminError::NoPolicy => Self::no_object(),
+            AdminError::NoUser(_) => Self::not_found("user_not_found"),
+            AdminError::NoPolicy | AdminError::NoParameter => Self::no_object(),
+            AdminError::Protected(_) => Self::precondition_failed(error.to_string()),
             AdminError::Store(_) => Self::internal(error.to_string()),
-            AdminError::Invalid(_) | AdminError::VhostLimit { .. } => Self::bad_request(error.to_string()),
+            AdminError::Invalid(_) | AdminError::VhostLimit { .. } | AdminError::Pattern(_) => {
+                Self::bad_request(error.to_string())
+            }
         }
     }
 }

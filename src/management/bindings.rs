@@ -10,7 +10,7 @@ use super::answer::{Answer, ApiError, Outcome};
 use super::binding_key;
 use super::call::Call;
 use super::list::{self, Fields};
-use super::queues::{NOBODY, arguments_of, queue_of};
+use super::queues::{arguments_of, queue_of};
 use super::route::{Access, Route, delete, get, post};
 use crate::broker::portable::json::written;
 use crate::broker::{Binding, Destination, Topology, VirtualHost};
@@ -201,8 +201,10 @@ async fn bind(call: Call, end: fn(&str) -> Destination) -> Outcome {
     let arguments = arguments_of(&body)?;
     let location = binding_key::quote(&binding_key::of(key, &arguments));
     let epoch = match end(call.name("destination")) {
-        Destination::Queue(name) => vhost.bind_queue(&call.broker, &name, source, key, arguments, NOBODY)?,
-        Destination::Exchange(name) => vhost.bind_exchange(&call.broker, &name, source, key, arguments)?,
+        Destination::Queue(name) => vhost.bind_queue(&call.broker, &name, source, key, arguments, call.caller())?,
+        Destination::Exchange(name) => {
+            vhost.bind_exchange(&call.broker, &name, source, key, arguments, call.caller())?
+        }
     };
     call.broker.committed(epoch).await?;
     Ok(Answer::created_at(&format!("{}/{location}", binding_key::quote(call.name("destination")))))
@@ -213,8 +215,12 @@ async fn unbind(call: Call, end: fn(&str) -> Destination) -> Outcome {
     let BindingRow { source, destination, routing_key, arguments, .. } = binding_of(&call, end)?;
     let broker = &call.broker;
     let epoch = match destination {
-        Destination::Queue(name) => vhost.unbind_queue(broker, &name, &source, &routing_key, &arguments, NOBODY)?,
-        Destination::Exchange(name) => vhost.unbind_exchange(broker, &name, &source, &routing_key, &arguments)?,
+        Destination::Queue(name) => {
+            vhost.unbind_queue(broker, &name, &source, &routing_key, &arguments, call.caller())?
+        }
+        Destination::Exchange(name) => {
+            vhost.unbind_exchange(broker, &name, &source, &routing_key, &arguments, call.caller())?
+        }
     };
     broker.committed(epoch).await?;
     Ok(Answer::done())

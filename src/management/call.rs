@@ -2,6 +2,7 @@
 //!
 //! Deliberately absent: who may call what (see [`super::route`]).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -12,10 +13,14 @@ use super::answer::ApiError;
 use super::body::Object;
 use super::principal::Principal;
 use super::query::Query;
-use crate::broker::{Broker, VirtualHost};
+use crate::broker::{Broker, Caller, VirtualHost};
 
 /// The name by which paths call the exchange without a name.
+#[allow(dead_code, reason = "for queues, exchanges and bindings")]
 const DEFAULT_EXCHANGE: &str = "amq.default";
+
+/// The number of a connection that nobody has.
+const NOBODY: u64 = 0;
 
 /// The header that stands for a virtual host in the path.
 const VHOST_HEADER: &str = "x-vhost";
@@ -30,6 +35,8 @@ pub(super) struct Call {
     pub(super) broker: Arc<Broker>,
     /// Who asks.
     pub(super) principal: Principal,
+    /// Where the client is, if it came by the network.
+    pub(super) peer: Option<IpAddr>,
     /// The query string.
     pub(super) query: Query,
     pub(super) names: Names,
@@ -50,6 +57,7 @@ impl Call {
     }
 
     /// The exchange that the route calls `key`: `amq.default` is the one without a name.
+    #[allow(dead_code, reason = "for queues, exchanges and bindings")]
     pub(super) fn exchange_name(&self, key: &str) -> &str {
         match self.name(key) {
             DEFAULT_EXCHANGE => "",
@@ -86,6 +94,11 @@ impl Call {
         Ok(vhosts)
     }
 
+    /// On whose behalf verbs are called. Nobody's connection is the principal's: what is exclusive to one is out of reach.
+    pub(super) fn caller(&self) -> Caller<'_> {
+        self.principal.user().map_or(Caller::trusted(NOBODY), |user| Caller::user(user))
+    }
+
     /// A header as text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
@@ -103,6 +116,7 @@ impl Call {
     }
 
     /// Whether the client wants facts without statistics.
+    #[allow(dead_code, reason = "for queues, exchanges and bindings")]
     pub(super) fn without_statistics(&self) -> bool {
         self.query.is_true("disable_stats")
     }

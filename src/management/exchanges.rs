@@ -134,7 +134,7 @@ async fn declare(call: Call) -> Outcome {
         arguments: arguments_of(&body)?,
     };
     let new = vhost.topology().exchange(name).is_none();
-    let epoch = vhost.declare_exchange(&call.broker, ask)?;
+    let epoch = vhost.declare_exchange(&call.broker, ask, call.caller())?;
     call.broker.committed(epoch).await?;
     Ok(Answer::put(new))
 }
@@ -144,7 +144,7 @@ async fn remove(call: Call) -> Outcome {
     if vhost.topology().exchange(name).is_none() {
         return Err(ApiError::no_object());
     }
-    let epoch = vhost.delete_exchange(&call.broker, name, call.query.is_true("if-unused"))?;
+    let epoch = vhost.delete_exchange(&call.broker, name, call.query.is_true("if-unused"), call.caller())?;
     call.broker.committed(epoch).await?;
     Ok(Answer::done())
 }

@@ -183,7 +183,7 @@ async fn publish(call: Call) -> Outcome {
         return Err(ApiError::bad_request("confirm_timeout"));
     }
     let key = body.required_text("routing_key")?;
-    let published = call.broker.publish(&vhost, exchange, key, &properties, &payload);
+    let published = call.broker.publish(&vhost, exchange, key, &properties, &payload, call.caller());
     let published = published.map_err(|refusal| closed(&refusal))?;
     if published.refused {
         return Err(ApiError::bad_request("rejected"));
@@ -245,7 +245,7 @@ async fn fetch(call: Call) -> Outcome {
     };
     let truncate = number(&body, "truncate")?.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
     let no_ack = mode == AckMode::Ack;
-    let fetched = call.broker.fetch(&vhost, name, no_ack, count.min(COUNT_MAX), OCTETS_MAX).await;
+    let fetched = call.broker.fetch(&vhost, name, no_ack, count.min(COUNT_MAX), OCTETS_MAX, call.caller()).await;
     let mut fetched = fetched.map_err(|refusal| closed(&refusal))?;
     let shown: Vec<Value> =
         fetched.entries.iter().map(|(entry, left)| show(entry, *left, as_base64, truncate)).collect();

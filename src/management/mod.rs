@@ -26,18 +26,28 @@ mod channels;
 mod connections;
 mod consumers;
 pub mod control;
+mod definitions;
 mod exchanges;
+mod features;
 mod figures;
+mod health;
 mod list;
+mod logins;
 mod messages;
 mod metrics;
+mod nodes;
 mod overview;
+mod parameters;
+mod permissions;
+mod policies;
 mod principal;
 mod query;
 mod queues;
 mod route;
 mod serve;
 mod totals;
+mod users;
+mod vhosts;
 
 use std::sync::Arc;
 

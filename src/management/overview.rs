@@ -1,14 +1,21 @@
 //! The overview and what else tells of the broker as a whole.
+//!
+//! The version is that of the RabbitMQ the broker answers as, since clients decide by it what they may ask for; the
+//! product is this one. Deliberately absent: counters and rates, which are statistics.
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, Outcome};
 use super::call::Call;
-use super::route::{Access, Route, get};
+use super::route::{Access, Route, delete, get, post, put};
 use super::{list, totals};
+use crate::broker::{Broker, Listener, exchange_kinds};
 
 /// What the broker calls itself.
 pub(super) const PRODUCT: &str = "Leveret";
+
+/// What stands where RabbitMQ tells of Erlang.
+const RUNTIME: &str = concat!("none (Leveret ", env!("CARGO_PKG_VERSION"), ")");
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -16,20 +23,88 @@ pub(super) fn routes() -> Vec<Route> {
         get("/api/whoami", Access::Manager, whoami),
         get("/api/version", Access::Open, version),
         get("/api/extensions", Access::Manager, extensions),
+        get("/api/cluster-name", Access::Manager, cluster_name),
+        put("/api/cluster-name", Access::Administrator, set_cluster_name),
+        post("/api/rebalance/queues", Access::Administrator, nothing_to_do),
+        delete("/api/reset", Access::Administrator, nothing_to_do),
+        delete("/api/reset/{node}", Access::Administrator, nothing_to_do),
     ]
 }
 
-async fn overview(call: Call) -> Outcome {
-    let broker = &call.broker;
+/// A JSON object as a map.
+pub(super) fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+/// What stands where RabbitMQ tells of its runtime.
+pub(super) fn runtime(broker: &Broker) -> Map<String, Value> {
     let version = broker.config.profile().version;
-    let mut overview = totals::overview(&call)?;
-    for (name, value) in [
-        ("management_version", version),
+    [
         ("rabbitmq_version", version),
-        ("product_name", PRODUCT),
-        ("product_version", env!("CARGO_PKG_VERSION")),
-    ] {
-        overview.insert(name.to_owned(), value.into());
+        ("erlang_version", RUNTIME),
+        ("erlang_full_version", RUNTIME),
+        ("crypto_lib_version", "rustls with ring"),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value.into()))
+    .collect()
+}
+
+/// The types of exchanges there are.
+pub(super) fn exchange_types(broker: &Broker) -> Vec<Value> {
+    let kinds = exchange_kinds(broker.config.profile());
+    kinds.map(|(name, description)| json!({"name": name, "description": description, "enabled": true})).collect()
+}
+
+/// The listeners that answer HTTP, as RabbitMQ tells of them.
+pub(super) fn contexts(broker: &Broker) -> Vec<Value> {
+    let http = broker.node.listeners().into_iter().filter(|listener| listener.protocol.starts_with("http"));
+    http.map(|listener| {
+        let description = if listener.protocol.ends_with("prometheus") { "Metrics" } else { "Management" };
+        json!({"node": broker.config.node_name, "description": format!("{PRODUCT} {description}"), "path": "/",
+            "cowboy_opts": "[]", "ip": listener.address.ip().to_string(),
+            "port": listener.address.port().to_string()})
+    })
+    .collect()
+}
+
+/// A listener as RabbitMQ tells of it.
+fn listener(node: &str, listener: &Listener) -> Value {
+    let address = listener.address;
+    json!({"node": node, "protocol": listener.protocol, "ip_address": address.ip().to_string(),
+        "port": address.port(), "socket_opts": {"nodelay": true}, "tls": listener.tls})
+}
+
+async fn overview(call: Call) -> Outcome {
+    let (broker, config) = (&call.broker, &call.broker.config);
+    let mut overview = object(json!({
+        "management_version": config.profile().version,
+        "rates_mode": "basic",
+        "sample_retention_policies": {"global": [600, 3600, 28800, 86400], "basic": [600, 3600], "detailed": [600]},
+        "exchange_types": exchange_types(broker),
+        "product_version": env!("CARGO_PKG_VERSION"),
+        "product_name": PRODUCT,
+        "cluster_name": broker.cluster_name(),
+        "cluster_tags": {},
+        "node_tags": {},
+        "disable_stats": false,
+        "default_queue_type": config.default_queue_type,
+        "is_op_policy_updating_enabled": true,
+        "enable_queue_totals": false,
+        "require_definition_json_extension": false,
+        "statistics_db_event_queue": 0,
+    }));
+    overview.extend(runtime(broker));
+    overview.extend(totals::overview(&call)?);
+    if call.principal.is_monitor() {
+        let listeners = broker.node.listeners();
+        let listeners = listeners.iter().map(|known| listener(&config.node_name, known)).collect();
+        overview.insert("node".to_owned(), config.node_name.as_str().into());
+        overview.insert("listeners".to_owned(), listeners);
+        overview.insert("contexts".to_owned(), contexts(broker).into());
     }
     list::one(&overview, &call.query)
 }
@@ -44,6 +119,21 @@ async fn version(call: Call) -> Outcome {
 }
 
 async fn extensions(_: Call) -> Outcome {
-    // The browser interface's script; there is none, but clients count on the answer.
+    // The script of the browser interface; there is none, but clients count on the answer.
     Ok(Answer::json(&json!([{"javascript": "dispatcher.js"}])))
+}
+
+async fn cluster_name(call: Call) -> Outcome {
+    list::one(&json!({"name": call.broker.cluster_name()}), &call.query)
+}
+
+async fn set_cluster_name(call: Call) -> Outcome {
+    let body = call.object()?;
+    call.broker.set_cluster_name(body.required_text("name")?).await?;
+    Ok(Answer::done())
+}
+
+/// One node has nobody to share queues with, and no database of statistics to reset.
+async fn nothing_to_do(_: Call) -> Outcome {
+    Ok(Answer::done())
 }

@@ -23,9 +23,6 @@ use crate::queue::{Effects, Figures, Queue};
 use crate::stats::Trend;
 use crate::wire::table::Table;
 
-/// The number of nobody's connection: what is exclusive to one is not this one's.
-pub(super) const NOBODY: u64 = 0;
-
 /// A queue is said to be idle after so long, in milliseconds.
 const IDLE: Millis = 10_000;
 
@@ -371,7 +368,7 @@ async fn declare(call: Call) -> Outcome {
     let new = vhost.queue(&ask.name).is_none();
     let declared = {
         let mut fx = Effects::default();
-        let declared = vhost.declare_queue(&call.broker, ask, NOBODY, &mut fx)?;
+        let declared = vhost.declare_queue(&call.broker, ask, call.caller(), &mut fx)?;
         call.broker.finish(&declared.queue, &mut fx);
         declared
     };
@@ -384,7 +381,7 @@ async fn remove(call: Call) -> Outcome {
     let (if_unused, if_empty) = (call.query.is_true("if-unused"), call.query.is_true("if-empty"));
     let epoch = {
         let mut fx = Effects::default();
-        let (_, epoch) = vhost.delete_queue(&call.broker, queue.name(), if_unused, if_empty, NOBODY, &mut fx)?;
+        let (_, epoch) = vhost.delete_queue(&call.broker, queue.name(), if_unused, if_empty, call.caller(), &mut fx)?;
         fx.ring();
         epoch
     };
@@ -394,7 +391,7 @@ async fn remove(call: Call) -> Outcome {
 
 async fn purge(call: Call) -> Outcome {
     let (vhost, queue) = queue_of(&call)?;
-    vhost.check_owner(&queue, NOBODY)?;
+    vhost.readable_queue(&call.broker, queue.name(), call.caller())?;
     let epoch = {
         let mut fx = Effects::default();
         let (_, epoch) = queue.purge(&mut fx);

@@ -23,7 +23,8 @@ use super::call::{Call, Names};
 use super::principal::{self, Origin, Peer, Principal};
 use super::query::Query;
 use super::{
-    bindings, body, channels, connections, consumers, control, exchanges, messages, metrics, overview, queues,
+    bindings, body, channels, connections, consumers, control, definitions, exchanges, features, health, logins,
+    messages, metrics, nodes, overview, parameters, permissions, policies, queues, users, vhosts,
 };
 use crate::broker::Broker;
 
@@ -120,18 +121,29 @@ where
 
 /// Every route there is.
 fn table() -> Vec<Route> {
-    let mut table = Vec::new();
-    table.extend(overview::routes());
-    table.extend(queues::routes());
-    table.extend(exchanges::routes());
-    table.extend(bindings::routes());
-    table.extend(connections::routes());
-    table.extend(channels::routes());
-    table.extend(consumers::routes());
-    table.extend(messages::routes());
-    table.extend(metrics::routes());
-    table.extend(control::routes());
-    table
+    let kinds = [
+        overview::routes(),
+        nodes::routes(),
+        vhosts::routes(),
+        users::routes(),
+        permissions::routes(),
+        policies::routes(),
+        parameters::routes(),
+        definitions::routes(),
+        queues::routes(),
+        exchanges::routes(),
+        bindings::routes(),
+        connections::routes(),
+        channels::routes(),
+        consumers::routes(),
+        messages::routes(),
+        metrics::routes(),
+        health::routes(),
+        features::routes(),
+        logins::routes(),
+        control::routes(),
+    ];
+    kinds.into_iter().flatten().collect()
 }
 
 /// What the table says.
@@ -250,6 +262,7 @@ impl Place {
         let mut call = Call {
             broker: self.broker.clone(),
             principal,
+            peer: parts.extensions.get::<Peer>().map(|peer| peer.0).filter(|_| self.origin == Origin::Network),
             query: Query::parse(parts.uri.query().unwrap_or_default()),
             names,
             headers: parts.headers,

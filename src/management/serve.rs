@@ -49,6 +49,8 @@ impl Serving {
         self.stop.send_replace(true);
         if tokio::time::timeout(grace, &mut self.accepting).await.is_err() {
             self.accepting.abort();
+            // Cancelled, which is no news; afterwards it holds nothing any more.
+            let _ = (&mut self.accepting).await;
         }
     }
 }

@@ -16,6 +16,14 @@ pub(super) struct Assembly {
     pub(super) content: Content,
 }
 
+/// A refusal for the properties of a publish, which counts only once its exchange is known to be good.
+#[derive(Debug)]
+pub(super) struct Late {
+    pub(super) refusal: Refusal,
+    /// Whether the routing keys are judged before it.
+    pub(super) after_keys: bool,
+}
+
 /// Which part is due.
 #[derive(Debug)]
 pub(super) enum Content {
@@ -26,7 +34,7 @@ pub(super) enum Content {
         /// What has come of it.
         draft: Draft,
         /// What the properties will be refused for once it is complete.
-        refusal: Option<Refusal>,
+        refusal: Option<Late>,
         /// Routing keys beside the publish's own.
         copies: Vec<Vec<u8>>,
     },

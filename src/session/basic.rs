@@ -87,7 +87,7 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
         priority: 0,
         prefetch: channel.prefetch,
         timeout: None,
-        connection: context.id(),
+        connection: context.connection.id,
         arguments: Table::from(&ask.arguments),
     };
     let consume_ok = basic::ConsumeOk { consumer_tag: short_string(&tag) };
@@ -111,7 +111,7 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
         return Err(Refusal::new(ReplyCode::NotAllowed, text));
     }
     let name = queue_meant(channel, &ask.queue)?;
-    let queue = context.vhost.usable_queue(&name, context.id())?;
+    let queue = context.vhost.readable_queue(&context.broker, &name, context.caller())?;
     let arguments = &subscription.arguments;
     let printed = print_queue(&name, &context.vhost.name);
     let options = queue.options();
@@ -209,7 +209,7 @@ fn cancel(context: &mut Context, channel: &mut Channel, ask: &basic::Cancel) {
 /// basic.get; asks to be called again if the message has to be loaded first.
 pub(super) fn get(context: &mut Context, channel: &mut Channel, ask: &basic::Get) -> Result<Flow, Refusal> {
     let name = queue_meant(channel, &ask.queue)?;
-    let queue = context.vhost.usable_queue(&name, context.id())?;
+    let queue = context.vhost.readable_queue(&context.broker, &name, context.caller())?;
     if !ask.no_ack && context.is_crowded(channel) {
         let text = format!("channel {} holds {} unacknowledged deliveries", channel.number, channel.unacked.len());
         return Err(Refusal::new(ReplyCode::PreconditionFailed, text));

@@ -8,7 +8,7 @@ use super::context::Context;
 use super::gate::Gate;
 use super::tx::Tx;
 use super::unacked::Unacked;
-use crate::broker::Place;
+use crate::broker::ChannelPlace;
 use crate::broker::stats::ChannelStats;
 use crate::queue::{Cause, ChannelCredit, Consumer, Lease};
 
@@ -50,8 +50,8 @@ impl Mode {
 pub(super) struct Channel {
     pub(super) number: u16,
     pub(super) phase: Phase,
-    /// Its place within limits, while it is open.
-    place: Option<Place>,
+    /// Its places within limits, while it is open.
+    place: Option<ChannelPlace>,
     /// What is counted of it.
     pub(super) stats: Arc<ChannelStats>,
     pub(super) assembly: Option<Assembly>,
@@ -72,7 +72,7 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub(super) fn new(number: u16, place: Place, stats: Arc<ChannelStats>) -> Self {
+    pub(super) fn new(number: u16, place: ChannelPlace, stats: Arc<ChannelStats>) -> Self {
         Self {
             number,
             phase: Phase::Open,

@@ -19,7 +19,7 @@ use super::turn::Turn;
 use super::write::Output;
 use crate::auth::User;
 use crate::broker::stats::{Passed, QueueType};
-use crate::broker::{Admitted, Broker, Connection, VirtualHost};
+use crate::broker::{Admitted, Broker, Caller, Connection, VirtualHost};
 use crate::clock::Millis;
 use crate::queue::{Cause, Consumer, Effects, Lease, Outbox, Queue};
 use crate::store::Epoch;
@@ -105,9 +105,9 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// The number that owns this connection's exclusive queues.
-    pub(super) fn id(&self) -> u64 {
-        self.connection.id
+    /// On whose behalf verbs are called.
+    pub(super) fn caller(&self) -> Caller<'_> {
+        Caller::client(&self.user, self.connection.id)
     }
 
     /// Writes a method to the client.

@@ -160,7 +160,8 @@ pub(super) fn part_last(context: &mut Context, channels: &mut Channels, drained:
     }
 }
 
-fn cancelled(context: &mut Context, channels: &mut Channels, consumer: &Consumer) {
+/// A consumer has been ended by the broker: its client is told, if it understands that.
+pub(super) fn cancelled(context: &mut Context, channels: &mut Channels, consumer: &Consumer) {
     let Some(channel) = channels.get_mut(&consumer.channel).filter(|channel| channel.has(consumer)) else { return };
     channel.consumers.remove(&consumer.tag);
     if context.capabilities.consumer_cancel_notify && channel.phase == Phase::Open {

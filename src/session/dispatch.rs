@@ -74,15 +74,14 @@ impl<S> Session<S> {
             let text = format!("number of channels opened ({open}) has reached the negotiated channel_max ({max})");
             return Err(Refusal::new(ReplyCode::NotAllowed, text));
         }
-        let place = self.broker.admit_channel()?;
-        let stats = Arc::new(ChannelStats::new(self.broker.unique(), frame.channel, self.broker.clock.now()));
+        let Some(context) = &mut self.context else { return Ok(()) };
+        let place = self.broker.admit_channel(&context.user)?;
+        let stats = Arc::new(ChannelStats::new(self.broker.unique(), frame.channel, context.now));
         self.connection.stats.add_channel(&stats);
         self.broker.stats.churn.channels_opened.add_shared(1);
         self.channels.insert(frame.channel, Box::new(Channel::new(frame.channel, place, stats)));
         let ok = AMQPClass::Channel(channel_class::AMQPMethod::OpenOk(channel_class::OpenOk {}));
-        if let Some(context) = &mut self.context {
-            context.send(frame.channel, ok);
-        }
+        context.send(frame.channel, ok);
         Ok(())
     }
 

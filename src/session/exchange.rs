@@ -17,6 +17,7 @@ pub(super) fn handle(
 ) -> Result<(), Refusal> {
     let vhost = context.vhost.clone();
     let broker = context.broker.clone();
+    let caller = context.caller();
     let (epoch, nowait, ok) = match method {
         exchange::AMQPMethod::Declare(ask) => {
             let declare = ExchangeDeclare {
@@ -28,24 +29,25 @@ pub(super) fn handle(
                 internal: ask.internal,
                 arguments: Table::from(&ask.arguments),
             };
-            let epoch = vhost.declare_exchange(&broker, declare)?;
+            let epoch = vhost.declare_exchange(&broker, declare, caller)?;
             (epoch, ask.nowait, exchange::AMQPMethod::DeclareOk(exchange::DeclareOk {}))
         }
         exchange::AMQPMethod::Delete(ask) => {
-            let epoch = vhost.delete_exchange(&broker, &clean(&ask.exchange), ask.if_unused)?;
+            let epoch = vhost.delete_exchange(&broker, &clean(&ask.exchange), ask.if_unused, caller)?;
             (epoch, ask.nowait, exchange::AMQPMethod::DeleteOk(exchange::DeleteOk {}))
         }
         exchange::AMQPMethod::Bind(ask) => {
             let (destination, source) = (clean(&ask.destination), clean(&ask.source));
             let arguments = Table::from(&ask.arguments);
-            let epoch = vhost.bind_exchange(&broker, &destination, &source, ask.routing_key.as_str(), arguments)?;
+            let key = ask.routing_key.as_str();
+            let epoch = vhost.bind_exchange(&broker, &destination, &source, key, arguments, caller)?;
             (epoch, ask.nowait, exchange::AMQPMethod::BindOk(exchange::BindOk {}))
         }
         exchange::AMQPMethod::Unbind(ask) => {
             let (destination, source) = (clean(&ask.destination), clean(&ask.source));
             let arguments = Table::from(&ask.arguments);
             let key = ask.routing_key.as_str();
-            let epoch = vhost.unbind_exchange(&broker, &destination, &source, key, &arguments)?;
+            let epoch = vhost.unbind_exchange(&broker, &destination, &source, key, &arguments, caller)?;
             (epoch, ask.nowait, exchange::AMQPMethod::UnbindOk(exchange::UnbindOk {}))
         }
         _ => return Err(Refusal::new(ReplyCode::CommandInvalid, "unimplemented method")),

@@ -1,5 +1,5 @@
 //! The routes a session has used: the latest found in a slot of its own, others in a bounded map, all good for one version
-//! of the topology.
+//! of the topology and of what its user may do.
 
 use std::collections::hash_map::IntoIter;
 use std::sync::Arc;
@@ -15,6 +15,8 @@ const CAPACITY: usize = 16_384;
 #[derive(Debug, Default)]
 pub(super) struct Memo {
     version: u64,
+    /// The exchange that was last published to, if the user may do so with any routing key.
+    permitted: Option<Vec<u8>>,
     /// The route found latest, and its address.
     last: Option<Arc<Route>>,
     last_address: Vec<u8>,
@@ -57,6 +59,23 @@ impl Memo {
         self.last = Some(route.clone());
     }
 
+    /// Whether it is known that the user may publish to this exchange.
+    #[inline]
+    pub(super) fn may_publish(&mut self, version: u64, exchange: &[u8]) -> bool {
+        if self.version != version {
+            self.clear();
+            self.version = version;
+        }
+        self.permitted.as_deref() == Some(exchange)
+    }
+
+    /// Remembers what was found out under `version`.
+    pub(super) fn permit(&mut self, version: u64, exchange: &[u8]) {
+        if self.version == version {
+            self.permitted = Some(exchange.to_vec());
+        }
+    }
+
     /// Gives memory back.
     pub(super) fn relax(&mut self) {
         *self = Self { version: self.version, ..Self::default() };
@@ -64,6 +83,7 @@ impl Memo {
 
     fn clear(&mut self) {
         self.last = None;
+        self.permitted = None;
         self.forgotten = std::mem::take(&mut self.routes).into_iter();
     }
 }
@@ -88,6 +108,21 @@ mod tests {
         assert!(memo.get(1, b"a").is_none());
         memo.insert(1, b"a", &route);
         assert!(memo.get(2, b"a").is_none(), "the topology has changed");
+    }
+
+    #[test]
+    fn what_is_permitted_is_remembered_for_one_version_and_one_exchange() {
+        let mut memo = Memo::default();
+        assert!(!memo.may_publish(1, b""));
+        memo.permit(1, b"");
+        assert!(memo.may_publish(1, b"") && !memo.may_publish(1, b"x"));
+        memo.permit(1, b"x");
+        assert!(memo.may_publish(1, b"x") && !memo.may_publish(1, b""));
+        assert!(!memo.may_publish(2, b"x"), "something has changed");
+        memo.permit(1, b"x");
+        assert!(!memo.may_publish(2, b"x"), "found out under another version");
+        memo.permit(2, b"x");
+        assert!(memo.get(3, b"a").is_none() && !memo.may_publish(3, b"x"));
     }
 
     #[test]

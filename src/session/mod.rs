@@ -31,6 +31,7 @@ mod pacing;
 mod properties;
 mod publish;
 mod queue;
+mod review;
 mod runs;
 mod timeouts;
 mod transport;
@@ -447,6 +448,9 @@ impl<S> Session<S> {
     fn on_bell(&mut self) {
         self.deliverable = true;
         self.look_for_end_of_alarm();
+        if self.connection.to_be_reviewed() {
+            self.review();
+        }
         if let Some(refusal) = self.connection.kicked() {
             self.refuse(&refusal);
             // A connection that is over already has no reason to wait for its client.

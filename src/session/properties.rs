@@ -1,7 +1,7 @@
 //! The properties of a publish: what the broker must know of them, and what RabbitMQ refuses them for.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use super::assembly::PUBLISH;
+use super::assembly::{Late, PUBLISH};
 use super::context::Context;
 use crate::broker::{REPLY_TO, expiration};
 use crate::message::Facts;
@@ -13,7 +13,7 @@ use crate::wire::table::{self, Malformed, RawTable};
 pub(super) struct Checked {
     pub(super) facts: Facts,
     /// Why the publish will be refused, once its exchange is known to be good.
-    pub(super) refusal: Option<Refusal>,
+    pub(super) refusal: Option<Late>,
     /// The properties to keep, where they are not those received: `reply-to` replaced by the secret name, `BCC` removed.
     pub(super) rewritten: Option<Vec<u8>>,
     /// Routing keys beside the publish's own, from the headers `CC` and `BCC`.
@@ -36,8 +36,9 @@ pub(super) fn check(context: &Context, reply: Option<&str>, raw: &[u8]) -> Resul
     let (mut refusal, mut copies, mut blind) = (None, Vec::new(), 0);
     let mut kept = properties;
     let without_bcc: Vec<u8>;
+    let first = context.broker.config.profile().checks_user_id_first;
     let mut refuse = |text: String| {
-        refusal.get_or_insert_with(|| Refusal::new(ReplyCode::PreconditionFailed, text).at(PUBLISH.0, PUBLISH.1));
+        refusal.get_or_insert_with(|| refused_for(text));
     };
     if properties.reply_to == Some(REPLY_TO.as_bytes()) {
         match reply {
@@ -45,9 +46,9 @@ pub(super) fn check(context: &Context, reply: Option<&str>, raw: &[u8]) -> Resul
             Some(name) => kept.reply_to = Some(name.as_bytes()),
         }
     }
-    let first = context.broker.config.profile().checks_user_id_first;
-    if first {
-        check_user_id(context, &properties, &mut refuse);
+    let borrowed = borrowed_name(context, &properties);
+    if let Some(text) = borrowed.as_ref().filter(|_| first) {
+        refuse(text.clone());
     }
     if let Some(text) = properties.expiration {
         match expiration(text) {
@@ -74,20 +75,23 @@ pub(super) fn check(context: &Context, reply: Option<&str>, raw: &[u8]) -> Resul
             kept.headers = Some(&without_bcc);
         }
     }
-    if !first {
-        check_user_id(context, &properties, &mut refuse);
-    }
+    // Rights to routing keys are looked at right before the user-id, wherever that comes.
+    let after_keys = first || refusal.is_none();
+    let refusal = refusal.or_else(|| borrowed.map(refused_for)).map(|refusal| Late { refusal, after_keys });
     let rewritten = (kept != properties).then(|| kept.encode());
     Ok(Checked { facts, refusal, rewritten, copies, blind })
 }
 
-/// Nobody publishes in the name of another, unless allowed to.
-fn check_user_id(context: &Context, properties: &Properties<'_>, refuse: &mut dyn FnMut(String)) {
-    if let Some(claimed) = properties.user_id
-        && claimed != context.user.name.as_bytes()
-        && !context.user.tags.iter().any(|tag| &**tag == "impersonator")
-    {
-        let claimed = String::from_utf8_lossy(claimed);
-        refuse(format!("user_id property set to '{claimed}' but authenticated user was '{}'", context.user.name));
+fn refused_for(text: String) -> Refusal {
+    Refusal::new(ReplyCode::PreconditionFailed, text).at(PUBLISH.0, PUBLISH.1)
+}
+
+/// Nobody publishes in the name of another, unless allowed to; what is said to who does.
+fn borrowed_name(context: &Context, properties: &Properties<'_>) -> Option<String> {
+    let claimed = properties.user_id.filter(|claimed| *claimed != context.user.name.as_bytes())?;
+    if context.user.has_tag("impersonator") {
+        return None;
     }
+    let claimed = String::from_utf8_lossy(claimed);
+    Some(format!("user_id property set to '{claimed}' but authenticated user was '{}'", context.user.name))
 }

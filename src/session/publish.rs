@@ -4,10 +4,11 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::assembly::{Assembly, Content, PUBLISH, no_content_due, out_of_order, unexpected};
+use super::assembly::{Assembly, Content, Late, PUBLISH, no_content_due, out_of_order, unexpected};
 use super::channel::{Channel, Mode};
 use super::context::Context;
 use super::properties;
+use crate::auth::{Access, Resource};
 use crate::broker::stats::Event;
 use crate::broker::{NoRoute, Replies, Route, Routing};
 use crate::message::{Draft, Message, add_blind_key};
@@ -107,9 +108,9 @@ fn complete(context: &mut Context, channel: &mut Channel) -> Result<(), Refusal>
     };
     // The draft was sized by its own header: it is complete, and within what a record can hold.
     let message = draft.finish().ok_or_else(|| at(Refusal::new(ReplyCode::InternalError, "")))?;
-    if let Some(refusal) = late {
-        reach(context, &message).map_err(at)?;
-        return Err(refusal);
+    if let Some(late) = late {
+        reach(context, &message, &copies, &late).map_err(at)?;
+        return Err(late.refusal);
     }
     let route = route(context, &message, &copies).map_err(at)?;
     count(context, channel, &route, &message);
@@ -194,7 +195,8 @@ fn gather(context: &mut Context, channel: u16, tag: u64, route: &Route, message:
     }
 }
 
-/// The queues for a message; `copies` are routing keys beside its own, whose routes are not remembered.
+/// The queues for a message; `copies` are routing keys beside its own, whose routes are not remembered. What is
+/// remembered was permitted, and is forgotten when that may have changed.
 fn route(context: &mut Context, message: &Message, copies: &[Vec<u8>]) -> Result<Arc<Route>, Refusal> {
     // Read before routing: a change in between makes what is remembered stale, never wrong.
     let version = context.vhost.version();
@@ -204,9 +206,14 @@ fn route(context: &mut Context, message: &Message, copies: &[Vec<u8>]) -> Result
         return Ok(route);
     }
     let name = exchange_name(message);
+    let keys = keys(message, copies);
+    if !context.memo.may_publish(version, message.exchange()) {
+        let (broker, user) = (&context.broker, &context.user);
+        if context.vhost.authorize_publish(broker, user, &name, &keys)? {
+            context.memo.permit(version, message.exchange());
+        }
+    }
     let properties = Properties::parse(message.properties()).unwrap_or_default();
-    let mut keys = vec![message.routing_key()];
-    keys.extend(copies.iter().map(|key| &**key));
     context.turn.spend(copies.len());
     let routing = Routing { message, keys: &keys, properties: &properties, now: context.now };
     let routed = context.vhost.topology().route(&name, &routing, true);
@@ -222,11 +229,21 @@ fn route(context: &mut Context, message: &Message, copies: &[Vec<u8>]) -> Result
     }
 }
 
+/// The routing keys of a message: its own, then those of the copies.
+fn keys<'a>(message: &'a Message, copies: &'a [Vec<u8>]) -> Vec<&'a [u8]> {
+    let mut keys = vec![message.routing_key()];
+    keys.extend(copies.iter().map(|key| &**key));
+    keys
+}
+
 /// Refuses a message whose exchange cannot be published to. Routing it would leave traces: some exchanges remember.
-fn reach(context: &Context, message: &Message) -> Result<(), Refusal> {
+fn reach(context: &Context, message: &Message, copies: &[Vec<u8>], late: &Late) -> Result<(), Refusal> {
     let name = exchange_name(message);
-    let reached = context.vhost.topology().reach(&name, true);
-    reached.map_err(|no_route| refused(context, &name, no_route))
+    let (vhost, broker, user) = (&context.vhost, &context.broker, &context.user);
+    broker.authorize(user, Access::Write, &vhost.name, Resource::Exchange(&name))?;
+    let reached = vhost.topology().reach(&name, true);
+    reached.map_err(|no_route| refused(context, &name, no_route))?;
+    if late.after_keys { vhost.authorize_keys(broker, user, &name, &keys(message, copies)) } else { Ok(()) }
 }
 
 fn exchange_name(message: &Message) -> Cow<'_, str> {

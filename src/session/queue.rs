@@ -8,7 +8,7 @@ use super::channel::Channel;
 use super::context::Context;
 use super::names::{clean, queue_meant};
 use super::notes::Note;
-use crate::broker::{QueueDeclare, REPLY_TO, Replies};
+use crate::broker::{Caller, QueueDeclare, REPLY_TO, Replies};
 use crate::wire::refusal::{Refusal, ReplyCode};
 use crate::wire::short::short_string;
 use crate::wire::table::Table;
@@ -45,7 +45,8 @@ fn declare(context: &mut Context, channel: &mut Channel, ask: &queue::Declare) -
         auto_delete: ask.auto_delete,
         arguments: Table::from(&ask.arguments),
     };
-    let declared = context.vhost.declare_queue(&context.broker, declare, context.id(), &mut context.fx)?;
+    let caller = Caller::client(&context.user, context.connection.id);
+    let declared = context.vhost.declare_queue(&context.broker, declare, caller, &mut context.fx)?;
     let queue = declared.queue;
     context.finish(&queue);
     context.note_arguments(&queue.definition().arguments);
@@ -111,7 +112,7 @@ fn ends(
 fn bind(context: &mut Context, channel: &Channel, ask: &queue::Bind) -> Result<(), Refusal> {
     let Ends { queue, exchange, key } = ends(context, channel, &ask.queue, &ask.exchange, &ask.routing_key)?;
     let arguments = Table::from(&ask.arguments);
-    let epoch = context.vhost.bind_queue(&context.broker, &queue, &exchange, &key, arguments, context.id())?;
+    let epoch = context.vhost.bind_queue(&context.broker, &queue, &exchange, &key, arguments, context.caller())?;
     context.reply(epoch, ask.nowait, channel.number, ok(queue::AMQPMethod::BindOk(queue::BindOk {})));
     Ok(())
 }
@@ -119,14 +120,14 @@ fn bind(context: &mut Context, channel: &Channel, ask: &queue::Bind) -> Result<(
 fn unbind(context: &mut Context, channel: &Channel, ask: &queue::Unbind) -> Result<(), Refusal> {
     let Ends { queue, exchange, key } = ends(context, channel, &ask.queue, &ask.exchange, &ask.routing_key)?;
     let arguments = Table::from(&ask.arguments);
-    let epoch = context.vhost.unbind_queue(&context.broker, &queue, &exchange, &key, &arguments, context.id())?;
+    let epoch = context.vhost.unbind_queue(&context.broker, &queue, &exchange, &key, &arguments, context.caller())?;
     context.reply(epoch, false, channel.number, ok(queue::AMQPMethod::UnbindOk(queue::UnbindOk {})));
     Ok(())
 }
 
 fn purge(context: &mut Context, channel: &Channel, ask: &queue::Purge) -> Result<(), Refusal> {
     let name = queue_meant(channel, &ask.queue)?;
-    let queue = context.vhost.usable_queue(&name, context.id())?;
+    let queue = context.vhost.readable_queue(&context.broker, &name, context.caller())?;
     let (message_count, epoch) = queue.purge(&mut context.fx);
     context.finish(&queue);
     let purge_ok = queue::PurgeOk { message_count: count(message_count) };
@@ -137,9 +138,9 @@ fn purge(context: &mut Context, channel: &Channel, ask: &queue::Purge) -> Result
 fn delete(context: &mut Context, channel: &Channel, ask: &queue::Delete) -> Result<(), Refusal> {
     let name = queue_meant(channel, &ask.queue)?;
     let (if_unused, if_empty) = (ask.if_unused, ask.if_empty);
-    let id = context.id();
+    let caller = Caller::client(&context.user, context.connection.id);
     let (message_count, epoch) =
-        context.vhost.delete_queue(&context.broker, &name, if_unused, if_empty, id, &mut context.fx)?;
+        context.vhost.delete_queue(&context.broker, &name, if_unused, if_empty, caller, &mut context.fx)?;
     context.fx.ring();
     context.exclusive.retain(|queue| **queue.name() != *name);
     let delete_ok = queue::DeleteOk { message_count: count(message_count) };

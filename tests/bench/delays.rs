@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use leveret::broker::{ExchangeDeclare, QueueDeclare, Routing, Running, Start, VirtualHost};
+use leveret::broker::{Caller, ExchangeDeclare, QueueDeclare, Routing, Running, Start, VirtualHost};
 use leveret::clock::Clock;
 use leveret::config::Config;
 use leveret::message::{Draft, Facts, Message, address};
@@ -96,7 +96,7 @@ async fn main() {
         internal: false,
         arguments,
     };
-    vhost.declare_exchange(&broker, exchange).unwrap();
+    vhost.declare_exchange(&broker, exchange, Caller::trusted(1)).unwrap();
     let queue = QueueDeclare {
         name: "q".to_owned(),
         passive: false,
@@ -105,8 +105,8 @@ async fn main() {
         auto_delete: false,
         arguments: Table::new(),
     };
-    vhost.declare_queue(&broker, queue, 1, &mut Effects::default()).unwrap();
-    vhost.bind_queue(&broker, "q", "x", "", Table::new(), 1).unwrap();
+    vhost.declare_queue(&broker, queue, Caller::trusted(1), &mut Effects::default()).unwrap();
+    vhost.bind_queue(&broker, "q", "x", "", Table::new(), Caller::trusted(1)).unwrap();
 
     let before = resident();
     let (began, cpu_before) = (Instant::now(), cpu());

@@ -13,7 +13,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use leveret::broker::{QueueDeclare, Routing, Running, Start};
+use leveret::broker::{Caller, QueueDeclare, Routing, Running, Start};
 use leveret::clock::Clock;
 use leveret::config::Config;
 use leveret::message::{Draft, Facts, Message, address};
@@ -84,13 +84,13 @@ fn row(running: &Running, bindings: u64) -> [(f64, f64); 2] {
         let arguments = Table::default();
         let ask =
             QueueDeclare { name, passive: false, durable: false, exclusive: false, auto_delete: false, arguments };
-        vhost.declare_queue(broker, ask, 1, &mut fx).unwrap();
+        vhost.declare_queue(broker, ask, Caller::trusted(1), &mut fx).unwrap();
     }
     let tenants = bindings / 10;
     let all = (0..tenants).flat_map(patterns).chain(GENERAL.map(str::to_owned));
     for (n, pattern) in (0u64..).zip(all) {
         let queue = format!("{bindings}-{}", n % QUEUES);
-        vhost.bind_queue(broker, &queue, "amq.topic", &pattern, Table::default(), 1).unwrap();
+        vhost.bind_queue(broker, &queue, "amq.topic", &pattern, Table::default(), Caller::trusted(1)).unwrap();
     }
     let measured = [false, true].map(|alike| {
         let mut random = 1u64;
@@ -115,7 +115,7 @@ fn row(running: &Running, bindings: u64) -> [(f64, f64); 2] {
         (spent as f64 / (PASSES * KEYS) as f64, queues as f64 / (PASSES * KEYS) as f64)
     });
     for n in 0..QUEUES {
-        vhost.delete_queue(broker, &format!("{bindings}-{n}"), false, false, 1, &mut fx).unwrap();
+        vhost.delete_queue(broker, &format!("{bindings}-{n}"), false, false, Caller::trusted(1), &mut fx).unwrap();
     }
     measured
 }

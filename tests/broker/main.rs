@@ -9,6 +9,7 @@ mod client;
 #[path = "../support/server.rs"]
 mod server;
 
+mod access;
 mod acknowledge;
 mod alarms;
 mod backlog;

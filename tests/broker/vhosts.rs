@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions, ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::{ExchangeKind, types::FieldTable};
+use leveret::auth::Permission;
 use leveret::broker::{AdminError, PolicyAsk, PolicyKind, VhostLimits, VhostSettings};
 use leveret::config::{Config, VhostEntry};
 use leveret::server::Builder;
@@ -14,9 +15,15 @@ use leveret::store::lmdb::{LmdbEngine, LmdbOptions};
 use crate::client::{Client, closed, consume, int, none, persistent, plain, refusal, table, text, told};
 use crate::server::{Broker, in_time, scenario};
 
+/// Makes a virtual host that guest may use.
+async fn open(broker: &Broker, name: &str, settings: VhostSettings) {
+    assert_eq!(broker.inside().create_vhost(name, settings).await, Ok(true));
+    assert_eq!(broker.inside().set_permission(name, "guest", Permission::all()).await, Ok(true));
+}
+
 /// A broker with the virtual host `v`, and a client in it.
 async fn with_v(broker: &Broker) -> Client {
-    assert_eq!(broker.inside().create_vhost("v", VhostSettings::default()).await, Ok(true));
+    open(broker, "v", VhostSettings::default()).await;
     Client::try_connect_to(broker.address(), "v").await.expect("it can be opened")
 }
 
@@ -110,7 +117,7 @@ fn deletion_under_traffic_ends_and_the_broker_starts_again() {
         let broker = Broker::in_directory(directory.path());
         let address = broker.address();
         let over = Arc::new(AtomicBool::new(false));
-        broker.inside().create_vhost("v", VhostSettings::default()).await.unwrap();
+        open(&broker, "v", VhostSettings::default()).await;
         // Clients that declare, bind, publish and consume, and come back whenever they are told to leave.
         let workers: Vec<_> = (0..4)
             .map(|worker| {
@@ -136,7 +143,7 @@ fn deletion_under_traffic_ends_and_the_broker_starts_again() {
             }
             broker.inside().delete_vhost("v").await.unwrap();
             assert_eq!((seen.queue_count(), seen.exchange_count()), (0, 0));
-            broker.inside().create_vhost("v", VhostSettings::default()).await.unwrap();
+            open(&broker, "v", VhostSettings::default()).await;
         }
         over.store(true, Ordering::Release);
         broker.inside().delete_vhost("v").await.unwrap();
@@ -249,7 +256,7 @@ fn the_default_queue_type_is_the_virtual_hosts_or_the_nodes() {
         client.queue("transient", table([("x-queue-type", text("classic"))])).await;
         client.durable("c", table([("x-queue-type", text("classic"))])).await;
         let classic = VhostSettings { default_queue_type: Some("classic".to_owned()), ..VhostSettings::default() };
-        broker.inside().create_vhost("v", classic).await.unwrap();
+        open(&broker, "v", classic).await;
         let other = Client::try_connect_to(broker.address(), "v").await.unwrap();
         other.durable("q", none()).await;
         other.durable("q", table([("x-queue-type", text("classic"))])).await;

@@ -14,7 +14,7 @@ use leveret::store::{Batch, Commit, Define, Engine, MAX_KEY};
 use crate::choices::Choices;
 
 /// Values of definitions, between which a fuzzer may choose and which it may splice.
-const RECORDS: [(u8, &str); 12] = [
+const RECORDS: [(u8, &str); 15] = [
     (1, r#"{"id":1,"name":"/"}"#),
     (2, r#"{"name":"topics","kind":"topic","arguments":{}}"#),
     (2, r#"{"name":"later","kind":"x-delayed-message","arguments":{"x-delayed-type":"fanout"},"holder":7}"#),
@@ -30,6 +30,9 @@ const RECORDS: [(u8, &str); 12] = [
         r#"{"name":"limit","pattern":"^q","definition":{"max-length":1,"message-ttl":0},"priority":1,"apply-to":"all"}"#,
     ),
     (7, r#"{"name":"limit","pattern":".","definition":{"expires":9,"delivery-limit":-1},"apply-to":"queues"}"#),
+    (5, r#"{"name":"\u0000\u0000\u0000\u0001\u0001","tags":["x"],"limits":{"max-channels":-1}}"#),
+    (8, r#"{"user":"\u0001","configure":".*","write":"^(?!a)","read":""}"#),
+    (11, r#"{"user":"guest","exchange":"topics","write":"{username}","read":"("}"#),
 ];
 
 /// Definitions of all kinds, then a policy.

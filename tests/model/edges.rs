@@ -12,7 +12,7 @@ use leveret::store::memory::MemoryEngine;
 use leveret::wire::table::{Table, Value};
 
 use crate::messages::persistent;
-use crate::node::{CONNECTION, Client, Node, Verdict, kept, leases, until};
+use crate::node::{CALLER, Client, Node, Verdict, kept, leases, until};
 
 /// A store with a durable queue `q` that holds messages 1 to `n`, of which nobody has seen any.
 async fn backlog(n: u64, arguments: &[(&str, Value)]) -> MemoryEngine {
@@ -169,7 +169,7 @@ async fn a_second_declare_or_bind_waits_for_the_first() {
     node.faults.hold_from(node.faults.calls().commits + 1);
     let (_, declared) = node.declare("q", &[]);
     let bind = || {
-        let bound = node.vhost().bind_queue(node.broker(), "q", "amq.direct", "k", Table::default(), CONNECTION);
+        let bound = node.vhost().bind_queue(node.broker(), "q", "amq.direct", "k", Table::default(), CALLER);
         bound.expect("both are there")
     };
     let bound = bind();
@@ -387,7 +387,7 @@ async fn a_deleted_queue_takes_its_paged_range_and_its_leases_with_it() {
     let queue = node.queue("q").unwrap();
     let (_, _, lease) = node.get(&queue, false).await.unwrap();
     let mut fx = Effects::default();
-    let deleted = node.vhost().delete_queue(node.broker(), "q", false, false, CONNECTION, &mut fx);
+    let deleted = node.vhost().delete_queue(node.broker(), "q", false, false, CALLER, &mut fx);
     node.broker().finish(&queue, &mut fx);
     let (count, epoch) = deleted.unwrap();
     assert_eq!(count, 4);

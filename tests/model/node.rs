@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leveret::broker::{Broker, QueueDeclare, Running, Start, VirtualHost};
+use leveret::broker::{Broker, Caller, QueueDeclare, Running, Start, VirtualHost};
 use leveret::clock::Clock;
 use leveret::config::Config;
 use leveret::message::Message;
@@ -25,7 +25,7 @@ use crate::messages::{id, persistent};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The connection whose verbs these are.
-pub(crate) const CONNECTION: u64 = 7;
+pub(crate) const CALLER: Caller<'static> = Caller::trusted(7);
 
 /// Awaits what must happen.
 pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
@@ -97,7 +97,7 @@ impl Node {
 
     pub(crate) fn declare_as(&self, ask: QueueDeclare) -> (Arc<Queue>, Epoch) {
         let mut fx = Effects::default();
-        let declared = self.vhost().declare_queue(self.broker(), ask, CONNECTION, &mut fx).expect("it may be declared");
+        let declared = self.vhost().declare_queue(self.broker(), ask, CALLER, &mut fx).expect("it may be declared");
         self.broker().finish(&declared.queue, &mut fx);
         (declared.queue, declared.epoch)
     }

@@ -10,7 +10,7 @@ use leveret::store::memory::MemoryEngine;
 use leveret::store::{Engine, Space};
 
 use crate::messages::persistent;
-use crate::node::{CONNECTION, Node, Verdict, kept, soon, until};
+use crate::node::{CALLER, Node, Verdict, kept, soon, until};
 
 /// A queue with these messages on disk.
 async fn filled(node: &Node, name: &str, ids: std::ops::RangeInclusive<u64>) -> Arc<Queue> {
@@ -80,7 +80,7 @@ async fn purging_and_deleting_make_room_for_what_waits() {
     assert_eq!(purged, 5);
     until(|| kept(&memory) == 4).await;
     assert!(!node.committed(waiting) && !node.committed(epoch), "its answer waits for what came before");
-    let deleted = node.vhost().delete_queue(node.broker(), "deleted", false, false, CONNECTION, &mut fx);
+    let deleted = node.vhost().delete_queue(node.broker(), "deleted", false, false, CALLER, &mut fx);
     assert_eq!(deleted.map(|(messages, _)| messages), Ok(6));
     assert!(node.durable(waiting).await && node.durable(epoch).await, "what waited is gone with its queue");
     assert_eq!((kept(&memory), node.broker().intake.bytes()), (0, 0));

@@ -8,7 +8,7 @@ use leveret::store::memory::MemoryEngine;
 use leveret::wire::properties::Properties;
 use leveret::wire::table::{Table, Value};
 
-use crate::node::{CONNECTION, Node};
+use crate::node::{CALLER, Node};
 use crate::rng::Rng;
 
 /// Topologies built, changed and torn down, unless `LEVERET_TOPOLOGIES` says otherwise.
@@ -203,7 +203,7 @@ impl Both {
             internal: false,
             arguments: table(arguments.as_slice()),
         };
-        self.node.vhost().declare_exchange(self.node.broker(), ask).expect("it is new");
+        self.node.vhost().declare_exchange(self.node.broker(), ask, CALLER).expect("it is new");
         self.naive.exchanges.push(exchange);
     }
 
@@ -227,9 +227,9 @@ impl Both {
         let (source, key, arguments) = (rng.pick(&EXCHANGES), rng.pick(&BINDING_KEYS), binding_arguments(rng));
         let (vhost, broker, table) = (self.node.vhost(), self.node.broker(), arguments.clone());
         let bound = if to_exchange {
-            vhost.bind_exchange(broker, destination, source, key, table)
+            vhost.bind_exchange(broker, destination, source, key, table, CALLER)
         } else {
-            vhost.bind_queue(broker, destination, source, key, table, CONNECTION)
+            vhost.bind_queue(broker, destination, source, key, table, CALLER)
         };
         let there = self.naive.queues.contains(&destination) || self.naive.exchange(destination).is_some();
         assert_eq!(bound.is_ok(), there && self.naive.exchange(source).is_some());
@@ -249,9 +249,9 @@ impl Both {
         let (vhost, broker) = (self.node.vhost(), self.node.broker());
         let NaiveBinding { source, destination, key, arguments } = &binding;
         let unbound = if self.naive.queues.contains(destination) {
-            vhost.unbind_queue(broker, destination, source, key, arguments, CONNECTION)
+            vhost.unbind_queue(broker, destination, source, key, arguments, CALLER)
         } else {
-            vhost.unbind_exchange(broker, destination, source, key, arguments)
+            vhost.unbind_exchange(broker, destination, source, key, arguments, CALLER)
         };
         assert!(unbound.is_ok());
         self.naive.unbind(&binding);
@@ -259,7 +259,7 @@ impl Both {
 
     fn delete_exchange(&mut self, name: &str, if_unused: bool) {
         let used = self.naive.bindings.iter().any(|b| b.source == name);
-        let deleted = self.node.vhost().delete_exchange(self.node.broker(), name, if_unused);
+        let deleted = self.node.vhost().delete_exchange(self.node.broker(), name, if_unused, CALLER);
         assert_eq!(deleted.is_err(), if_unused && used, "in use");
         if deleted.is_ok() {
             self.naive.delete_exchange(name);
@@ -268,7 +268,7 @@ impl Both {
 
     fn delete_queue(&mut self, name: &str) {
         let mut fx = Effects::default();
-        let deleted = self.node.vhost().delete_queue(self.node.broker(), name, false, false, CONNECTION, &mut fx);
+        let deleted = self.node.vhost().delete_queue(self.node.broker(), name, false, false, CALLER, &mut fx);
         assert!(deleted.is_ok());
         self.naive.delete_queue(name);
     }
@@ -369,18 +369,18 @@ async fn auto_delete_exchanges_fall_one_after_another() {
         arguments: Table::default(),
     };
     for name in ["a", "b", "c", "never-bound"] {
-        vhost.declare_exchange(&broker, declare(name)).unwrap();
+        vhost.declare_exchange(&broker, declare(name), CALLER).unwrap();
     }
     node.declare("q", &[]);
     for (source, destination) in [("a", "b"), ("b", "c")] {
-        vhost.bind_exchange(&broker, destination, source, "", Table::default()).unwrap();
+        vhost.bind_exchange(&broker, destination, source, "", Table::default(), CALLER).unwrap();
     }
-    vhost.bind_queue(&broker, "q", "c", "", Table::default(), CONNECTION).unwrap();
+    vhost.bind_queue(&broker, "q", "c", "", Table::default(), CALLER).unwrap();
     let (message, properties) = (message(), Properties::default());
     let routing = Routing { message: &message, keys: &[b""], properties: &properties, now: 0 };
     let route = vhost.topology().route("a", &routing, true).unwrap();
     assert_eq!(route.queues.len(), 1);
-    vhost.delete_queue(&broker, "q", false, false, CONNECTION, &mut Effects::default()).unwrap();
+    vhost.delete_queue(&broker, "q", false, false, CALLER, &mut Effects::default()).unwrap();
     for name in ["a", "b", "c"] {
         let gone = vhost.topology().route(name, &routing, true).map(|_| ());
         assert_eq!(gone, Err(NoRoute::NoExchange), "{name} led nowhere any more");

@@ -34,6 +34,8 @@ pub(crate) struct Process {
 pub(crate) fn command(directory: &Path) -> Command {
     let mut command = plain();
     command.arg("--data-dir").arg(directory).args(["--listen", "127.0.0.1:0"]);
+    // Their ports are fixed unless somebody says otherwise, and other brokers run beside this one.
+    command.args(["--http-listen", "none", "--metrics-listen", "none"]);
     command
 }
 

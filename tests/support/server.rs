@@ -44,6 +44,12 @@ impl Broker {
         self.server.addresses()[0]
     }
 
+    /// Where the management API is, if it is on.
+    #[allow(dead_code, reason = "of use to the tests of the API")]
+    pub(crate) fn management(&self) -> SocketAddr {
+        self.server.management_addresses()[0]
+    }
+
     /// The broker inside, for an administrator's verbs.
     pub(crate) fn inside(&self) -> &Arc<leveret::broker::Broker> {
         self.server.broker()

@@ -90,6 +90,23 @@ impl Kind {
         }
     }
 
+    /// What it does, for people.
+    fn description(self) -> &'static str {
+        match self {
+            Self::Direct => "Routing key equals binding key",
+            Self::Fanout => "Every binding",
+            Self::Topic => "Binding key is a pattern of words",
+            Self::Headers => "Binding arguments are compared with headers",
+            Self::ConsistentHash => "One destination by a consistent hash",
+            Self::ModulusHash => "One destination by a hash modulo their number",
+            Self::Random => "One binding at random",
+            Self::LocalRandom => "One local classic queue at random",
+            Self::RecentHistory => "Every binding; new ones get the latest messages",
+            Self::Deduplication => "Every binding, once for each distinct message",
+            Self::Delayed => "As another type, after a delay",
+        }
+    }
+
     /// The type of that name; `local_random` is the profile's word on `x-local-random`.
     pub fn parse(name: &str, local_random: bool) -> Option<Self> {
         let kind = Self::ALL.into_iter().find(|kind| kind.as_str() == name)?;
@@ -109,6 +126,13 @@ impl Kind {
             _ => Ok(()),
         }
     }
+}
+
+/// The types of exchanges that `profile` has, with a sentence for people.
+pub fn kinds(profile: &Profile) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let there = |kind: &Kind| *kind != Kind::LocalRandom || profile.local_random;
+    let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(there).collect();
+    kinds.into_iter().map(|kind| (kind.as_str(), kind.description()))
 }
 
 /// The type an exchange that delays acts as.

@@ -4,7 +4,7 @@
 //! object: of those whose target, pattern and keys all suit it, the one of highest priority. What the two come to
 //! together with the object's own arguments is [`merge`]; what happens to living objects when a list changes is
 //! [`apply`]. Everything here but [`apply`] is plain data, looked at under the topology's lock and replaced as a whole.
-//! Patterns are matched in linear time, unanchored, as RabbitMQ matches; look-around and back references are not there.
+//! Patterns are those of permissions ([`crate::auth::Pattern`]), but for the empty one: of policies it matches every name.
 
 pub(super) mod apply;
 mod merge;
@@ -14,19 +14,16 @@ mod tests;
 
 use std::sync::Arc;
 
-use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::auth::{Found, Pattern};
 use crate::config::Profile;
 use crate::queue::{self, Kind, Options};
 use crate::wire::table::Table;
 
 /// Longest name of a policy, in octets: a short string, as RabbitMQ's clients carry it.
 const NAME_MAX: usize = 255;
-
-/// Memory a compiled pattern may take, in octets: a pattern comes from an administrator, its size need not be sensible.
-const PATTERN_MEMORY: usize = 1 << 20;
 
 /// Whose policy it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,24 +115,13 @@ pub struct Policy {
     /// Its name.
     pub name: Arc<str>,
     /// Which names it matches.
-    pub pattern: Regex,
+    pub pattern: Pattern,
     /// Settings by key, valid when they were set.
     pub definition: Map<String, Value>,
     /// Of several policies that match, the one with the highest counts; of equals, the first by name.
     pub priority: i64,
     /// Which objects it may govern.
     pub apply_to: ApplyTo,
-}
-
-fn compile(pattern: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(pattern).size_limit(PATTERN_MEMORY).build()
-}
-
-/// What is wrong with a pattern, on one line: the library draws a picture of it.
-fn pattern_problem(error: &regex::Error) -> String {
-    let text = error.to_string();
-    let line = text.lines().find_map(|line| line.strip_prefix("error: "));
-    line.unwrap_or("the pattern is too large").to_owned()
 }
 
 impl Policy {
@@ -151,9 +137,8 @@ impl Policy {
         if name.is_empty() || name.len() > NAME_MAX {
             wrong.push(format!("name should have 1 to {NAME_MAX} octets"));
         }
-        let pattern = compile(&ask.pattern);
-        if let Err(error) = &pattern {
-            let problem = pattern_problem(error);
+        let pattern = Pattern::new(&ask.pattern);
+        if let Err(problem) = &pattern {
             wrong.push(format!("pattern should be regular expression but is invalid: {{\"{problem}\",0}}"));
         }
         let apply_to = ApplyTo::named(&ask.apply_to);
@@ -180,7 +165,7 @@ impl Policy {
 
     /// Reads a policy that was accepted when it was new, whatever the profile was then.
     pub(super) fn read(vhost: &Arc<str>, name: &str, ask: PolicyAsk) -> Result<Self, String> {
-        let pattern = compile(&ask.pattern).map_err(|error| pattern_problem(&error))?;
+        let pattern = Pattern::new(&ask.pattern).map_err(|bad| bad.problem)?;
         let apply_to = ApplyTo::named(&ask.apply_to).unwrap_or_default();
         let (vhost, name) = (vhost.clone(), name.into());
         Ok(Self { vhost, name, pattern, definition: ask.definition, priority: ask.priority, apply_to })
@@ -189,7 +174,7 @@ impl Policy {
     /// The same as somebody wanted it.
     pub fn ask(&self) -> PolicyAsk {
         PolicyAsk {
-            pattern: self.pattern.as_str().to_owned(),
+            pattern: self.pattern.text().to_owned(),
             definition: self.definition.clone(),
             priority: self.priority,
             apply_to: self.apply_to.as_str().to_owned(),
@@ -208,7 +193,7 @@ impl Policy {
                 Target::Exchange => true,
                 Target::Queue(kind) => suits(kind),
             }
-            && self.pattern.is_match(name)
+            && (self.pattern.text().is_empty() || self.pattern.find(name) == Found::Yes)
     }
 }
 

@@ -74,6 +74,7 @@ fn everything_wrong_is_told_at_once() {
     );
     let huge = parse(PolicyKind::User, ask("(a{1000}){1000}", json!({"max-length": 1})), V4).unwrap_err();
     assert!(huge.contains("the pattern is too large"), "{huge}");
+    assert!(parse(PolicyKind::User, ask("^(?!amq\\.).*", json!({"max-length": 1})), V4).is_ok());
     assert!(Policy::parse(PolicyKind::User, &"/".into(), "", ask("", json!({"max-length": 1})), V4.profile()).is_err());
 }
 

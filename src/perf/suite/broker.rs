@@ -89,6 +89,7 @@ impl Running {
         let log = File::create(dir.join(LOG))?;
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["--listen", &address.to_string(), "--data-dir"]).arg(dir.join("data"));
+        command.args(["--http-listen", "none", "--metrics-listen", "none"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LEVERET_")) {
             command.env_remove(name);

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use leveret::broker::{QueueDeclare, Routing, Running};
+use leveret::broker::{Caller, QueueDeclare, Routing, Running};
 use leveret::message::{Draft, Facts, Message, address};
 use leveret::queue::{Definition, Effects, Intake, Options, Queue};
 use leveret::store::lmdb::{LmdbEngine, LmdbOptions};
@@ -250,10 +250,11 @@ fn route(exchange: &str, bindings: impl Iterator<Item = (String, Table)>, messag
                 auto_delete: false,
                 arguments: Table::default(),
             };
-            vhost.declare_queue(broker, ask, 1, &mut fx).unwrap();
+            vhost.declare_queue(broker, ask, Caller::trusted(1), &mut fx).unwrap();
         }
         for (n, (key, arguments)) in (0u64..).zip(bindings) {
-            vhost.bind_queue(broker, &format!("q{}", n % QUEUES), exchange, &key, arguments, 1).unwrap();
+            let (queue, caller) = (format!("q{}", n % QUEUES), Caller::trusted(1));
+            vhost.bind_queue(broker, &queue, exchange, &key, arguments, caller).unwrap();
         }
         let address = address(exchange.as_bytes(), b"").unwrap();
         let message = Draft::new(&address, &[0, 0], 0, Facts::default()).finish().unwrap();

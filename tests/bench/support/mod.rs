@@ -26,7 +26,7 @@ impl Broker {
     /// The same with settings from the environment.
     pub(crate) fn start_with(dir: &Path, settings: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_leveret"))
-            .args(["--listen", "127.0.0.1:0", "--data-dir"])
+            .args(["--http-listen", "none", "--metrics-listen", "none", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(dir)
             .envs(settings.iter().copied())
             .stdout(Stdio::piped())

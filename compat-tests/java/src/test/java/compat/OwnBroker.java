@@ -42,7 +42,8 @@ final class OwnBroker implements AutoCloseable {
   /** Whether it came up. */
   boolean run() throws Exception {
     process =
-        new ProcessBuilder(System.getenv("LEVERET_BIN"), "--data-dir", data.toString(), "--listen", "127.0.0.1:" + port)
+        new ProcessBuilder(System.getenv("LEVERET_BIN"), "--data-dir", data.toString(), "--listen", "127.0.0.1:" + port,
+                "--http-listen", "none", "--metrics-listen", "none")
             .redirectError(ProcessBuilder.Redirect.DISCARD)
             .start();
     var lines = new BufferedReader(new InputStreamReader(process.getInputStream()));
