@@ -57,8 +57,8 @@ impl ConnectionRow {
     }
 
     fn given_name(&self) -> Option<Value> {
-        let name = self.connection.client()?.properties.get("connection_name")?.as_str()?;
-        Some(name.into())
+        let said = self.connection.client()?.said();
+        said.get("connection_name")?.as_str().map(Value::from)
     }
 }
 
@@ -78,7 +78,7 @@ impl Fields for ConnectionRow {
         ("protocol", |_| Some("AMQP 0-9-1".into())),
         ("type", |_| Some("network".into())),
         ("auth_mechanism", |row| row.client(|client| client.mechanism)),
-        ("client_properties", |row| row.client(|client| Value::Object(written(&client.properties)))),
+        ("client_properties", |row| row.client(|client| Value::Object(written(&client.said())))),
         ("connected_at", |row| row.client(|client| client.connected_at)),
         ("channel_max", |row| row.client(|client| client.channel_max)),
         ("frame_max", |row| row.client(|client| client.frame_max)),

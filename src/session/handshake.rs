@@ -199,7 +199,9 @@ impl<S> Session<S> {
         if let Some(name) = properties.get("connection_name").and_then(Value::as_str) {
             self.given_name = Some(name.to_owned());
         }
-        self.introduction = (properties, known_mechanism(mechanism));
+        let mut said = Vec::new();
+        properties.encode_into(&mut said);
+        self.introduction = (said.into(), known_mechanism(mechanism));
         let config = &self.broker.config;
         let tune = connection::Tune {
             channel_max: config.channel_max,

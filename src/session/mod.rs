@@ -57,7 +57,6 @@ use crate::broker::{Broker, Connection, Listed};
 use crate::queue::{Drained, Outbox};
 use crate::sync::InLine;
 use crate::wire::frame;
-use crate::wire::table::Table;
 use channel::Channel;
 use context::{Capabilities, Context, Flow, Park};
 use handshake::Tuned;
@@ -120,7 +119,7 @@ pub struct Session<S> {
     tuned: Tuned,
     given_name: Option<String>,
     /// What the client has said of itself, and the mechanism it has logged in by.
-    introduction: (Table, &'static str),
+    introduction: (Box<[u8]>, &'static str),
     /// Output before the connection is open.
     early: Output,
     context: Option<Context>,
@@ -173,7 +172,7 @@ impl<S: Transport> Session<S> {
             greeting: 0,
             tuned: Tuned { frame_max: broker.config.profile().initial_frame_max, channel_max: 0, heartbeat: 0 },
             given_name: None,
-            introduction: (Table::default(), ""),
+            introduction: (Box::default(), ""),
             early: Output::default(),
             context: None,
             channels: Channels::default(),

@@ -1,5 +1,7 @@
 //! How often a value was how large: cumulative buckets, as Prometheus has them.
 
+use std::sync::OnceLock;
+
 use super::Counter;
 
 /// Upper bounds of times, in milliseconds: from what is not noticed to a day.
@@ -8,41 +10,63 @@ pub const TIMES: [u64; 12] = [1, 5, 10, 50, 100, 500, 1_000, 5_000, 30_000, 300_
 /// A histogram of times.
 pub type Times = Histogram<12>;
 
-/// Counts by upper bound, with one writer at a time.
+/// Counts by upper bound, with one writer at a time. Takes memory once something is counted.
 #[derive(Debug)]
 pub struct Histogram<const N: usize> {
     bounds: &'static [u64; N],
+    counts: OnceLock<Box<Counts<N>>>,
+}
+
+#[derive(Debug)]
+struct Counts<const N: usize> {
     counts: [Counter; N],
     above: Counter,
     sum: Counter,
 }
 
+impl<const N: usize> Counts<N> {
+    fn new() -> Box<Self> {
+        let counts = std::array::from_fn(|_| Counter::default());
+        Box::new(Self { counts, above: Counter::default(), sum: Counter::default() })
+    }
+}
+
 impl<const N: usize> Histogram<N> {
     /// An empty one; `bounds` ascend.
     pub fn new(bounds: &'static [u64; N]) -> Self {
-        let counts = std::array::from_fn(|_| Counter::default());
-        Self { bounds, counts, above: Counter::default(), sum: Counter::default() }
+        Self { bounds, counts: OnceLock::new() }
+    }
+
+    /// Where a value is counted, and the sum of all.
+    #[inline]
+    fn place(&self, value: u64) -> (&Counter, &Counter) {
+        let counts = self.counts.get_or_init(Counts::new);
+        let bucket = self.bounds.iter().zip(&counts.counts).find(|(bound, _)| value <= **bound);
+        (bucket.map_or(&counts.above, |(_, count)| count), &counts.sum)
     }
 
     /// Counts a value `n` times.
     #[inline]
     pub fn observe(&self, value: u64, n: u64) {
-        let bucket = self.bounds.iter().zip(&self.counts).find(|(bound, _)| value <= **bound);
-        bucket.map_or(&self.above, |(_, count)| count).add(n);
-        self.sum.add(value.wrapping_mul(n));
+        let (count, sum) = self.place(value);
+        count.add(n);
+        sum.add(value.wrapping_mul(n));
     }
 
     /// Counts a value where several tasks do: for what happens seldom.
     pub fn observe_shared(&self, value: u64) {
-        let bucket = self.bounds.iter().zip(&self.counts).find(|(bound, _)| value <= **bound);
-        bucket.map_or(&self.above, |(_, count)| count).add_shared(1);
-        self.sum.add_shared(value);
+        let (count, sum) = self.place(value);
+        count.add_shared(1);
+        sum.add_shared(value);
     }
 
     /// What has been counted so far.
     pub fn spread(&self) -> Spread {
-        let counts = self.counts.iter().chain([&self.above]).map(Counter::get).collect();
-        Spread { bounds: self.bounds, counts, sum: self.sum.get() }
+        let Some(counts) = self.counts.get() else {
+            return Spread { bounds: self.bounds, counts: vec![0; N + 1], sum: 0 };
+        };
+        let all = counts.counts.iter().chain([&counts.above]).map(Counter::get).collect();
+        Spread { bounds: self.bounds, counts: all, sum: counts.sum.get() }
     }
 }
 

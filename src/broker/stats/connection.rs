@@ -113,8 +113,8 @@ impl ConnectionState {
 pub struct Client {
     /// Who it is.
     pub user: Arc<str>,
-    /// What it said in connection.start-ok.
-    pub properties: Table,
+    /// What it said in connection.start-ok, as a field table on the wire: read seldom, and smaller so.
+    pub properties: Box<[u8]>,
     /// By what it has logged in.
     pub mechanism: &'static str,
     /// Most channels at a time.
@@ -127,14 +127,36 @@ pub struct Client {
     pub connected_at: Millis,
 }
 
+impl Client {
+    /// What it said in connection.start-ok.
+    pub fn said(&self) -> Table {
+        Table::parse(&self.properties).unwrap_or_default()
+    }
+}
+
 /// The channels of a connection.
 #[derive(Debug)]
 struct Channels {
     live: Vec<Arc<ChannelStats>>,
-    /// What happened on those that are closed.
-    closed: [u64; EVENTS.len()],
-    /// Of the publishes there, those that were to be confirmed.
+    /// Of those that are closed, if there are any.
+    closed: Option<Box<Closed>>,
+}
+
+/// What happened on channels that are closed.
+#[derive(Clone, Debug, Default)]
+struct Closed {
+    events: [u64; EVENTS.len()],
+    /// Of the publishes, those that were to be confirmed.
     to_confirm: u64,
+}
+
+impl Closed {
+    fn add(&mut self, channel: &ChannelStats) {
+        self.to_confirm += channel.to_confirm();
+        for (sum, n) in self.events.iter_mut().zip(channel.traffic.values()) {
+            *sum += n;
+        }
+    }
 }
 
 /// What is counted of a connection; written by its session alone.
@@ -163,7 +185,7 @@ pub struct ConnectionStats {
 
 impl Default for ConnectionStats {
     fn default() -> Self {
-        let channels = Channels { live: Vec::new(), closed: [0; EVENTS.len()], to_confirm: 0 };
+        let channels = Channels { live: Vec::new(), closed: None };
         Self {
             received_octets: Counter::default(),
             received: Counter::default(),
@@ -212,10 +234,7 @@ impl ConnectionStats {
         let mut channels = self.channels.lock();
         let Some(at) = channels.live.iter().position(|live| live.id == channel.id) else { return };
         let channel = channels.live.swap_remove(at);
-        channels.to_confirm += channel.to_confirm();
-        for (sum, n) in channels.closed.iter_mut().zip(channel.traffic.values()) {
-            *sum += n;
-        }
+        channels.closed.get_or_insert_default().add(&channel);
     }
 
     /// Its channels, by number.
@@ -232,19 +251,17 @@ impl ConnectionStats {
 
     /// Everything that was counted here, added up.
     pub fn sums(&self) -> Sums {
-        let (live, mut events, mut to_confirm) = {
+        let (live, closed) = {
             let channels = self.channels.lock();
-            (channels.live.clone(), channels.closed, channels.to_confirm)
+            (channels.live.clone(), channels.closed.clone())
         };
+        let mut all = closed.map_or_else(Closed::default, |closed| *closed);
         for channel in live {
-            to_confirm += channel.to_confirm();
-            for (sum, n) in events.iter_mut().zip(channel.traffic.values()) {
-                *sum += n;
-            }
+            all.add(&channel);
         }
         Sums {
-            events,
-            to_confirm,
+            events: all.events,
+            to_confirm: all.to_confirm,
             handed: std::array::from_fn(|at| self.handed[at].values()),
             sizes: self.sizes.spread(),
             times_to_ack: self.times_to_ack.spread(),
