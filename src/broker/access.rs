@@ -92,7 +92,7 @@ impl Broker {
             return Ok(());
         }
         let exchange = print_exchange(exchange, vhost);
-        let text = format!("{access} access to topic '{key}' in exchange {exchange} refused for user '{}'", user.name);
+        let text = format!("{access} access to topic '{key}' in {exchange} refused for user '{}'", user.name);
         Err(Refusal::new(ReplyCode::AccessRefused, text))
     }
 

@@ -51,16 +51,13 @@ pub(super) struct Usage {
 /// The places of one open connection.
 #[derive(Debug)]
 pub struct Admitted {
-    _of_node: Place,
-    _of_vhost: Place,
-    _of_user: Place,
+    _places: [Place; 3],
 }
 
 /// The places of one open channel.
 #[derive(Debug)]
 pub struct ChannelPlace {
-    _of_user: Place,
-    _of_node: Place,
+    _places: [Place; 2],
 }
 
 fn not_allowed(text: String) -> Refusal {
@@ -100,7 +97,7 @@ impl Broker {
         if vhost.topology().deleted {
             return Err(not_found());
         }
-        Ok((vhost, Admitted { _of_node: of_node, _of_vhost: of_vhost, _of_user: of_user }))
+        Ok((vhost, Admitted { _places: [of_node, of_vhost, of_user] }))
     }
 
     /// What the user has open, and may have open at present.
@@ -121,6 +118,6 @@ impl Broker {
             let text = "has reached the maximum allowed limit of";
             not_allowed(format!("number of channels opened on node '{NODE}' {text} {limit}"))
         })?;
-        Ok(ChannelPlace { _of_user: of_user, _of_node: of_node })
+        Ok(ChannelPlace { _places: [of_user, of_node] })
     }
 }

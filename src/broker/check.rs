@@ -52,9 +52,8 @@ pub fn check(report: &mut Report, profile: &Profile) {
             Ok(Record::Parameter(vhost, record)) => {
                 check.host(vhost, &format!("parameter {}", printable(&*record.name)));
             }
-            Ok(Record::Global(_)) => {}
             Ok(Record::Binding(vhost, record)) => bindings.push((key, vhost, record)),
-            Ok(Record::PermissionsKept) => {}
+            Ok(Record::PermissionsKept | Record::Global(_)) => {}
             // Kinds are in order: users come before.
             Ok(Record::Permission(vhost, PermissionRecord { user, configure, write, read })) => {
                 check.permission(vhost, &user, &[configure, write, read]);

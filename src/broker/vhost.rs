@@ -214,7 +214,7 @@ impl VirtualHost {
     }
 
     /// Whether `connection` may use `queue`: an exclusive queue belongs to one connection.
-    pub(super) fn check_owner(&self, queue: &Queue, connection: u64) -> Result<(), Refusal> {
+    pub fn check_owner(&self, queue: &Queue, connection: u64) -> Result<(), Refusal> {
         match queue.definition().exclusive_to {
             Some(owner) if owner != connection => Err(Refusal::new(
                 ReplyCode::ResourceLocked,

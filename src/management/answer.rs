@@ -97,7 +97,10 @@ impl Answer {
 
 /// A call that is refused or fails.
 #[derive(Debug, PartialEq)]
-pub(super) struct ApiError {
+pub(super) struct ApiError(Box<Refused>);
+
+#[derive(Debug, PartialEq)]
+struct Refused {
     status: StatusCode,
     /// Kind and reason; without them the body is empty.
     body: Option<(Cow<'static, str>, Value)>,
@@ -106,7 +109,11 @@ pub(super) struct ApiError {
 
 impl ApiError {
     fn new(status: StatusCode, error: impl Into<Cow<'static, str>>, reason: impl Into<Value>) -> Self {
-        Self { status, body: Some((error.into(), reason.into())), header: None }
+        Self(Box::new(Refused { status, body: Some((error.into(), reason.into())), header: None }))
+    }
+
+    fn without_body(status: StatusCode, header: Option<(HeaderName, HeaderValue)>) -> Self {
+        Self(Box::new(Refused { status, body: None, header }))
     }
 
     /// 400.
@@ -136,7 +143,7 @@ impl ApiError {
 
     /// 401 without credentials: the client is asked for them.
     pub(super) fn no_credentials() -> Self {
-        Self { status: StatusCode::UNAUTHORIZED, body: None, header: Some((WWW_AUTHENTICATE, REALM)) }
+        Self::without_body(StatusCode::UNAUTHORIZED, Some((WWW_AUTHENTICATE, REALM)))
     }
 
     /// 401 with credentials that do not open.
@@ -157,7 +164,7 @@ impl ApiError {
     /// 405, with the methods there are.
     pub(super) fn method_not_allowed(allowed: &str) -> Self {
         let header = HeaderValue::from_str(allowed).ok().map(|value| (ALLOW, value));
-        Self { status: StatusCode::METHOD_NOT_ALLOWED, body: None, header }
+        Self::without_body(StatusCode::METHOD_NOT_ALLOWED, header)
     }
 
     /// 412.
@@ -167,7 +174,7 @@ impl ApiError {
 
     /// 415.
     pub(super) fn unsupported_media_type() -> Self {
-        Self { status: StatusCode::UNSUPPORTED_MEDIA_TYPE, body: None, header: None }
+        Self::without_body(StatusCode::UNSUPPORTED_MEDIA_TYPE, None)
     }
 
     /// 500.
@@ -177,16 +184,17 @@ impl ApiError {
 
     /// For the log.
     pub(super) fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     pub(super) fn into_response(self) -> Response<Body> {
-        let mut response = match self.body {
+        let Refused { status, body, header } = *self.0;
+        let mut response = match body {
             None => Response::new(Body::empty()),
             Some((error, reason)) => Answer::json(&json!({"error": error, "reason": reason})).into_response(),
         };
-        *response.status_mut() = self.status;
-        response.headers_mut().extend(self.header);
+        *response.status_mut() = status;
+        response.headers_mut().extend(header);
         response
     }
 }
@@ -223,7 +231,7 @@ mod tests {
 
     #[test]
     fn refusals_become_the_errors_rabbitmq_gives() {
-        let of = |code| ApiError::from(Refusal::new(code, "why")).status.as_u16();
+        let of = |code| ApiError::from(Refusal::new(code, "why")).status().as_u16();
         assert_eq!(of(ReplyCode::NotFound), 404);
         assert_eq!(of(ReplyCode::PreconditionFailed), 400);
         assert_eq!((of(ReplyCode::AccessRefused), of(ReplyCode::NotAllowed)), (401, 401));

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use serde_json::{Map, Value};
 
 use super::answer::ApiError;
@@ -17,17 +17,45 @@ pub(super) const BODY_MAX: usize = 10_000_000;
 /// Time a client has for its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// Octets of a body that are read and thrown away, so that its client listens to the refusal.
+const SKIP_MAX: usize = 1_000_000;
+
+/// Time for that.
+const SKIP_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Reads a body whole.
-pub(super) async fn read(body: Body) -> Result<Bytes, ApiError> {
-    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_MAX).collect()).await;
-    match collected {
-        Err(_) => Err(ApiError::bad_request("The request body takes too long")),
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(ApiError::bad_request("Exceeded HTTP request body size limit"))
+pub(super) async fn read(mut body: Body) -> Result<Bytes, ApiError> {
+    let whole = tokio::time::timeout(BODY_TIMEOUT, collect(&mut body)).await;
+    whole.unwrap_or_else(|_| Err(ApiError::bad_request("The request body takes too long")))
+}
+
+async fn collect(body: &mut Body) -> Result<Bytes, ApiError> {
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| ApiError::bad_request("The request body cannot be read"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if whole.len().saturating_add(data.len()) > BODY_MAX {
+            skip(body).await;
+            return Err(ApiError::bad_request("Exceeded HTTP request body size limit"));
         }
-        Ok(Err(_)) => Err(ApiError::bad_request("The request body cannot be read")),
+        whole.extend_from_slice(&data);
     }
+    Ok(whole.into())
+}
+
+/// Throws away what is left of a body, if that is not too much: a client that is still sending when the connection ends
+/// may never see why.
+pub(super) async fn skip(body: &mut Body) {
+    let skipping = async {
+        let mut skipped = 0_usize;
+        while let Some(Ok(frame)) = body.frame().await {
+            skipped = skipped.saturating_add(frame.data_ref().map_or(0, Bytes::len));
+            if skipped > SKIP_MAX {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(SKIP_TIMEOUT, skipping).await;
 }
 
 /// A JSON object.

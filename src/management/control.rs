@@ -6,15 +6,17 @@
 //! made sure that no other broker runs here.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use tokio::net::UnixListener;
 
-use super::answer::{Answer, Outcome};
+use super::answer::{Answer, ApiError, Outcome};
 use super::call::Call;
 use super::route::{Access, Route, get, post};
+use crate::wire::refusal::{Refusal, ReplyCode};
 
 /// Name of the socket in the data directory.
 pub const SOCKET: &str = "control.sock";
@@ -46,7 +48,12 @@ pub fn remove(path: &Path) -> io::Result<()> {
 }
 
 pub(super) fn routes() -> Vec<Route> {
-    vec![get("/api/leveret/status", Access::Control, status), post("/api/leveret/stop", Access::Control, stop)]
+    vec![
+        get("/api/leveret/status", Access::Control, status),
+        post("/api/leveret/stop", Access::Control, stop),
+        post("/api/leveret/authenticate", Access::Control, authenticate),
+        post("/api/leveret/close-connections", Access::Control, close_connections),
+    ]
 }
 
 async fn status(call: Call) -> Outcome {
@@ -59,6 +66,36 @@ async fn status(call: Call) -> Outcome {
         "uptime": broker.node.uptime(&broker.clock),
         "data_dir": broker.config.data_dir,
     })))
+}
+
+/// Whether a name and a password would let somebody in from this machine.
+async fn authenticate(call: Call) -> Outcome {
+    let body = call.object()?;
+    let (name, password) = (body.required_text("username")?, body.required_text("password")?);
+    let here = Ipv4Addr::LOCALHOST.into();
+    match call.broker.users.authenticate(name.as_bytes(), password.as_bytes(), here) {
+        Ok(_) => Ok(Answer::done()),
+        Err(_) => Err(ApiError::bad_credentials()),
+    }
+}
+
+/// Closes connections: of a virtual host, of a user, or all, and tells them why.
+async fn close_connections(call: Call) -> Outcome {
+    let body = call.object()?;
+    let reason = body.text("reason")?.unwrap_or("Closed via management plugin");
+    let vhosts = match body.text("vhost")? {
+        Some(name) => vec![call.broker.vhost(name).ok_or_else(ApiError::no_vhost)?],
+        None => call.broker.vhosts(),
+    };
+    let user = body.text("user")?;
+    let mut closed = 0_usize;
+    for connection in vhosts.iter().flat_map(|vhost| call.broker.connections.in_vhost(vhost)) {
+        if user.is_none_or(|user| connection.user().is_some_and(|owner| *owner.name == *user)) {
+            connection.kick(Refusal::new(ReplyCode::ConnectionForced, reason));
+            closed = closed.saturating_add(1);
+        }
+    }
+    Ok(Answer::json(&json!({"closed": closed})))
 }
 
 /// Ends the broker in order. The answer comes first.

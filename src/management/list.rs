@@ -41,10 +41,13 @@ pub(super) trait Row {
     fn each(&self, show: &mut dyn FnMut(&str, Value));
 }
 
-/// A type whose fields stand in a table: name, and how to read it.
+/// A field of a row: its name, and how to read it.
+pub(super) type Field<R> = (&'static str, fn(&R) -> Option<Value>);
+
+/// A type whose fields stand in a table.
 pub(super) trait Fields: Sized + 'static {
     /// The fields, in the order in which they are written.
-    const FIELDS: &'static [(&'static str, fn(&Self) -> Option<Value>)];
+    const FIELDS: &'static [Field<Self>];
 }
 
 impl<T: Fields> Row for T {
@@ -107,14 +110,13 @@ impl Columns {
             return;
         };
         let Some(known) = &mut self.0 else { return };
-        match known.iter_mut().find(|(name, _)| name == first) {
-            Some((_, below)) => below.add(path),
-            None => {
-                let mut below = Self(Some(Vec::new()));
-                below.add(path);
-                known.push((first.to_owned(), below));
-            }
+        if let Some((_, below)) = known.iter_mut().find(|(name, _)| name == first) {
+            below.add(path);
+            return;
         }
+        let mut below = Self(Some(Vec::new()));
+        below.add(path);
+        known.push((first.to_owned(), below));
     }
 
     /// What is wanted of a field; `None` is nothing.
@@ -230,14 +232,12 @@ fn page(query: &Query) -> Result<Option<Page>, ApiError> {
         None => Some(PAGE_SIZE),
         Some(size) => usize::try_from(size).ok().filter(|_| (1..=PAGE_SIZE_MAX).contains(&size)),
     };
-    match (taken, rows) {
-        (Some(number), Some(size)) => Ok(Some(Page { number, size })),
-        _ => {
-            let size = size.map_or_else(|| "undefined".to_owned(), |size| size.to_string());
-            let reason = format!("Invalid pagination parameters: page number {number}, page size {size}");
-            Err(ApiError::bad("invalid_pagination_parameters", reason))
-        }
+    if let (Some(number), Some(size)) = (taken, rows) {
+        return Ok(Some(Page { number, size }));
     }
+    let size = size.map_or_else(|| "undefined".to_owned(), |size| size.to_string());
+    let reason = format!("Invalid pagination parameters: page number {number}, page size {size}");
+    Err(ApiError::bad("invalid_pagination_parameters", reason))
 }
 
 /// The order of Erlang's terms, as far as JSON has them: numbers, atoms, objects, lists, text.
@@ -447,7 +447,7 @@ mod tests {
     struct Typed(u32);
 
     impl Fields for Typed {
-        const FIELDS: &'static [(&'static str, fn(&Self) -> Option<Value>)] =
+        const FIELDS: &'static [Field<Self>] =
             &[("name", |row| Some(row.0.to_string().into())), ("odd", |row| (row.0 % 2 == 1).then(|| true.into()))];
     }
 

@@ -15,6 +15,12 @@
     clippy::indexing_slicing,
     clippy::unwrap_used
 )]
+#![allow(
+    clippy::unnecessary_wraps,
+    clippy::unused_async,
+    clippy::needless_pass_by_value,
+    reason = "every handler takes a call and comes to an outcome, whether or not it waits or can fail"
+)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing))]
 
 mod answer;

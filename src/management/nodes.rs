@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, ApiError, Outcome};
 use super::call::Call;
-use super::list;
 use super::overview::{self, PRODUCT, contexts, exchange_types, runtime};
 use super::route::{Access, Route, get};
+use super::{list, totals};
 use crate::broker::{Broker, Vitals};
 
 /// Mechanisms by which clients log in, and what they are.
@@ -61,6 +61,33 @@ const METRICS_QUEUES: [&str; 8] = [
     "channel_consumer_deleted",
 ];
 
+/// Figures that RabbitMQ tells the change of; here it is not recorded.
+const STEADY: [&str; 5] = ["mem_used", "fd_used", "sockets_used", "proc_used", "disk_free"];
+
+/// Figures of Erlang's machine, or of stores that are not here: always nothing.
+const OF_ERLANG: [&str; 20] = [
+    "gc_num",
+    "gc_bytes_reclaimed",
+    "context_switches",
+    "io_read_count",
+    "io_read_bytes",
+    "io_read_avg_time",
+    "io_write_count",
+    "io_write_bytes",
+    "io_write_avg_time",
+    "io_sync_count",
+    "io_sync_avg_time",
+    "io_seek_count",
+    "io_seek_avg_time",
+    "io_reopen_count",
+    "mnesia_ram_tx_count",
+    "mnesia_disk_tx_count",
+    "msg_store_read_count",
+    "msg_store_write_count",
+    "queue_index_read_count",
+    "queue_index_write_count",
+];
+
 /// The limit of Erlang's processes unless it is configured, for readers that insist on one.
 const PROCESSES_MAX: u64 = 1_048_576;
 
@@ -91,6 +118,8 @@ fn row(broker: &Broker, vitals: &Vitals) -> Map<String, Value> {
         })
         .collect();
     let mut row = figures(broker, vitals);
+    row.extend(overview::zeroes(&OF_ERLANG));
+    row.extend(totals::churn_of_node(broker));
     row.extend(overview::object(json!({
         "name": config.node_name,
         "type": "disc",
@@ -120,7 +149,8 @@ fn row(broker: &Broker, vitals: &Vitals) -> Map<String, Value> {
 /// What is counted of the node, beside its limits.
 fn figures(broker: &Broker, vitals: &Vitals) -> Map<String, Value> {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    overview::object(json!({
+    let steady = STEADY.iter().map(|name| (format!("{name}_details"), json!({"rate": 0.0})));
+    let mut figures = overview::object(json!({
         "uptime": broker.node.uptime(&broker.clock),
         "processors": processors,
         "run_queue": 0,
@@ -137,10 +167,9 @@ fn figures(broker: &Broker, vitals: &Vitals) -> Map<String, Value> {
         "disk_free_limit": vitals.disk_free_limit,
         "disk_free": vitals.disk_free,
         "disk_free_alarm": vitals.disk_alarm,
-        "gc_num": 0,
-        "gc_bytes_reclaimed": 0,
-        "context_switches": 0,
-    }))
+    }));
+    figures.extend(steady);
+    figures
 }
 
 /// Where the log goes.

@@ -17,6 +17,17 @@ pub(super) const PRODUCT: &str = "Leveret";
 /// What stands where RabbitMQ tells of Erlang.
 const RUNTIME: &str = concat!("none (Leveret ", env!("CARGO_PKG_VERSION"), ")");
 
+/// What comes and goes.
+pub(super) const CHURN: [&str; 7] = [
+    "connection_created",
+    "connection_closed",
+    "channel_created",
+    "channel_closed",
+    "queue_declared",
+    "queue_created",
+    "queue_deleted",
+];
+
 pub(super) fn routes() -> Vec<Route> {
     vec![
         get("/api/overview", Access::Manager, overview),
@@ -76,6 +87,16 @@ fn listener(node: &str, listener: &Listener) -> Value {
     let address = listener.address;
     json!({"node": node, "protocol": listener.protocol, "ip_address": address.ip().to_string(),
         "port": address.port(), "socket_opts": {"nodelay": true}, "tls": listener.tls})
+}
+
+/// Names with a count of nothing and a rate of nothing.
+pub(super) fn zeroes(names: &[&str]) -> Map<String, Value> {
+    let mut counts = Map::new();
+    for name in names {
+        counts.insert((*name).to_owned(), 0.into());
+        counts.insert(format!("{name}_details"), json!({"rate": 0.0}));
+    }
+    counts
 }
 
 async fn overview(call: Call) -> Outcome {

@@ -250,7 +250,21 @@ impl Place {
     }
 
     async fn handle(&self, names: Names, request: Request) -> Outcome {
-        let (parts, body) = request.into_parts();
+        let (parts, mut body) = request.into_parts();
+        match self.admit(names, parts).await {
+            Ok((route, mut call)) => {
+                call.body = body::read(body).await?;
+                (route.handler)(call).await
+            }
+            Err(error) => {
+                body::skip(&mut body).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The route of a request and its call, without the body, if the client may make it.
+    async fn admit(&self, names: Names, parts: Parts) -> Result<(&Route, Call), ApiError> {
         let method = if parts.method == Method::HEAD { Method::GET } else { parts.method.clone() };
         let Some(route) = self.routes.iter().find(|route| route.method == method) else {
             return Err(ApiError::method_not_allowed(&self.allow));
@@ -259,7 +273,7 @@ impl Place {
         if method != Method::GET && is_foreign(&parts) {
             return Err(ApiError::foreign_origin());
         }
-        let mut call = Call {
+        let call = Call {
             broker: self.broker.clone(),
             principal,
             peer: parts.extensions.get::<Peer>().map(|peer| peer.0).filter(|_| self.origin == Origin::Network),
@@ -269,8 +283,7 @@ impl Place {
             body: axum::body::Bytes::new(),
         };
         entitled(route.access, &call)?;
-        call.body = body::read(body).await?;
-        (route.handler)(call).await
+        Ok((route, call))
     }
 
     async fn principal(&self, access: Access, parts: &Parts) -> Result<Principal, ApiError> {
@@ -296,23 +309,27 @@ fn entitled(access: Access, call: &Call) -> Result<(), ApiError> {
     if !who.is_manager() {
         return refused("Not management user");
     }
+    if who.is_administrator() {
+        return Ok(());
+    }
     // A virtual host that does not exist is for the handler to report.
     let vhost = call.vhost_name().filter(|name| call.broker.vhost(name).is_some());
     let enters = || vhost.is_none_or(|vhost| who.may_enter(&call.broker, vhost));
     let hidden = || Err(ApiError::not_found("Not Found"));
     match access {
-        _ if who.is_administrator() => Ok(()),
-        Access::Open | Access::Manager => Ok(()),
-        Access::Vhost if enters() => Ok(()),
-        Access::VisibleVhost if who.is_monitor() || enters() => Ok(()),
-        Access::Vhost | Access::VisibleVhost => hidden(),
+        Access::VisibleVhost if !who.is_monitor() && !enters() => hidden(),
         Access::Policymaker | Access::AnyPolicymaker if !who.is_policymaker() => {
             refused("User not authorised to access object")
         }
-        Access::Policymaker if !enters() => hidden(),
-        Access::Policymaker | Access::AnyPolicymaker => Ok(()),
-        Access::Monitoring if who.is_monitor() => Ok(()),
-        Access::Monitoring => refused("Not monitor user"),
+        Access::Vhost | Access::Policymaker if !enters() => hidden(),
+        Access::Monitoring if !who.is_monitor() => refused("Not monitor user"),
+        Access::Open
+        | Access::Manager
+        | Access::Vhost
+        | Access::VisibleVhost
+        | Access::Policymaker
+        | Access::AnyPolicymaker
+        | Access::Monitoring => Ok(()),
         Access::Administrator | Access::Control => refused("Not administrator user"),
     }
 }

@@ -10,21 +10,11 @@ use serde_json::{Map, Value};
 use super::answer::ApiError;
 use super::call::Call;
 use super::figures::{self, Ranges};
+use super::overview::CHURN;
 use crate::broker::stats::{EVENTS, Event, OVERALL, Places, Sums, VHOST};
 use crate::broker::{Broker, VirtualHost};
 use crate::queue::Tally;
 use crate::stats::Trend;
-
-/// Names of what comes and goes, in the order in which it is counted.
-const CHURN: [&str; 7] = [
-    "connection_created",
-    "connection_closed",
-    "channel_created",
-    "channel_closed",
-    "queue_declared",
-    "queue_created",
-    "queue_deleted",
-];
 
 /// What queues of some virtual hosts hold and have done.
 #[derive(Clone, Copy, Debug, Default)]
@@ -102,6 +92,17 @@ fn events(sums: &Sums) -> Vec<(&'static str, u64)> {
     named
 }
 
+/// What came and went.
+fn churn(broker: &Broker, trend: &Trend, ranges: Ranges) -> Map<String, Value> {
+    let churn: Vec<_> = CHURN.into_iter().zip(broker.stats.churn.values()).collect();
+    shown(&churn, OVERALL, trend, ranges.rates)
+}
+
+/// What came and went on the node, with the last rates.
+pub(super) fn churn_of_node(broker: &Broker) -> Map<String, Value> {
+    churn(broker, &broker.stats.overall.trend(broker.stats.tick(), false), Ranges::default())
+}
+
 /// The statistics that the overview shows, of everything for monitors and of their virtual hosts for others.
 pub(super) fn overview(call: &Call) -> Result<Map<String, Value>, ApiError> {
     let (broker, ranges) = (&call.broker, Ranges::of(&call.query)?);
@@ -125,11 +126,10 @@ pub(super) fn overview(call: &Call) -> Result<Map<String, Value>, ApiError> {
     let trend = if all { broker.stats.overall.trend(broker.stats.tick(), ranges.deep()) } else { Trend::default() };
     let mut stats = events(&sums);
     stats.extend([("disk_reads", queues.tally.disk_reads), ("disk_writes", queues.tally.disk_writes)]);
-    let churn: Vec<_> = CHURN.into_iter().zip(broker.stats.churn.values()).collect();
     let mut overview = Map::new();
     let mut put = |name: &str, value: Map<String, Value>| overview.insert(name.to_owned(), Value::Object(value));
     put("message_stats", shown(&stats, OVERALL, &trend, ranges.rates));
-    put("churn_rates", shown(&churn, OVERALL, &trend, ranges.rates));
+    put("churn_rates", churn(broker, &trend, ranges));
     let totals = if queues.count == 0 { Map::new() } else { lengths(&queues, OVERALL, &trend, ranges) };
     put("queue_totals", totals);
     let mut connections = broker.connections.open();

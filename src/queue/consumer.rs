@@ -94,6 +94,12 @@ impl Subscription {
 }
 
 impl Consumer {
+    /// Whether a prefetch limit, its own or its channel's, bounds what it may have unacknowledged.
+    pub fn is_limited(&self) -> bool {
+        let own = self.prefetch > 0 && !self.no_ack;
+        own || self.credit.as_ref().is_some_and(|credit| credit.limited())
+    }
+
     pub(super) fn slot(&self) -> usize {
         self.slot.load(Ordering::Relaxed) as usize
     }

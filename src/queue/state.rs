@@ -213,8 +213,8 @@ impl State {
         self.lanes.count()
     }
 
-    /// Whether messages come faster than consumers, who would take them, are served. Never so because consumers have
-    /// used up their prefetch. `already` tells whether the answer was yes before: then it stays so for longer.
+    /// Whether messages come faster than consumers, who would take them, are served. Never so for consumers with a
+    /// prefetch limit: they say by their acknowledgements how much they want, and what comes meanwhile is a spike. `already` tells whether the answer was yes before: then it stays so for longer.
     #[inline]
     pub fn outrun(&self, already: bool) -> bool {
         let part = if already { RELIEF } else { 1 };

@@ -176,6 +176,9 @@ fn publishers_outrun_consumers_that_wait_for_the_disk() {
     assert!(state.outrun(false));
     state.unsubscribe(&consumer, NOW, &mut fx);
     assert!(!state.outrun(false), "nobody waits any more");
+    let (consumer, _outbox) = subscriber(10);
+    state.subscribe(consumer, NOW, &mut fx);
+    assert!(!state.outrun(false), "who has a prefetch limit says by acknowledging how much is wanted");
 }
 
 #[test]

@@ -100,7 +100,7 @@ pub(super) fn load_definitions(broker: &Arc<Broker>, path: &Path) -> Result<(), 
         let text = std::fs::read(&file).map_err(|error| wrong(&file, error.to_string()))?;
         let definitions = portable::Definitions::parse(&text).map_err(|error| wrong(&file, error.to_string()))?;
         let summary =
-            portable::import_at_start(broker, definitions).map_err(|error| wrong(&file, error.to_string()))?;
+            portable::import_at_start(broker, &definitions).map_err(|error| wrong(&file, error.to_string()))?;
         tracing::info!("definitions loaded from {}: {summary}", file.display());
     }
     Ok(())

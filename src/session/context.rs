@@ -105,9 +105,14 @@ pub(super) struct Context {
 }
 
 impl Context {
+    /// The number that owns this connection's exclusive queues.
+    pub(super) fn id(&self) -> u64 {
+        self.connection.id
+    }
+
     /// On whose behalf verbs are called.
     pub(super) fn caller(&self) -> Caller<'_> {
-        Caller::client(&self.user, self.connection.id)
+        Caller::client(&self.user, self.id())
     }
 
     /// Writes a method to the client.

@@ -4,7 +4,7 @@
 //! the others can take, and what is published goes to the backlog instead of to its consumers. After a turn in which it
 //! pushed to a queue that is outrun, the session reads nothing more until the queue says that its consumers have caught
 //! up, but no longer than publishing the same at the floor would have taken: a slow consumer costs its publishers no more
-//! than that. Consumers that have used up their prefetch hold nobody back: a spike is what a queue is for.
+//! than that. Consumers with a prefetch limit hold nobody back: a spike is what a queue is for.
 //!
 //! Deliberately absent: memory and disk, which hold publishers back by rules of their own.
 

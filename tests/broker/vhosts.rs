@@ -324,6 +324,7 @@ fn settings_survive_a_restart_and_the_configuration_adds_to_them() {
             tags: vec!["a".to_owned()],
             default_queue_type: Some("quorum".to_owned()),
             limits: VhostLimits { max_connections: Some(5), max_queues: Some(-1) },
+            ..VhostSettings::default()
         };
         broker.inside().create_vhost("v", settings.clone()).await.unwrap();
         broker.stop().await;
@@ -384,6 +385,7 @@ fn what_exchanges_hold_goes_with_the_virtual_host_and_obeys_no_policy() {
         let engine = LmdbEngine::open(directory.path(), LmdbOptions::default()).unwrap();
         let kept = engine.recover().unwrap();
         assert!(kept.queues.values().all(|queue| queue.lanes.is_empty()), "{:?}", kept.queues);
-        assert_eq!(kept.definitions.len(), 2, "the virtual host / and its user: {:?}", kept.definitions);
+        let what = "the virtual host /, its user, and what that one may do there";
+        assert_eq!(kept.definitions.len(), 4, "{what}: {:?}", kept.definitions);
     });
 }

@@ -75,8 +75,11 @@ pub fn export_vhost(broker: &Broker, vhost: &VirtualHost) -> Map<String, Value> 
     document
 }
 
-/// The kinds of things in a virtual host, and how to list them.
-const KINDS: &[(&str, fn(&Broker, &VirtualHost) -> Vec<Item>)] = &[
+/// A kind of things in a virtual host, and how to list them.
+type Kind = (&'static str, fn(&Broker, &VirtualHost) -> Vec<Item>);
+
+/// Every kind.
+const KINDS: &[Kind] = &[
     ("parameters", parameters),
     ("policies", policies),
     ("exchanges", exchanges),

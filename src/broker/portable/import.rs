@@ -50,8 +50,8 @@ async fn import_now(broker: Arc<Broker>, document: Definitions) -> Result<Summar
 }
 
 /// [`import`] before anybody can connect, and without waiting for the disk. Must be called inside a tokio runtime.
-pub fn import_at_start(broker: &Arc<Broker>, document: Definitions) -> Result<Summary, ImportError> {
-    let applied = Applying::new(broker.clone()).all(&document)?;
+pub fn import_at_start(broker: &Arc<Broker>, document: &Definitions) -> Result<Summary, ImportError> {
+    let applied = Applying::new(broker.clone()).all(document)?;
     for vhost in applied.governed.into_values() {
         tokio::spawn(apply::reapply(broker.clone(), vhost));
     }
@@ -258,7 +258,8 @@ impl Applying {
                 this.summary.unsupported = this.summary.unsupported.saturating_add(1);
                 let value = Value::Object((*item.item).clone());
                 let digest: [u8; 32] = Sha256::digest(value.to_string()).into();
-                let name: String = digest.iter().take(16).map(|octet| format!("{octet:02x}")).collect();
+                let (half, _) = digest.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
+                let name = format!("{:032x}", u128::from_be_bytes(*half));
                 return this.keep(&item.vhost, UNSUPPORTED_BINDING, &name, value);
             }
             let epoch = vhost.bind_queue(broker, to, &item.source, key, item.arguments.clone(), trusted())?;

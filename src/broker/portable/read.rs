@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::super::parameters::read_limits;
 use super::super::policy::PolicyAsk;
-use super::super::vhosts::VhostSettings;
+use super::super::vhosts::{VhostLimits, VhostSettings};
 use super::{Binding, Definitions, Exchange, Granted, ImportError, Parameter, Policy, Queue, Vhost, json};
 use crate::auth::{PasswordHash, Permission, TopicPermission, User, UserLimits};
 use crate::wire::table::Table;
@@ -189,7 +189,7 @@ fn vhost(item: &Item<'_>) -> Result<Vhost, ImportError> {
     let default_queue_type =
         either(item.optional_text("default_queue_type")?, metadata.optional_text("default_queue_type"))?;
     let limits = match item.map.get("limits") {
-        None => Default::default(),
+        None => VhostLimits::default(),
         Some(value) => read_limits(value).map_err(|error| item.wrong("limits", error))?,
     };
     let settings = VhostSettings {

@@ -21,7 +21,7 @@ impl State {
                     return;
                 }
                 Front::Paged(..) => {
-                    self.outrun = true;
+                    self.outrun = self.roster.consumer(slot).is_some_and(|consumer| !consumer.is_limited());
                     return self.ask_load(fx);
                 }
                 Front::Resident(entry) if entry.expires_at < now => {
@@ -83,7 +83,7 @@ impl State {
         if let (true, false, Some(credit)) = (refused, consumer.no_ack, credit) {
             fx.resume.extend(credit.give_back(1));
         }
-        self.outrun = refused;
+        self.outrun = refused && !consumer.is_limited();
         self.roster.rotate(slot, more);
     }
 

@@ -1,0 +1,19 @@
+//! The management HTTP API from outside: what RabbitMQ's tools ask, and what they must not be told.
+
+#[path = "../support/client.rs"]
+#[allow(dead_code, reason = "not every test binary uses all of it")]
+mod client;
+#[path = "../support/server.rs"]
+#[allow(dead_code, reason = "not every test binary uses all of it")]
+mod server;
+
+mod access;
+mod api;
+mod bad_input;
+mod boot;
+mod control;
+mod definitions;
+mod health;
+mod people;
+mod settings;
+mod shapes;
