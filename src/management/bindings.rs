@@ -116,7 +116,7 @@ async fn list_all(call: Call) -> Outcome {
         rows.extend(defaults(&vhost, &topology));
         rows.extend(topology.bindings().map(|binding| BindingRow::new(&vhost, binding)));
     }
-    list::pages(rows, &call.query, &ORDER)
+    list::all(rows, &call.query, &ORDER)
 }
 
 /// All bindings to a destination.
@@ -132,7 +132,7 @@ fn to(vhost: &VirtualHost, destination: &Destination) -> Vec<BindingRow> {
 
 async fn list_of_queue(call: Call) -> Outcome {
     let (vhost, queue) = queue_of(&call)?;
-    list::pages(to(&vhost, &Destination::Queue(queue.name().clone())), &call.query, &ORDER)
+    list::all(to(&vhost, &Destination::Queue(queue.name().clone())), &call.query, &ORDER)
 }
 
 /// The virtual host and the exchange that a path names.
@@ -152,12 +152,12 @@ async fn list_from(call: Call) -> Outcome {
             topology.bindings_from(&name).map(|binding| BindingRow::new(&vhost, binding)).collect::<Vec<_>>()
         }
     };
-    list::pages(rows, &call.query, &ORDER)
+    list::all(rows, &call.query, &ORDER)
 }
 
 async fn list_to(call: Call) -> Outcome {
     let (vhost, name) = exchange_of(&call)?;
-    list::pages(to(&vhost, &Destination::Exchange(name.into())), &call.query, &ORDER)
+    list::all(to(&vhost, &Destination::Exchange(name.into())), &call.query, &ORDER)
 }
 
 /// The bindings between the two ends that a path names.

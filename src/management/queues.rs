@@ -32,7 +32,7 @@ const ORDER: [&str; 2] = ["vhost", "name"];
 pub(super) fn routes() -> Vec<Route> {
     vec![
         get("/api/queues", Access::Manager, list_all),
-        get("/api/queues/detailed", Access::Manager, list_all),
+        get("/api/queues/detailed", Access::Manager, list_detailed),
         get("/api/queues/{vhost}", Access::VisibleVhost, list_all),
         get("/api/queues/{vhost}/{name}", Access::VisibleVhost, one),
         put("/api/queues/{vhost}/{name}", Access::Vhost, declare),
@@ -49,8 +49,10 @@ enum Level {
     Plain,
     /// And how many messages there are.
     Totals,
-    /// Everything.
+    /// And what has happened to them.
     Full,
+    /// Everything.
+    Detailed,
     /// Also what takes looking around.
     Single,
 }
@@ -222,11 +224,11 @@ impl Fields for QueueRow {
         ("consumer_capacity", |row| row.from(Level::Full, Self::capacity)),
         ("consumer_utilisation", |row| row.from(Level::Full, Self::capacity)),
         ("exclusive_consumer_tag", |row| {
-            row.of_type(false, Level::Full, |row| name(row.looked().exclusive_tag.as_deref()))
+            row.of_type(false, Level::Detailed, |row| name(row.looked().exclusive_tag.as_deref()))
         }),
-        ("single_active_consumer_tag", |row| row.from(Level::Full, |row| name(row.looked().active_tag.as_deref()))),
+        ("single_active_consumer_tag", |row| row.from(Level::Detailed, |row| name(row.looked().active_tag.as_deref()))),
         ("idle_since", Self::idle_since),
-        ("head_message_timestamp", |row| row.of_type(false, Level::Full, |row| row.looked().head_timestamp.into())),
+        ("head_message_timestamp", |row| row.of_type(false, Level::Detailed, |row| row.looked().head_timestamp.into())),
         ("memory", |row| row.from(Level::Full, |row| row.figures().memory().into())),
         ("messages", |row| row.from(Level::Totals, |row| row.figures().messages().0.into())),
         ("messages_details", |row| row.length_details("messages")),
@@ -238,13 +240,13 @@ impl Fields for QueueRow {
         ("messages_ready_ram", |row| row.of_type(false, Level::Full, |row| ready_in_memory(row.figures()).0.into())),
         ("messages_unacknowledged_ram", |row| row.of_type(false, Level::Full, |row| unacked(row.figures()).0.into())),
         ("messages_persistent", |row| row.from(Level::Full, |row| row.figures().persistent.0.into())),
-        ("messages_paged_out", |row| row.of_type(false, Level::Full, |row| row.figures().paged.0.into())),
+        ("messages_paged_out", |row| row.of_type(false, Level::Detailed, |row| row.figures().paged.0.into())),
         ("message_bytes", |row| row.from(Level::Full, |row| row.figures().messages().1.into())),
         ("message_bytes_ready", |row| row.from(Level::Full, |row| row.figures().ready.1.into())),
         ("message_bytes_unacknowledged", |row| row.from(Level::Full, |row| unacked(row.figures()).1.into())),
         ("message_bytes_ram", |row| row.from(Level::Full, |row| in_memory(row.figures()).1.into())),
         ("message_bytes_persistent", |row| row.from(Level::Full, |row| row.figures().persistent.1.into())),
-        ("message_bytes_paged_out", |row| row.of_type(false, Level::Full, |row| row.figures().paged.1.into())),
+        ("message_bytes_paged_out", |row| row.of_type(false, Level::Detailed, |row| row.figures().paged.1.into())),
         ("messages_dlx", |row| row.of_type(true, Level::Full, |row| row.figures().dying.0.into())),
         ("message_bytes_dlx", |row| row.of_type(true, Level::Full, |row| row.figures().dying.1.into())),
         ("storage_version", |row| row.of_type(false, Level::Full, |_| 2.into())),
@@ -261,6 +263,9 @@ impl Fields for QueueRow {
                 row.figures().options.most_failures().map_or("unlimited".into(), Value::from)
             })
         }),
+        ("messages_ready_returned", |row| row.of_type(true, Level::Full, |row| row.figures().returned.into())),
+        ("messages_delayed", |row| row.of_type(true, Level::Full, |_| 0.into())),
+        ("delayed_retry", |row| row.of_type(true, Level::Full, |_| "disabled".into())),
         ("message_stats", Self::message_stats),
         ("consumer_details", |row| row.from(Level::Single, Self::consumer_details)),
         ("incoming", |row| row.from(Level::Single, |_| json!([]))),
@@ -305,7 +310,17 @@ fn level(call: &Call, full: Level) -> Level {
 }
 
 async fn list_all(call: Call) -> Outcome {
-    let (ranges, level) = (Ranges::of(&call.query)?, level(&call, Level::Full));
+    // Who asks for fields by name gets what there is of them.
+    let full = if call.query.get("columns").is_some() { Level::Detailed } else { Level::Full };
+    listed(&call, full)
+}
+
+async fn list_detailed(call: Call) -> Outcome {
+    listed(&call, Level::Detailed)
+}
+
+fn listed(call: &Call, full: Level) -> Outcome {
+    let (ranges, level) = (Ranges::of(&call.query)?, level(call, full));
     let mut rows = Vec::new();
     for vhost in call.vhosts()? {
         let queues: Vec<_> = vhost.topology().queues().cloned().collect();

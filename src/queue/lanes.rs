@@ -275,6 +275,11 @@ impl Lanes {
         (entries, middles)
     }
 
+    /// Messages in the one row of what came back.
+    pub(super) fn came_back(&self) -> u64 {
+        self.returns.len() as u64
+    }
+
     /// The lowest position of a ready message; of messages on disk, the first that may be one.
     pub(super) fn oldest(&self) -> Option<Seq> {
         let of = |lane: &Lane| {

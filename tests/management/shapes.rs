@@ -13,6 +13,10 @@ const REQUESTS: &str = include_str!("shapes/requests.txt");
 
 /// Fields of RabbitMQ's answers that are not here, with the reason.
 const ABSENT: &[(&str, &str)] = &[
+    ("message_stats", "nothing has happened in the queue or exchange that is asked for"),
+    ("messages_active_priorities", "a queue does not count its messages by priority"),
+    ("messages_by_priority", "a queue does not count its messages by priority"),
+    ("publishers", "a queue does not know who publishes to it"),
     ("contexts[].ssl_opts", "the HTTP listeners have no TLS of their own"),
     ("[].contexts[].protocol", "of cowboy"),
     ("[].cluster_links", "one node has none; the list is empty in both"),
@@ -20,12 +24,15 @@ const ABSENT: &[(&str, &str)] = &[
 
 /// Fields that RabbitMQ's answers do not have.
 const MORE: &[(&str, &str)] = &[
+    ("messages_paged_out", "versions before 4 have it"),
+    ("message_bytes_paged_out", "versions before 4 have it"),
     ("missing", "the same key under another status"),
     ("[].contexts[].node", "there in the overview; the nodes' list leaves it out"),
 ];
 
 /// Fields whose type is another one here, with the reason.
 const OTHER: &[(&str, &str)] = &[
+    ("items[].policy", "null where no policy governs, as in single queues there"),
     ("[].disk_free", "null where nothing limits the store, as in memory"),
     ("listeners[].socket_opts", "an empty list for some listeners there"),
 ];

@@ -23,6 +23,8 @@ pub struct Figures {
     pub persistent: (u64, u64),
     /// Of the ready ones, those that are on disk alone, likewise.
     pub paged: (u64, u64),
+    /// Of the ready messages of a quorum queue, those that came back.
+    pub returned: u64,
     /// Consumers.
     pub consumers: usize,
     /// What has happened so far.
@@ -75,6 +77,7 @@ impl State {
             dying: self.dying,
             persistent: self.persistent,
             paged,
+            returned: self.lanes.came_back(),
             consumers: self.roster.len(),
             tally: self.tally,
             active: self.active,
