@@ -1,18 +1,26 @@
-//! Logging: one subscriber to standard error, and the one way client text enters a log line.
+//! Logging: one subscriber, and the one way client text enters a log line.
+//!
+//! Lines go to the console, to a file that is set aside by time or size ([`file`]), or to both, each with its own level,
+//! which may change while the process runs.
 //!
 //! Lines carry user, virtual host and peer; never a message body, a password or a token. Whatever a client can choose
-//! goes through [`printable`] first, so that nobody can forge a second line or steer a terminal. May touch standard
-//! error and the settings of `[log]`. Deliberately absent: log files and rotation, which the service manager does
-//! better, and spans per message.
+//! goes through [`printable`] first, so that nobody can forge a second line or steer a terminal. May touch the console,
+//! the log file and the settings of `[log]`. Deliberately absent: spans per message.
 
-use crate::config::LogFormat;
+mod file;
+
+use crate::config::{Config, LogConsole, LogFormat};
+use file::LogFile;
 use std::fmt::{self, Write};
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
+use std::sync::OnceLock;
 use tracing::Subscriber;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 /// Octets of a client's text shown in a log line: a short string's length, so that names appear in full.
 pub const PRINTABLE_MAX: usize = 256;
@@ -26,28 +34,88 @@ pub enum StartError {
     /// The process has a subscriber already.
     #[error(transparent)]
     Taken(#[from] TryInitError),
+    /// The file cannot be written.
+    #[error("log.file: {0}")]
+    File(io::Error),
 }
 
-/// Sends the log of this process to standard error. `filter` is a level or a filter by module, as `log.level` takes.
-pub fn start(format: LogFormat, filter: &str) -> Result<(), StartError> {
-    let colour = std::io::stderr().is_terminal();
-    subscriber(format, EnvFilter::try_new(filter)?, colour, std::io::stderr).try_init()?;
+/// What may change of the subscriber of this process.
+struct Controls {
+    console: Option<reload::Handle<EnvFilter, Registry>>,
+    file: Option<reload::Handle<EnvFilter, Registry>>,
+    log_file: Option<LogFile>,
+}
+
+static CONTROLS: OnceLock<Controls> = OnceLock::new();
+
+type Output = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// Sends the log of this process where the settings say.
+pub fn start(config: &Config) -> Result<(), StartError> {
+    let mut outputs: Vec<Output> = Vec::new();
+    let mut controls = Controls { console: None, file: None, log_file: None };
+    let console = EnvFilter::try_new(&config.log_level)?;
+    match config.log_console {
+        LogConsole::Stderr => {
+            let (filter, handle) = reload::Layer::new(console);
+            let colour = io::stderr().is_terminal();
+            outputs.push(layer(config.log_format, colour, io::stderr).with_filter(filter).boxed());
+            controls.console = Some(handle);
+        }
+        LogConsole::Stdout => {
+            let (filter, handle) = reload::Layer::new(console);
+            let colour = io::stdout().is_terminal();
+            outputs.push(layer(config.log_format, colour, io::stdout).with_filter(filter).boxed());
+            controls.console = Some(handle);
+        }
+        LogConsole::None => {}
+    }
+    if let Some(path) = &config.log_file {
+        let writer = LogFile::open(path, config.log_rotation, config.log_rotation_count).map_err(StartError::File)?;
+        let (filter, handle) = reload::Layer::new(EnvFilter::try_new(file_level(config))?);
+        outputs.push(layer(config.log_format, false, writer.clone()).with_filter(filter).boxed());
+        (controls.file, controls.log_file) = (Some(handle), Some(writer));
+    }
+    tracing_subscriber::registry().with(outputs).try_init()?;
+    let _ = CONTROLS.set(controls);
     Ok(())
 }
 
-fn subscriber<W>(
-    format: LogFormat,
-    filter: EnvFilter,
-    colour: bool,
-    writer: W,
-) -> Box<dyn Subscriber + Send + Sync + 'static>
+fn file_level(config: &Config) -> &str {
+    config.log_file_level.as_deref().unwrap_or(&config.log_level)
+}
+
+/// Takes over the levels of newly read settings, and opens the log file anew, in case somebody has moved it away.
+pub fn apply(config: &Config) -> Result<(), StartError> {
+    let Some(controls) = CONTROLS.get() else { return Ok(()) };
+    // First what may fail: the levels have been judged.
+    controls.log_file.as_ref().map_or(Ok(()), LogFile::reopen).map_err(StartError::File)?;
+    set_level(&config.log_level, file_level(config))
+}
+
+/// Changes what is logged to the console and to the file: levels, or filters by module, as `log.level` takes.
+pub fn set_level(console: &str, file: &str) -> Result<(), StartError> {
+    let (console, file) = (EnvFilter::try_new(console)?, EnvFilter::try_new(file)?);
+    let Some(controls) = CONTROLS.get() else { return Ok(()) };
+    for (handle, filter) in [(&controls.console, console), (&controls.file, file)] {
+        if let Some(handle) = handle {
+            // Fails only when the subscriber is gone, and with it the log.
+            let _ = handle.reload(filter);
+        }
+    }
+    Ok(())
+}
+
+/// One output.
+fn layer<S, W>(format: LogFormat, colour: bool, writer: W) -> Box<dyn Layer<S> + Send + Sync>
 where
+    S: Subscriber + for<'s> LookupSpan<'s>,
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(writer);
+    let lines = tracing_subscriber::fmt::layer().with_ansi(colour).with_writer(writer);
     match format {
-        LogFormat::Human => Box::new(lines.finish()),
-        LogFormat::Json => Box::new(lines.json().flatten_event(true).finish()),
+        LogFormat::Human => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
     }
 }
 
@@ -129,7 +197,8 @@ mod tests {
     fn logged(format: LogFormat, user: &[u8]) -> String {
         let buffer = Buffer::new();
         let writer = buffer.clone();
-        let subscriber = subscriber(format, EnvFilter::new("info"), false, move || writer.clone());
+        let output = layer(format, false, move || writer.clone()).with_filter(EnvFilter::new("info"));
+        let subscriber = tracing_subscriber::registry().with(output);
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(user = %printable(user), "login refused for {}", printable(user));
             tracing::debug!("not shown");

@@ -26,6 +26,7 @@ mod throttle;
 mod user;
 
 use crate::config::UserEntry;
+use crate::sync::{Mutex, Rank};
 use dashmap::DashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -58,12 +59,15 @@ pub struct Users {
     by_name: DashMap<Arc<str>, Arc<User>>,
     /// Compared against when there is no such user, so that a stranger cannot tell which names exist by the time taken.
     nobody: PasswordHash,
+    /// Names held to this machine, whatever the users of these names say.
+    loopback: Mutex<Vec<String>>,
 }
 
 impl Users {
     /// A registry without users. Fails if the system has no randomness to give.
     pub fn new() -> Result<Self, RandomError> {
-        Ok(Self { by_name: DashMap::new(), nobody: PasswordHash::of(b"nobody")? })
+        let loopback = Mutex::new(Rank::Leaf, Vec::new());
+        Ok(Self { by_name: DashMap::new(), nobody: PasswordHash::of(b"nobody")?, loopback })
     }
 
     /// A registry with the users of the configuration. Fails if the system has no randomness to give.
@@ -91,6 +95,16 @@ impl Users {
         self.by_name.remove(name).map(|(_, user)| user)
     }
 
+    /// Holds users of these names to this machine from now on, those included that are created later; replaces earlier
+    /// names. Who is logged in stays.
+    pub fn hold_to_loopback(&self, names: &[String]) {
+        *self.loopback.lock() = names.to_vec();
+    }
+
+    fn is_held_here(&self, user: &User) -> bool {
+        user.loopback_only || self.loopback.lock().iter().any(|name| **name == *user.name)
+    }
+
     /// The user of that name.
     pub fn get(&self, name: &str) -> Option<Arc<User>> {
         self.by_name.get(name).map(|user| Arc::clone(&user))
@@ -111,6 +125,15 @@ impl Users {
         let matches = own.unwrap_or(&self.nobody).matches(password) && own.is_some() && !password.is_empty();
         let user = known.filter(|_| matches).ok_or(Denied::Credentials)?;
         // The address is looked at last, so that this reason is only ever given to who knows the password.
+        if self.is_held_here(&user) && !peer.to_canonical().is_loopback() {
+            return Err(Denied::NotLoopback);
+        }
+        Ok(user)
+    }
+
+    /// The user whom a verified certificate stands for (SASL EXTERNAL); no password is asked for.
+    pub fn by_certificate(&self, name: &str, peer: IpAddr) -> Result<Arc<User>, Denied> {
+        let user = self.get(name).ok_or(Denied::Credentials)?;
         if user.loopback_only && !peer.to_canonical().is_loopback() {
             return Err(Denied::NotLoopback);
         }
@@ -201,6 +224,16 @@ mod tests {
     }
 
     #[test]
+    fn names_are_held_to_this_machine_whoever_made_the_users() {
+        let (users, there) = (users(), "192.0.2.1".parse().unwrap());
+        users.hold_to_loopback(&["app".to_owned()]);
+        assert_eq!(users.authenticate(b"app", b"s3cret", there), Err(Denied::NotLoopback));
+        assert!(users.authenticate(b"app", b"s3cret", HERE).is_ok());
+        users.hold_to_loopback(&[]);
+        assert!(users.authenticate(b"app", b"s3cret", there).is_ok());
+    }
+
+    #[test]
     fn who_does_not_say_who_he_is_is_guest_here_and_nobody_elsewhere() {
         let users = users();
         assert_eq!(&*users.anonymous(HERE).unwrap().name, "guest");
@@ -212,6 +245,17 @@ mod tests {
             "guest with another password is not for everybody"
         );
         assert_eq!(changed.anonymous("192.0.2.1".parse().unwrap()), Err(Denied::NotLoopback));
+    }
+
+    #[test]
+    fn a_certificate_needs_no_password_but_a_user() {
+        let users = users();
+        assert_eq!(&*users.by_certificate("app", "203.0.113.9".parse().unwrap()).unwrap().name, "app");
+        assert!(users.by_certificate("guest", HERE).is_ok());
+        assert_eq!(users.by_certificate("guest", "203.0.113.9".parse().unwrap()), Err(Denied::NotLoopback));
+        for name in ["", "nobody", "APP", "CN=app"] {
+            assert_eq!(users.by_certificate(name, HERE), Err(Denied::Credentials), "{name}");
+        }
     }
 
     #[test]

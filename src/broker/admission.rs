@@ -10,9 +10,6 @@ use super::{Broker, Connection, VirtualHost};
 use crate::auth::{User, UserLimits};
 use crate::wire::refusal::{Refusal, ReplyCode};
 
-/// The node's name, as its clients are told.
-pub const NODE: &str = "leveret@localhost";
-
 /// How many of something there are.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Occupied(Arc<AtomicU64>);
@@ -74,7 +71,7 @@ impl Broker {
     ) -> Result<(Arc<VirtualHost>, Admitted), Refusal> {
         let of_node = self
             .open_connections
-            .take(self.config.connection_max)
+            .take(self.live.connection_max())
             .map_err(|limit| not_allowed(format!("connection refused: node connection limit ({limit}) is reached")))?;
         let not_found = || not_allowed(format!("vhost {name} not found"));
         let vhost = self.vhost(name).ok_or_else(not_found)?;
@@ -114,9 +111,9 @@ impl Broker {
             let text = "has reached the maximum allowed user limit of";
             not_allowed(format!("number of channels opened for user '{}' {text} {limit}", user.name))
         })?;
-        let of_node = self.open_channels.take(self.config.channel_max_per_node).map_err(|limit| {
+        let of_node = self.open_channels.take(self.live.channel_max_per_node()).map_err(|limit| {
             let text = "has reached the maximum allowed limit of";
-            not_allowed(format!("number of channels opened on node '{NODE}' {text} {limit}"))
+            not_allowed(format!("number of channels opened on node '{}' {text} {limit}", self.config.node_name))
         })?;
         Ok(ChannelPlace { _places: [of_user, of_node] })
     }

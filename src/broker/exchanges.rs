@@ -49,7 +49,7 @@ impl Broker {
     /// Whether one more exchange is within the node's limit.
     fn room_for_exchange(&self, resource: &str) -> Result<(), Refusal> {
         let all = || self.vhosts().iter().map(|vhost| vhost.exchange_count() as u64).sum::<u64>();
-        match self.config.cluster_exchange_limit {
+        match self.live.cluster_exchange_limit() {
             Some(limit) if all() >= limit => {
                 Err(precondition(format!("cannot declare {resource}: exchange limit of {limit} is reached")))
             }

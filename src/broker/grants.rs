@@ -155,10 +155,12 @@ impl Broker {
         permissions.chain(topics).collect()
     }
 
-    /// Lets everybody whom the configuration names do everything in a virtual host that is new.
+    /// Lets everybody whom the configuration names do everything in a virtual host that is new, but for those whom it
+    /// grants something else.
     pub(super) fn open_to_configured(&self, vhost: &str) -> Result<(), AdminError> {
         let config = self.config.clone();
-        for user in config.users.iter().filter(|user| self.users.get(&user.name).is_some()) {
+        let known = |name: &str| self.users.get(name).is_some();
+        for user in config.users.iter().filter(|user| known(&user.name) && !self.has_initial_permissions(&user.name)) {
             self.set_permission_now(vhost, &user.name, &Permission::all())?;
         }
         Ok(())
@@ -209,8 +211,11 @@ impl Kept {
             for (vhost, user) in
                 vhosts.iter().flat_map(|vhost| broker.users.list().into_iter().map(move |u| (vhost, u)))
             {
-                broker.permissions.set(&vhost.name, &user.name, Right::kept(&all));
-                changes.push(definitions::put_permission(vhost.id, &user.name, &all));
+                let initial =
+                    if seeded { broker.initial_permission(&vhost.name, &user.name) } else { Some(all.clone()) };
+                let Some(permission) = initial else { continue };
+                broker.permissions.set(&vhost.name, &user.name, Right::kept(&permission));
+                changes.push(definitions::put_permission(vhost.id, &user.name, &permission));
             }
         }
         changes

@@ -15,11 +15,14 @@ mod binding;
 mod check;
 mod connection;
 mod courier;
+mod defaults;
 mod definitions;
 mod exchange;
 mod exchanges;
 mod grants;
 mod janitor;
+mod listening;
+mod live;
 mod loader;
 mod messages;
 mod node;
@@ -51,14 +54,16 @@ use dashmap::DashMap;
 
 pub use access::Caller;
 pub use administration::AdminError;
-pub use admission::{Admitted, ChannelPlace, NODE, Place};
+pub use admission::{Admitted, ChannelPlace, Place};
 pub use alarm::Alarms;
 pub use binding::{Binding, Destination};
 pub use check::check;
-pub use connection::{Connection, ConnectionId, Connections, Listed};
+pub use connection::{Connection, ConnectionId, Connections, Listed, Origin};
 pub use definitions::DamagedDefinition;
 pub use exchange::kinds as exchange_kinds;
 pub use exchanges::ExchangeDeclare;
+pub use listening::{Asked, Listeners, Order, Then};
+pub use live::Live;
 pub use messages::{Fetched, Published, Return, expiration};
 pub use node::{Attempts, Certificate, Listener, Node, Protocol};
 pub use pager::Spill;
@@ -88,6 +93,8 @@ use crate::sync::Line;
 pub struct Broker {
     /// Settings.
     pub config: Arc<Config>,
+    /// Settings that may change meanwhile.
+    pub live: Live,
     /// Time.
     pub clock: Clock,
     /// Who may log in. Changed by the verbs of this broker, which store it.
@@ -110,6 +117,8 @@ pub struct Broker {
     pub replies: Replies,
     /// Client connections.
     pub connections: Arc<Connections>,
+    /// What it and whoever owns its sockets have to say to each other.
+    pub listeners: Listeners,
     /// What all outboxes together may hold.
     pub deliveries: Arc<Pool>,
     /// What is counted.
@@ -324,6 +333,7 @@ impl Running {
         let (pager, surplus) = pager::Pager::new(start.config.resident_bytes, start.spill);
         let broker = Arc::new(Broker {
             users: Users::seeded(&start.config.users).map_err(StartError::Random)?,
+            live: Live::new(&start.config),
             permissions: Permissions::default(),
             logins: Throttle::new(start.config.login_failures),
             attempts: Attempts::default(),
@@ -338,6 +348,7 @@ impl Running {
             vhosts: DashMap::new(),
             globals: parameters::Globals::default(),
             connections: Arc::default(),
+            listeners: Listeners::default(),
             line: Line::new(tokio::runtime::Handle::current().metrics().num_workers()),
             engine: start.engine,
             loader,
@@ -356,6 +367,7 @@ impl Running {
             failed: tokio::sync::Notify::new(),
             config: start.config,
         });
+        broker.users.hold_to_loopback(&broker.config.loopback_users);
         recover::recover(&broker, &recovered)?;
         let janitor = tokio::spawn(janitor::run(broker.clone()));
         let courier = tokio::spawn(courier::run(broker.clone()));

@@ -210,7 +210,7 @@ impl VirtualHost {
             return Err(precondition(text));
         }
         let all = || broker.vhosts().iter().map(|vhost| vhost.queue_count() as u64).sum::<u64>();
-        match broker.config.cluster_queue_limit {
+        match broker.live.cluster_queue_limit() {
             Some(limit) if all() >= limit => {
                 let text = format!("cannot declare queue '{name}': queue limit in cluster ({limit}) is reached");
                 Err(precondition(text))

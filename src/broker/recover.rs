@@ -18,7 +18,7 @@ use super::exchange::Index;
 use super::exchanges::holder_definition;
 use super::grants;
 use super::parameters::CLUSTER_ID;
-use super::policy::{Policy, PolicyAsk, PolicyKind, apply};
+use super::policy::{Policy, PolicyKind, apply};
 use super::topology::Exchange;
 use super::vhosts::{VhostLimits, VhostSettings};
 use super::{AdminError, Broker, VirtualHost};
@@ -28,9 +28,6 @@ use crate::store::{Define, QueueId, Recovered, RecoveredQueue, StoreError};
 
 /// Octets of records read at a time from a queue that minds duplicates.
 const RECALL_BUDGET: usize = 1024 * 1024;
-
-/// The virtual host that an empty store gets.
-const DEFAULT_VHOST: &str = "/";
 
 /// Why a broker cannot start on what it found.
 #[derive(Debug, thiserror::Error)]
@@ -120,9 +117,10 @@ pub(super) fn recover(broker: &Broker, kept: &Recovered) -> Result<(), StartErro
     // As in RabbitMQ, definitions to load stand in for what an empty broker is born with.
     let bare = broker.config.load_definitions.is_some() && vhosts.is_empty() && users.is_empty();
     if vhosts.is_empty() && !bare {
-        let settings = VhostSettings::default();
-        changes.push(definitions::put_vhost(1, DEFAULT_VHOST, &settings));
-        vhosts.push(Arc::new(VirtualHost::new(1, DEFAULT_VHOST.into(), settings, broker.config.profile())));
+        let name = broker.config.default_vhost.as_str();
+        let settings = VhostSettings { limits: broker.initial_limits(name), ..VhostSettings::default() };
+        changes.push(definitions::put_vhost(1, name, &settings));
+        vhosts.push(Arc::new(VirtualHost::new(1, name.into(), settings, broker.config.profile())));
     }
     let seeded = users.is_empty();
     if seeded {
@@ -203,17 +201,15 @@ fn configured(broker: &Broker) -> Result<(), StartError> {
     let operators = config.operator_policies.iter().map(|entry| (PolicyKind::Operator, entry));
     for (kind, entry) in users.chain(operators) {
         let wrong = |error| StartError::Configured { what: "policy", name: entry.name.clone(), error };
-        let vhost = broker.vhost_to_change(&entry.vhost).map_err(wrong)?;
-        let ask = PolicyAsk {
-            pattern: entry.pattern.clone(),
-            definition: entry.definition.clone(),
-            priority: entry.priority,
-            apply_to: entry.apply_to.clone(),
-        };
-        if vhost.policies().get(kind, &entry.name).is_none_or(|known| known.ask() != ask) {
-            let policy = broker.read_policy(kind, &vhost, &entry.name, ask).map_err(wrong)?;
-            vhost.put_policy(broker, kind, policy).map_err(wrong)?;
+        if entry.vhosts.is_some() {
+            continue;
         }
+        let vhost = broker.vhost_to_change(&entry.vhost).map_err(wrong)?;
+        broker.put_configured(kind, &vhost, entry).map_err(wrong)?;
+    }
+    for vhost in broker.vhosts() {
+        let wrong = |error| StartError::Configured { what: "policy", name: format!("of {}", vhost.name), error };
+        broker.put_initial_policies(&vhost).map_err(wrong)?;
     }
     Ok(())
 }

@@ -270,7 +270,7 @@ impl VirtualHost {
         let profile = broker.config.profile();
         exchange.index.check(routing_key, &arguments, queue_type, profile).map_err(precondition)?;
         let identity = Identity::new(source, destination, routing_key, &arguments);
-        if let Some(max) = broker.config.binding_max_per_vhost
+        if let Some(max) = broker.live.binding_max_per_vhost()
             && topology.identities.len() as u64 >= max
             && !topology.is_bound(&identity)
         {

@@ -180,15 +180,25 @@ impl Broker {
             }
             return Ok((false, vhost.change(self, |present| *present = settings)?));
         }
-        if let Some(limit) = self.config.vhost_max.filter(|max| self.vhosts.len() as u64 >= *max) {
+        if let Some(limit) = self.live.vhost_max().filter(|max| self.vhosts.len() as u64 >= *max) {
             return Err(AdminError::VhostLimit { name: name.to_owned(), limit });
+        }
+        if settings.limits.is_empty() {
+            settings.limits = self.initial_limits(name);
         }
         let id = self.next_vhost_id.fetch_add(1, Ordering::Relaxed);
         let epoch = self.intake.define([definitions::put_vhost(id, name, &settings)]);
         let vhost = Arc::new(VirtualHost::new(id, name.into(), settings, self.config.profile()));
-        self.vhosts.insert(vhost.name.clone(), vhost);
+        self.vhosts.insert(vhost.name.clone(), vhost.clone());
         tracing::info!(vhost = %printable(name), "virtual host created");
-        Ok((true, epoch))
+        // They were judged at the start; one that is wrong for this virtual host alone is no reason to have no host.
+        let wrong = |error| {
+            tracing::error!(vhost = %printable(name), "what is configured for new virtual hosts cannot be set: {error}");
+            None
+        };
+        let policies = self.put_initial_policies(&vhost).unwrap_or_else(wrong);
+        let permissions = self.put_initial_permissions(name).unwrap_or_else(wrong);
+        Ok((true, epoch.max(policies.unwrap_or(epoch)).max(permissions.unwrap_or(epoch))))
     }
 
     /// Replaces the limits of a virtual host; what exceeds them already stays. Answers once they are on disk.

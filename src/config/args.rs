@@ -16,9 +16,10 @@ from this machine, and keeps its data in $XDG_STATE_HOME/leveret or ~/.local/sta
 
 LEVERET_CONFIG, LEVERET_DATA_DIR, LEVERET_LISTEN (addresses separated by commas) and LEVERET_LOG__FORMAT
 in the environment do the same as the options, and every other key of the file has such a variable too:
-[limits] heartbeat is LEVERET_LIMITS__HEARTBEAT. Options win over the environment, the environment over the file.")]
+[limits] heartbeat is LEVERET_LIMITS__HEARTBEAT. Options win over the environment, the environment over the file.
+A rabbitmq.conf and the variables RABBITMQ_* are read as RabbitMQ reads them.")]
 pub struct Args {
-    /// Read settings from this TOML file
+    /// Read settings from this file: TOML, or RabbitMQ's own if its name ends in .conf
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
     /// Keep queues and messages in this directory, which is created if missing
@@ -53,6 +54,55 @@ pub enum Command {
     /// Measure a broker, Leveret or any other that speaks AMQP 0-9-1
     #[command(subcommand)]
     Perf(Perf),
+    /// Ask a running broker, or tell it, as rabbitmqctl, rabbitmq-diagnostics and rabbitmq-queues do
+    #[command(disable_help_flag = true)]
+    Ctl(Line),
+    /// Show what RabbitMQ has as plugins and this broker has built in, as rabbitmq-plugins does
+    #[command(disable_help_flag = true)]
+    Plugins(Line),
+    /// Talk to the management API of any broker, as rabbitmqadmin does
+    #[command(disable_help_flag = true)]
+    Admin(Line),
+    /// Print what makes a shell complete command lines
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+        /// The name the program is called with
+        #[arg(default_value = "leveret")]
+        program: String,
+    },
+    /// Print the manual page, for man(1)
+    Man,
+    /// Look at the settings
+    #[command(subcommand)]
+    Config(Settings),
+}
+
+/// A command line with a grammar of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+pub struct Line {
+    /// A command and what it takes; `help` lists them
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub words: Vec<String>,
+}
+
+/// What can be done with the settings.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Subcommand)]
+pub enum Settings {
+    /// Read the settings as a start would, and say what is wrong, what has no effect, and what is in force
+    #[command(after_help = "\
+Without FILE the files that a start would read are read. A file whose name ends in .conf is read as RabbitMQ's,
+one that ends in .config as its Erlang terms, any other as Leveret's own.
+Exit status: 0 a broker would start with them, 78 it would not.")]
+    Check {
+        /// Files to read instead, in this order
+        file: Vec<PathBuf>,
+    },
+    /// Print all settings in force as a file of Leveret's own kind; passwords are hidden
+    Show {
+        /// Files to read instead, in this order
+        file: Vec<PathBuf>,
+    },
 }
 
 /// What can be done with a data directory.

@@ -230,6 +230,11 @@ impl Compatibility {
     pub const ALL: [(&'static str, Self); 4] =
         [("3.13", Self::V3_13), ("4.2", Self::V4_2), ("4.3", Self::V4_3), ("lenient", Self::Lenient)];
 
+    /// The text that selects it.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, value)| *value == self).map_or("", |(name, _)| name)
+    }
+
     /// What it stands for.
     pub fn profile(self) -> &'static Profile {
         match self {

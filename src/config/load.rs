@@ -1,54 +1,35 @@
-//! Reads flags, environment and file into one [`Config`].
+//! Reads flags, environment and files into one [`Config`].
 //!
-//! Precedence: flags, then environment, then file, then defaults. Nothing is read implicitly: without `--config` or
-//! `LEVERET_CONFIG` there is no file. Invariant: one run reports every problem of every origin. Deliberately absent:
-//! printing and exiting, which `main` does (exit status 64).
+//! Precedence: flags, then `LEVERET_*`, then `RABBITMQ_*`, then files, then defaults. Invariant: one run reports every
+//! problem of every origin. Deliberately absent: where files are looked for, see [`super::places`]; printing and exiting,
+//! which `main` does (exit status 64).
 
 use super::keys::{self, Key, Set};
-use super::{Args, Config, Origin, Problem, users};
-use std::collections::BTreeMap;
-use std::ffi::OsString;
+use super::places::{self, Places};
+use super::rabbitmq::{self, Notes};
+use super::{Args, Config, Environment, Origin, Problem, users};
 use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
-/// The environment variables [`load_from`] may see.
-#[derive(Clone, Debug, Default)]
-pub struct Environment(BTreeMap<OsString, OsString>);
-
-impl Environment {
-    /// The variables of this process.
-    pub fn of_process() -> Self {
-        std::env::vars_os().collect()
-    }
-
-    /// An empty variable counts as unset, as container tools set what they do not know to nothing.
-    fn get(&self, name: &str) -> Option<&OsString> {
-        self.0.get(&OsString::from(name)).filter(|value| !value.is_empty())
-    }
-}
-
-impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment {
-    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
-        Self(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
-    }
-}
-
-/// Settings from the command line, this process's environment and the file they name.
+/// Settings from the command line, this process's environment and the files they name.
 pub fn load(args: &Args) -> Result<Config, Vec<Problem>> {
     load_from(args, &Environment::of_process())
 }
 
 /// [`load`] with an environment of the caller's choice.
 pub fn load_from(args: &Args, env: &Environment) -> Result<Config, Vec<Problem>> {
-    let mut loader = Loader { config: Config::default(), problems: Vec::new() };
-    let path = args.config.clone().or_else(|| env.get("LEVERET_CONFIG").map(PathBuf::from));
-    if let Some(path) = path {
-        loader.file(&path);
-    }
-    loader.environment(env);
+    load_noted(args, env, &[]).map(|(config, _)| config)
+}
+
+/// [`load_from`], with what has no effect. With `files`, those are read instead of all others, in this order.
+pub fn load_noted(args: &Args, env: &Environment, files: &[PathBuf]) -> Result<(Config, Notes), Vec<Problem>> {
+    let mut loader = Loader { config: Config::default(), problems: Vec::new(), notes: Notes::default() };
+    let (env, places) = places::find(args, env, files);
+    loader.files(places, &env);
+    loader.environment(&env);
     loader.flags(args);
-    loader.finish(env);
-    if loader.problems.is_empty() { Ok(loader.config) } else { Err(loader.problems) }
+    loader.finish(&env);
+    if loader.problems.is_empty() { Ok((loader.config, loader.notes)) } else { Err(loader.problems) }
 }
 
 /// Variables that begin like ours and are no settings: the path of the file, the binary under test, the commit measured.
@@ -60,9 +41,24 @@ const LOG: &str = "LEVERET_LOG";
 struct Loader {
     config: Config,
     problems: Vec<Problem>,
+    notes: Notes,
 }
 
 impl Loader {
+    fn files(&mut self, places: Places, env: &Environment) {
+        for path in &places.toml {
+            self.file(path);
+        }
+        let config = std::mem::take(&mut self.config);
+        let (config, notes, problems) = rabbitmq::read(config, places.rabbitmq, env);
+        self.config = config;
+        self.notes.remarks = places.remarks;
+        self.notes.files = places.toml.into_iter().chain(notes.files).collect();
+        self.notes.ignored = notes.ignored;
+        self.notes.remarks.extend(notes.remarks);
+        self.problems.extend(problems);
+    }
+
     fn file(&mut self, path: &Path) {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
@@ -169,22 +165,21 @@ impl Loader {
                 (_, Some(text)) => self.variable(key, text, origin),
             }
         }
-        for name in env.0.keys().filter_map(|name| name.to_str()) {
-            if name.starts_with("LEVERET_") && !is_known(name) {
+        for name in env.names() {
+            if name.starts_with("LEVERET_") && !is_known(&name) {
                 let accepts = nearby(&name["LEVERET_".len()..].to_ascii_lowercase().replace("__", "."));
-                self.report(Origin::Variable(name.to_owned()), "", "unknown key".to_owned(), &accepts);
+                self.report(Origin::Variable(name.clone()), "", "unknown key".to_owned(), &accepts);
             }
         }
     }
 
     fn variable(&mut self, key: &Key, text: &str, origin: Origin) {
         let result = match key.set {
-            Set::Text(set) | Set::Number(set) | Set::Choice(set) => set(&mut self.config, text.trim()),
-            Set::List(set) => set(&mut self.config, &text.split(',').map(str::to_owned).collect::<Vec<_>>()),
             Set::Users(_) | Set::Tables(_) => match DeValue::parse(text) {
                 Ok(value) => return self.value(key, value.get_ref(), &value.span(), &|_| origin.clone()),
                 Err(_) => Err("is not a TOML list of tables".to_owned()),
             },
+            _ => key.assign(&mut self.config, text),
         };
         if let Err(wrong) = result {
             self.report(origin, key.name, wrong, key.accepts);
@@ -218,6 +213,10 @@ impl Loader {
         self.place_data(env);
         if self.config.cluster_name.is_empty() {
             self.config.cluster_name.clone_from(&self.config.node_name);
+        }
+        // As with RabbitMQ: whoever brings definitions brings users.
+        if self.config.load_definitions.is_some() && users::are_the_default(&self.config.users) {
+            self.config.users.clear();
         }
         if self.config.listen.is_empty() && self.config.tls.listen.is_empty() && self.config.unix_socket.is_none() {
             let wrong = "nothing to listen on: clients could not connect".to_owned();

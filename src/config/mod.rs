@@ -1,11 +1,12 @@
 //! Settings: what they are, what they default to, where they come from.
 //!
-//! [`load`] reads flags, environment and file, in falling precedence, and reports every mistake it finds at once. The
+//! [`load`] reads flags, environment and files, in falling precedence, and reports every mistake it finds at once;
+//! RabbitMQ's own files and variables are read as they are (`rabbitmq`). The
 //! one table of keys (`keys`) ties together the name, the default text, the sentence of documentation, the environment
 //! variable and the setter; a test holds `config/leveret.toml` to it. May touch the environment and the file system at
 //! start, and knows no other room. Invariants: a [`Config`] returned by [`load`] has a data directory, at least one
 //! place to listen and at least one user, and every number in it lies within the range its key documents. Deliberately absent:
-//! reloading while running, includes, interpolation of variables.
+//! includes and interpolation of variables in Leveret's own file.
 #![deny(
     clippy::arithmetic_side_effects,
     clippy::cast_possible_truncation,
@@ -17,12 +18,17 @@
 
 mod args;
 pub mod compatibility;
+mod environment;
 mod keys;
+mod live;
 mod load;
 mod log;
 mod names;
+pub mod patterns;
 pub mod perf;
+mod places;
 mod problem;
+mod rabbitmq;
 mod secret;
 mod tables;
 mod thresholds;
@@ -37,18 +43,24 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use args::{Args, Command, Tool};
+pub use args::{Args, Command, Line, Settings, Tool};
 pub use compatibility::{Compatibility, Profile};
-pub use load::{Environment, load, load_from};
+pub use environment::Environment;
+pub use keys::shown;
+pub use live::{Changes, LIVE, merged};
+pub use load::{load, load_from, load_noted};
 pub use log::{LogConsole, LogFormat, LogRotation};
 pub use names::Network;
 pub use problem::{Origin, Problem};
+pub use rabbitmq::{Notes, Reason};
 pub use secret::Secret;
 pub use thresholds::{DiskFreeLimit, MemoryWatermark, Parts};
 pub use tls::{LoginFrom, Tls, TlsVerify, TlsVersion};
 
 /// The port IANA assigned to AMQP without TLS.
 pub const AMQP_PORT: u16 = 5672;
+/// Login mechanisms there are.
+pub const MECHANISMS: [&str; 4] = ["PLAIN", "AMQPLAIN", "ANONYMOUS", "EXTERNAL"];
 /// RabbitMQ's port of the management API.
 pub const MANAGEMENT_PORT: u16 = 15672;
 /// RabbitMQ's port for Prometheus.
@@ -90,6 +102,16 @@ pub struct Config {
     pub policies: Vec<PolicyEntry>,
     /// Operators' policies that are in force from each start on.
     pub operator_policies: Vec<PolicyEntry>,
+    /// Limits that new virtual hosts begin with.
+    pub vhost_limits: Vec<VhostLimitEntry>,
+    /// What users may do in new virtual hosts.
+    pub permissions: Vec<PermissionEntry>,
+    /// Users, besides those of `users`, that may log in from this machine only, whenever they are created.
+    pub loopback_users: Vec<String>,
+    /// Login mechanisms that are offered, out of [`MECHANISMS`]; empty offers what the compatibility does.
+    pub mechanisms: Vec<String>,
+    /// Virtual host that the first start creates.
+    pub default_vhost: String,
     /// Type of queues declared without one, `classic` or `quorum`, where the virtual host has no default of its own.
     pub default_queue_type: String,
     /// Shape of a log line.
@@ -198,11 +220,42 @@ pub struct VhostEntry {
     pub default_queue_type: Option<String>,
 }
 
+/// One entry of `[[vhost_limits]]` (RabbitMQ's `default_limits.vhosts`): the first one that fits a new virtual host counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VhostLimitEntry {
+    /// Name of the entry.
+    pub name: String,
+    /// Regular expression that the names of virtual hosts are matched with.
+    pub vhosts: String,
+    /// Client connections at a time.
+    pub max_connections: Option<i64>,
+    /// Queues.
+    pub max_queues: Option<i64>,
+}
+
+/// One entry of `[[permissions]]`: granted in each virtual host that fits, when that is created.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PermissionEntry {
+    /// Name of the user.
+    pub user: String,
+    /// Regular expression that the names of virtual hosts are matched with.
+    pub vhosts: String,
+    /// Regular expression of what the user may configure; the empty one is nothing.
+    pub configure: String,
+    /// Regular expression of what the user may write to.
+    pub write: String,
+    /// Regular expression of what the user may read from.
+    pub read: String,
+}
+
 /// One entry of `[[policies]]` or `[[operator_policies]]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyEntry {
-    /// Virtual host.
+    /// Virtual host; unused with `vhosts`.
     pub vhost: String,
+    /// Regular expression of virtual hosts, each of which gets the policy when it is created (RabbitMQ's
+    /// `default_policies.operator`).
+    pub vhosts: Option<String>,
     /// Name.
     pub name: String,
     /// Regular expression that the names of queues and exchanges are matched with.
@@ -246,6 +299,11 @@ impl Default for Config {
             vhosts: Vec::new(),
             policies: Vec::new(),
             operator_policies: Vec::new(),
+            vhost_limits: Vec::new(),
+            permissions: Vec::new(),
+            loopback_users: Vec::new(),
+            mechanisms: Vec::new(),
+            default_vhost: "/".to_owned(),
             default_queue_type: "classic".to_owned(),
             log_format: LogFormat::Human,
             log_level: "info".to_owned(),

@@ -27,12 +27,20 @@ pub(super) fn node_name(text: &str) -> Option<String> {
     fits.then(|| format!("{name}@{host}"))
 }
 
+/// `rabbit@` and the whole name of this host (`RABBITMQ_USE_LONGNAME`).
+pub(super) fn long_node_name() -> String {
+    format!("{NODE}@{}", host())
+}
+
 fn short_host() -> String {
+    host().split('.').next().unwrap_or_default().to_owned()
+}
+
+fn host() -> String {
     let system = rustix::system::uname();
-    let host = system.nodename().to_string_lossy();
-    let short = host.split('.').next().unwrap_or_default();
-    let fit: String = short.chars().filter(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).collect();
-    if fit.is_empty() { "localhost".to_owned() } else { fit }
+    let name = system.nodename().to_string_lossy();
+    let fit: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect();
+    if fit.is_empty() || fit.starts_with('.') { "localhost".to_owned() } else { fit }
 }
 
 /// An address, or all addresses that begin as it does.

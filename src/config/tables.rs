@@ -1,10 +1,11 @@
-//! The `[[vhosts]]`, `[[policies]]` and `[[operator_policies]]` tables of the configuration.
+//! Lists of tables of the configuration: `[[vhosts]]`, `[[vhost_limits]]`, `[[permissions]]`, `[[policies]]` and
+//! `[[operator_policies]]`.
 //!
 //! Turns parsed TOML into plain entries: names, numbers, strings. Deliberately absent: what a policy's keys mean, which
 //! the broker judges when it starts, with RabbitMQ's words.
 
 use super::users::Wrong;
-use super::{PolicyEntry, VhostEntry};
+use super::{PermissionEntry, PolicyEntry, VhostEntry, VhostLimitEntry, patterns};
 use serde_json::{Map, Value};
 use std::ops::Range;
 use toml::Spanned;
@@ -12,6 +13,9 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 /// The virtual host meant where none is named.
 const DEFAULT_VHOST: &str = "/";
+
+/// A pattern that every name fits.
+const EVERYTHING: &str = ".*";
 
 /// Reads `[[vhosts]]`, or finds all mistakes in it.
 pub(super) fn vhosts(list: &DeArray<'_>) -> Result<Vec<VhostEntry>, Vec<Wrong>> {
@@ -26,12 +30,41 @@ pub(super) fn vhosts(list: &DeArray<'_>) -> Result<Vec<VhostEntry>, Vec<Wrong>> 
     })
 }
 
+/// Reads `[[vhost_limits]]`, or finds all mistakes in it.
+pub(super) fn vhost_limits(list: &DeArray<'_>) -> Result<Vec<VhostLimitEntry>, Vec<Wrong>> {
+    entries(list, |fields| {
+        let name = fields.name();
+        Some(VhostLimitEntry {
+            vhosts: fields.pattern("vhosts").unwrap_or_else(|| EVERYTHING.to_owned()),
+            max_connections: fields.number("max_connections"),
+            max_queues: fields.number("max_queues"),
+            name: name?,
+        })
+    })
+}
+
+/// Reads `[[permissions]]`, or finds all mistakes in it.
+pub(super) fn permissions(list: &DeArray<'_>) -> Result<Vec<PermissionEntry>, Vec<Wrong>> {
+    entries(list, |fields| {
+        let user = fields.required("user");
+        let mut pattern = |key| fields.pattern(key).unwrap_or_else(|| EVERYTHING.to_owned());
+        Some(PermissionEntry {
+            vhosts: pattern("vhosts"),
+            configure: pattern("configure"),
+            write: pattern("write"),
+            read: pattern("read"),
+            user: user?,
+        })
+    })
+}
+
 /// Reads `[[policies]]` or `[[operator_policies]]`, or finds all mistakes in it.
 pub(super) fn policies(list: &DeArray<'_>) -> Result<Vec<PolicyEntry>, Vec<Wrong>> {
     entries(list, |fields| {
         let name = fields.name();
         Some(PolicyEntry {
             vhost: fields.text("vhost").unwrap_or_else(|| DEFAULT_VHOST.to_owned()),
+            vhosts: fields.pattern("vhosts"),
             pattern: fields.text("pattern").unwrap_or_default(),
             definition: fields.object("definition").unwrap_or_default(),
             priority: fields.number("priority").unwrap_or(0),
@@ -75,11 +108,15 @@ impl<'a, 'de> Fields<'a, 'de> {
     }
 
     fn name(&mut self) -> Option<String> {
-        let name = self.text("name").filter(|name| !name.is_empty());
-        if name.is_none() {
-            self.wrongs.push(Wrong { at: self.at.clone(), what: "name is missing".to_owned() });
+        self.required("name")
+    }
+
+    fn required(&mut self, key: &'static str) -> Option<String> {
+        let text = self.text(key).filter(|text| !text.is_empty());
+        if text.is_none() {
+            self.wrongs.push(Wrong { at: self.at.clone(), what: format!("{key} is missing") });
         }
-        name
+        text
     }
 
     fn text(&mut self, key: &'static str) -> Option<String> {
@@ -89,6 +126,18 @@ impl<'a, 'de> Fields<'a, 'de> {
         }
         self.wrong(value, key);
         None
+    }
+
+    /// A regular expression.
+    fn pattern(&mut self, key: &'static str) -> Option<String> {
+        let text = self.text(key)?;
+        match patterns::pattern(&text) {
+            Ok(pattern) => Some(pattern),
+            Err(wrong) => {
+                self.wrongs.push(Wrong { at: self.at.clone(), what: format!("{key}: {wrong}") });
+                None
+            }
+        }
     }
 
     fn number(&mut self, key: &'static str) -> Option<i64> {

@@ -26,7 +26,7 @@ fn problems(text: &str) -> Vec<String> {
 }
 
 /// What `config/leveret.toml` must say after its heading.
-fn shown() -> String {
+fn documented() -> String {
     let mut text = String::new();
     let mut section = "";
     for key in keys::all() {
@@ -53,7 +53,7 @@ fn shown() -> String {
 #[test]
 fn the_shown_file_shows_every_key_with_its_default() {
     let (_, body) = SHOWN.split_once("\n\n").expect("a heading");
-    assert_eq!(body, shown());
+    assert_eq!(body, documented());
 }
 
 #[test]
@@ -77,6 +77,67 @@ fn every_default_is_what_its_setter_accepts() {
         let config = load_from(&Args::default(), &env(&[(key.env().as_str(), &text)])).unwrap();
         assert_eq!(Config { data_dir: PathBuf::new(), ..config }, Config::default(), "{}", key.name);
     }
+}
+
+#[test]
+fn what_is_shown_is_what_is_in_force() {
+    let text = "data_dir = '/d'\nunix_socket = '/s'\nproxy_protocol = ['10.0.0.0/8', '::1']\nlisten = ['[::1]:1']\n\
+                node_name = 'hare@field'\nload_definitions = '/defs'\ncompatibility = '4.2'\nmechanisms = ['PLAIN']\n\
+                loopback_users = ['a']\ndefault_vhost = 'v'\n[log]\nformat = 'json'\nconsole = 'stdout'\nfile = '/l'\n\
+                file_level = 'warn'\nrotation = '1MiB'\nrotation_count = 3\n[management]\nlisten = ['none']\n\
+                [tls]\nlisten = ['0.0.0.0:5671']\ncertificate = '/c'\nkey = '/k'\nca = '/a'\nverify = 'peer'\n\
+                require_client_certificate = true\nlogin_from = 'common_name'\nversions = ['1.3']\n\
+                handshake_timeout = '1500ms'\n[limits]\nheartbeat = '7s'\nframe_max = 5000\nconnection_max = 5\n\
+                vm_memory_high_watermark = 0.25\ndisk_free_limit = 'mem_relative 1.5'\n[[vhosts]]\nname = 'v'\n\
+                max_queues = 3\n[[vhost_limits]]\nname = 'l'\nvhosts = '^(?!x)'\nmax_connections = 4\n\
+                [[permissions]]\nuser = 'guest'\nread = ''\n[[policies]]\nname = 'p'\npattern = '^a'\n\
+                definition = { max-length = 5, x = [1, { y = 'z' }] }\n[[operator_policies]]\nname = 'o'\n\
+                vhosts = '.*'\ndefinition = { expires = 9 }\n[[users]]\nname = 'hare'\npassword = 'guest'\n";
+    for text in [text, ""] {
+        let (_file, args) = file(text);
+        let config = load_from(&args, &env(&[])).unwrap();
+        let text = shown(&config);
+        let (_file, args) = file(&text.replace("password = \"[hidden]\"", "password = \"guest\""));
+        let again = load_from(&args, &env(&[])).unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
+        let users = |config: &Config| {
+            config.users.iter().map(|user| (user.name.clone(), user.loopback_only)).collect::<Vec<_>>()
+        };
+        assert_eq!(users(&again), users(&config));
+        assert_eq!(Config { users: Vec::new(), ..again }, Config { users: Vec::new(), ..config }, "{text}");
+    }
+    let secret = Config {
+        users: vec![UserEntry { password: Secret::new("hunter2"), ..Config::default().users[0].clone() }],
+        ..Config::default()
+    };
+    assert!(!shown(&secret).contains("hunter2"));
+}
+
+#[test]
+fn tls_is_set_as_a_whole() {
+    let found = problems("[tls]\nlisten = ['0.0.0.0:5671']\nkey = '/k'\nverify = 'peer'");
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].starts_with("tls.certificate: is missing: tls.listen needs it"), "{found:?}");
+    assert!(found[1].starts_with("tls.ca: is missing: tls.verify needs it"), "{found:?}");
+    assert!(problems("[tls]\nrequire_client_certificate = true")[0].starts_with("tls.verify: is none, but"));
+}
+
+#[test]
+fn somewhere_clients_must_get_in() {
+    assert!(problems("listen = []")[0].contains("clients could not connect"));
+    let (_file, mut args) = file("listen = []\nunix_socket = '/s'");
+    assert!(load_from(&args, &env(&[])).unwrap().listen.is_empty());
+    args.http_listen = vec!["none".to_owned()];
+    args.metrics_listen = vec!["0.0.0.0:1".to_owned(), "[::]:1".to_owned()];
+    let config = load_from(&args, &env(&[])).unwrap();
+    assert_eq!((config.management_listen.len(), config.metrics_listen.len()), (0, 2));
+}
+
+#[test]
+fn definitions_bring_their_own_users() {
+    let (_file, args) = file("load_definitions = '/d.json'");
+    assert_eq!(load_from(&args, &env(&[])).unwrap().users, []);
+    let (_file, args) = file("load_definitions = '/d.json'\n[[users]]\nname = 'x'\npassword = 'y'");
+    assert_eq!(load_from(&args, &env(&[])).unwrap().users.len(), 1);
 }
 
 #[test]
@@ -133,7 +194,7 @@ fn all_problems_are_reported_at_once_with_their_lines() {
     let expected = [
         "F:1: data_dir: is a TOML float (accepted: a path; ~ is not expanded)",
         "F:3: listen: \"localhost\" is not an address with a port (accepted: ADDRESS:PORT, such as \
-         127.0.0.1:5672 or [::1]:5672)",
+         127.0.0.1:5672 or [::1]:5672; none for no address)",
         "F:6: limits.frame_max: \"1KiB\" is out of range (accepted: a size from 4KiB to 128MiB)",
         &format!("F:8: limits.framemax: unknown key (accepted: {})", inside("limits")),
         "F:7: limits.heartbeat: \"60\" is not a whole number with ms, s, m, h or d (accepted: a duration of whole \

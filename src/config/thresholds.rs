@@ -11,15 +11,23 @@ pub struct Parts(u32);
 const WHOLE: u32 = 1_000_000;
 
 impl Parts {
-    /// A fraction from 0 to 1, to six digits.
+    /// The largest multiple.
+    pub const MOST: f64 = 4_000.0;
+
+    /// A fraction, or a multiple up to [`Parts::MOST`], to six digits.
     pub fn new(fraction: f64) -> Option<Self> {
-        if !(0.0..=1.0).contains(&fraction) {
+        if !(0.0..=Self::MOST).contains(&fraction) {
             return None;
         }
-        // Within 0 and a million, which fits.
+        // At most four thousand millions, which fit.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let parts = (fraction * f64::from(WHOLE)).round() as u32;
         Some(Self(parts))
+    }
+
+    /// It as a number.
+    pub(super) fn fraction(self) -> f64 {
+        f64::from(self.0) / f64::from(WHOLE)
     }
 
     /// This fraction of `whole`.
@@ -47,7 +55,7 @@ impl Default for MemoryWatermark {
 impl MemoryWatermark {
     /// Reads `0.6` as a fraction and `2GiB` as octets.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let fraction = text.parse().ok().and_then(Parts::new).map(Self::Relative);
+        let fraction = text.parse().ok().filter(|fraction| *fraction <= 1.0).and_then(Parts::new).map(Self::Relative);
         fraction.or_else(|| units::size(text).map(Self::Absolute))
     }
 }
@@ -59,12 +67,21 @@ pub enum DiskFreeLimit {
     Automatic,
     /// So many octets.
     Absolute(u64),
+    /// This multiple of the memory that the machine, or the process's cgroup, has.
+    OfMemory(Parts),
 }
 
+/// Stands before a multiple of the memory, as in `rabbitmqctl set_disk_free_limit`.
+const OF_MEMORY: &str = "mem_relative ";
+
 impl DiskFreeLimit {
-    /// Reads `auto` and sizes.
+    /// Reads `auto`, sizes, and `mem_relative 1.5`.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        if text == "auto" { Some(Self::Automatic) } else { units::size(text).map(Self::Absolute) }
+        match text.strip_prefix(OF_MEMORY) {
+            Some(multiple) => multiple.trim().parse().ok().and_then(Parts::new).map(Self::OfMemory),
+            None if text == "auto" => Some(Self::Automatic),
+            None => units::size(text).map(Self::Absolute),
+        }
     }
 }
 
@@ -92,6 +109,9 @@ mod tests {
         assert_eq!(Parts(WHOLE).of(u64::MAX), u64::MAX);
         assert_eq!(DiskFreeLimit::parse("auto"), Some(DiskFreeLimit::Automatic));
         assert_eq!(DiskFreeLimit::parse("50MB"), Some(DiskFreeLimit::Absolute(50_000_000)));
-        assert_eq!(DiskFreeLimit::parse("none"), None);
+        assert_eq!(DiskFreeLimit::parse("mem_relative 1.5"), Some(DiskFreeLimit::OfMemory(Parts(1_500_000))));
+        for wrong in ["none", "mem_relative", "mem_relative x", "mem_relative -1", "mem_relative 99999"] {
+            assert_eq!(DiskFreeLimit::parse(wrong), None, "{wrong}");
+        }
     }
 }

@@ -20,6 +20,11 @@ pub(super) struct Wrong {
     pub what: String,
 }
 
+/// Whether nobody has named a user: there is guest with the password guest, from wherever.
+pub(super) fn are_the_default(users: &[UserEntry]) -> bool {
+    matches!(users, [only] if only.name == GUEST && only.password.expose() == GUEST)
+}
+
 /// Reads all entries, or finds all mistakes in them.
 pub(super) fn read(list: &DeArray<'_>, at: &Range<usize>) -> Result<Vec<UserEntry>, Vec<Wrong>> {
     let mut users: Vec<UserEntry> = Vec::new();

@@ -14,6 +14,7 @@ use crate::broker::portable::json::written;
 use crate::broker::stats::Client;
 use crate::broker::{Broker, Connection};
 use crate::telemetry::printable;
+use crate::tls::{PeerCertificate, Secured};
 use crate::wire::refusal::{Refusal, ReplyCode};
 
 /// The list is in this order.
@@ -49,6 +50,17 @@ impl ConnectionRow {
 
     fn counted<T: Into<Value>>(&self, read: impl FnOnce(&Connection) -> T) -> Option<Value> {
         self.full.then(|| read(&self.connection).into())
+    }
+
+    /// A fact of its TLS; null without.
+    fn secured(&self, read: impl FnOnce(&Secured) -> &'static str) -> Value {
+        self.connection.tls.as_ref().map_or(Value::Null, |tls| read(tls).into())
+    }
+
+    /// A fact of its client's certificate; null without.
+    fn certified(&self, read: impl FnOnce(&PeerCertificate) -> &String) -> Value {
+        let peer = self.connection.tls.as_ref().and_then(|tls| tls.peer.as_ref());
+        peer.map_or(Value::Null, |peer| read(peer).as_str().into())
     }
 
     fn octet_details(&self, place: usize) -> Option<Value> {
@@ -87,15 +99,15 @@ impl Fields for ConnectionRow {
         ("port", |row| Some(row.connection.local.port().into())),
         ("peer_host", |row| Some(host(row.connection.peer.ip()))),
         ("peer_port", |row| Some(row.connection.peer.port().into())),
-        ("ssl", |_| Some(false.into())),
-        ("ssl_protocol", |_| Some(Value::Null)),
-        ("ssl_key_exchange", |_| Some(Value::Null)),
-        ("ssl_cipher", |_| Some(Value::Null)),
-        ("ssl_hash", |_| Some(Value::Null)),
-        ("peer_cert_subject", |_| Some(Value::Null)),
-        ("peer_cert_issuer", |_| Some(Value::Null)),
+        ("ssl", |row| Some(row.connection.tls.is_some().into())),
+        ("ssl_protocol", |row| Some(row.secured(|tls| tls.protocol))),
+        ("ssl_key_exchange", |row| Some(row.secured(|tls| tls.key_exchange))),
+        ("ssl_cipher", |row| Some(row.secured(|tls| tls.cipher))),
+        ("ssl_hash", |row| Some(row.secured(|tls| tls.hash))),
+        ("peer_cert_subject", |row| Some(row.certified(|peer| &peer.subject))),
+        ("peer_cert_issuer", |row| Some(row.certified(|peer| &peer.issuer))),
         ("peer_cert_serial_number", |_| Some(Value::Null)),
-        ("peer_cert_validity", |_| Some(Value::Null)),
+        ("peer_cert_validity", |row| Some(row.certified(|peer| &peer.validity))),
         ("state", |row| row.counted(|connection| connection.stats.state().as_str())),
         ("channels", |row| row.counted(|connection| connection.stats.channel_count())),
         ("recv_oct", |row| row.counted(|connection| connection.stats.received_octets.get())),

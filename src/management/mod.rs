@@ -33,6 +33,7 @@ mod connections;
 mod consumers;
 pub mod control;
 mod definitions;
+mod doors;
 mod exchanges;
 mod features;
 mod figures;

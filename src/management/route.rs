@@ -23,7 +23,7 @@ use super::call::{Call, Names};
 use super::principal::{self, Origin, Peer, Principal};
 use super::query::Query;
 use super::{
-    bindings, body, channels, connections, consumers, control, definitions, exchanges, features, health, logins,
+    bindings, body, channels, connections, consumers, control, definitions, doors, exchanges, features, health, logins,
     messages, metrics, nodes, overview, parameters, permissions, policies, queues, users, vhosts,
 };
 use crate::broker::Broker;
@@ -142,6 +142,7 @@ fn table() -> Vec<Route> {
         features::routes(),
         logins::routes(),
         control::routes(),
+        doors::routes(),
     ];
     kinds.into_iter().flatten().collect()
 }

@@ -104,7 +104,7 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
         context.reply(0, ask.nowait, channel.number, consume_ok);
         return Ok(());
     }
-    if let Some(max) = context.broker.config.consumer_max_per_channel
+    if let Some(max) = context.broker.live.consumer_max_per_channel()
         && channel.consumers.len() as u64 >= max
     {
         let text = format!("reached maximum ({max}) of consumers per channel");
@@ -119,7 +119,7 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
     let asked = timeout(arguments, &options, &printed)?;
     subscription.priority = priority(arguments, &printed)?;
     if !ask.no_ack {
-        subscription.timeout = timeouts::timeout_of(&options, asked, context.broker.config.consumer_timeout);
+        subscription.timeout = timeouts::timeout_of(&options, asked, context.broker.live.consumer_timeout());
     }
     if options.is_quorum() {
         // Of an exclusive consumer a quorum queue has never heard.
@@ -251,7 +251,7 @@ pub(super) fn get(context: &mut Context, channel: &mut Channel, ask: &basic::Get
             if ask.no_ack {
                 channel.unacked.skip(tag);
             } else {
-                let timeout = timeouts::timeout_of(&queue.options(), None, context.broker.config.consumer_timeout);
+                let timeout = timeouts::timeout_of(&queue.options(), None, context.broker.live.consumer_timeout());
                 let (id, channel_number) = (context.broker.unique(), channel.number);
                 let getter = Subscription { id, channel: channel_number, timeout, ..Subscription::default() };
                 context.expect_within(channel, timeout, tag);

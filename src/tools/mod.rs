@@ -7,9 +7,12 @@
 
 mod backup;
 mod check;
+mod settings;
 
 use std::io::{self, Write};
 use std::path::Path;
+
+pub use settings::settings;
 
 use crate::config::{Config, Tool};
 use crate::store::StoreError;
@@ -19,6 +22,8 @@ use crate::store::lmdb;
 pub const FINE: u8 = 0;
 /// Exit status: something is wrong with the data, or the work could not be done.
 pub const WRONG: u8 = 1;
+/// Exit status for settings that cannot be used (`EX_CONFIG`).
+pub const BAD_SETTINGS: u8 = 78;
 /// Exit status of `check` for a store that cannot be read at all (`EX_NOINPUT`).
 pub const UNREADABLE: u8 = 66;
 

@@ -313,3 +313,50 @@ fn who_has_no_password_cannot_log_in_by_one() {
         }
     });
 }
+
+/// Changes the definitions of a store that nobody uses.
+fn define(directory: &Path, definitions: Vec<Define>) {
+    let options = LmdbOptions { map_size: 1 << 30, sync: false, ..LmdbOptions::default() };
+    let engine = LmdbEngine::open(directory, options).unwrap();
+    let batch = Batch { definitions, ..Batch::default() };
+    assert!(matches!(engine.commit(&batch), Commit::Done));
+}
+
+fn row(vhost: u8, user: &str, read: &str) -> Define {
+    let value = format!(r#"{{"user":"{user}","configure":".*","write":".*","read":"{read}"}}"#);
+    Define::Put { key: [&[8, 0, 0, 0, vhost], user.as_bytes()].concat(), value: value.into() }
+}
+
+#[test]
+fn rows_that_make_no_sense_let_nobody_in() {
+    in_time(async {
+        let directory = tempfile::tempdir().unwrap();
+        let broker = Broker::in_directory(directory.path());
+        assert_eq!(broker.inside().put_user(user("app")).await, Ok(true));
+        broker.stop().await;
+        // A user who does not exist, and a pattern that is none.
+        define(directory.path(), vec![row(1, "ghost", ".*"), row(1, "app", "(")]);
+        let mut report = examine(directory.path()).unwrap();
+        leveret::broker::check(&mut report, Config::default().profile());
+        assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
+        assert!(report.findings[0].contains("permission of app"), "{:?}", report.findings);
+        assert!(report.notes.iter().any(|note| note.contains("permission of ghost")), "{:?}", report.notes);
+        let broker = Broker::in_directory(directory.path());
+        assert_eq!(granted(&broker), ["/ app .*", "/ guest .*"]);
+        assert_eq!(broker.inside().put_user(user("ghost")).await, Ok(true));
+        let text = "NOT_ALLOWED - access to vhost '/' refused for user 'ghost'";
+        assert_eq!(refused(&broker, "ghost", "%2f").await, closed(530, text));
+        let connection = connect(&broker, "app", "%2f").await.unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        channel.queue_declare("(".into(), QueueDeclareOptions::default(), none()).await.unwrap();
+        let got = channel.basic_get("(".into(), lapin::options::BasicGetOptions::default()).await;
+        assert_eq!(refusal(got).0, 403);
+        drop((channel, connection));
+        broker.stop().await;
+        // A virtual host that does not exist could be anybody's.
+        define(directory.path(), vec![row(7, "app", ".*")]);
+        let refused = Builder::in_memory().data_dir(directory.path()).start();
+        let refused = refused.map(|_| ()).expect_err("the store is damaged").to_string();
+        assert!(refused.contains("no virtual host 7"), "{refused}");
+    });
+}

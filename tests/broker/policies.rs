@@ -327,6 +327,7 @@ fn the_configuration_may_set_policies() {
             definition: definition.as_object().unwrap().clone(),
             priority: 0,
             apply_to: "queues".to_owned(),
+            vhosts: None,
         };
         let start = |policies: Vec<PolicyEntry>| {
             let builder = Builder::in_memory().data_dir(directory.path());

@@ -7,7 +7,7 @@ use lapin::options::{BasicConsumeOptions, BasicPublishOptions, ExchangeDeclareOp
 use lapin::{ExchangeKind, types::FieldTable};
 use leveret::auth::Permission;
 use leveret::broker::{AdminError, PolicyAsk, PolicyKind, VhostLimits, VhostSettings};
-use leveret::config::{Config, VhostEntry};
+use leveret::config::{Config, PermissionEntry, PolicyEntry, UserEntry, VhostEntry, VhostLimitEntry};
 use leveret::server::Builder;
 use leveret::store::Engine;
 use leveret::store::lmdb::{LmdbEngine, LmdbOptions};
@@ -266,11 +266,95 @@ fn the_default_queue_type_is_the_virtual_hosts_or_the_nodes() {
 }
 
 #[test]
+fn new_virtual_hosts_begin_with_what_is_configured_for_their_kind() {
+    in_time(async {
+        let broker = configured(|config| {
+            config.default_vhost = "shop".to_owned();
+            let pattern = || "^(shop|v)".to_owned();
+            let limits = VhostLimitEntry {
+                name: "l".to_owned(),
+                vhosts: pattern(),
+                max_queues: Some(1),
+                ..VhostLimitEntry::default()
+            };
+            config.vhost_limits = vec![limits];
+            let definition = serde_json::json!({"max-length": 1}).as_object().cloned().unwrap_or_default();
+            let nothing = String::new;
+            config.permissions = vec![PermissionEntry {
+                user: "guest".to_owned(),
+                vhosts: pattern(),
+                configure: "^q".to_owned(),
+                write: ".*".to_owned(),
+                read: "^q".to_owned(),
+            }];
+            config.users.push(UserEntry { name: "other".to_owned(), ..config.users[0].clone() });
+            config.permissions.push(PermissionEntry {
+                user: "other".to_owned(),
+                vhosts: "^x".to_owned(),
+                configure: nothing(),
+                write: nothing(),
+                read: nothing(),
+            });
+            config.operator_policies = vec![PolicyEntry {
+                name: "p".to_owned(),
+                vhosts: Some(pattern()),
+                apply_to: "queues".to_owned(),
+                definition,
+                ..PolicyEntry::default()
+            }];
+        });
+        let inside = broker.inside();
+        for name in ["v", "w"] {
+            assert_eq!(inside.create_vhost(name, VhostSettings::default()).await, Ok(true));
+        }
+        let known: Vec<String> = inside.vhosts().iter().map(|vhost| vhost.name.to_string()).collect();
+        assert!(known.iter().any(|name| name == "shop") && known.iter().all(|name| name != "/"), "{known:?}");
+        for (name, has) in [("shop", true), ("v", true), ("w", false)] {
+            let limits = inside.vhost(name).expect("it is there").settings().limits;
+            assert_eq!(limits.max_queues, has.then_some(1), "{name}");
+            assert_eq!(inside.policies(PolicyKind::Operator, Some(name)).len(), usize::from(has), "{name}");
+        }
+        let granted = inside.permissions();
+        let mut granted: Vec<_> =
+            granted.iter().map(|(vhost, user, may)| (&**vhost, &**user, &*may.configure)).collect();
+        granted.sort_unstable();
+        assert_eq!(granted, [("shop", "guest", "^q"), ("v", "guest", "^q")], "and nothing where nothing is said");
+        let client = Client::try_connect_to(broker.address(), "v").await.expect("it can be opened");
+        client.queue("q", none()).await;
+        client.put_all("q", &["one", "two"]).await;
+        assert_eq!(client.drain("q").await, ["two"], "the policy is in force");
+        drop(client);
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn a_reload_changes_limits_for_what_comes() {
+    in_time(async {
+        let broker = configured(|config| config.cluster_queue_limit = Some(1));
+        let client = broker.client().await;
+        client.queue("q", none()).await;
+        let refused = client.channel().await;
+        let declared = refused.queue_declare("r".into(), QueueDeclareOptions::default(), none()).await;
+        let expected = "PRECONDITION_FAILED - cannot declare queue 'r': queue limit in cluster (1) is reached";
+        assert_eq!(refusal(declared), closed(406, expected));
+        broker.inside().apply(&Config { connection_max: Some(1), ..Config::default() });
+        client.queue("r", none()).await;
+        let expected = "NOT_ALLOWED - connection refused: node connection limit (1) is reached";
+        assert_eq!(refused_connection(&broker, "%2f").await, closed(530, expected));
+        assert!(client.queue_exists("q").await, "who is there stays");
+        drop(client);
+        broker.stop().await;
+    });
+}
+
+#[test]
 fn limits_of_the_node() {
     in_time(async {
         let broker = configured(|config| {
             config.connection_max = Some(2);
             config.channel_max_per_node = Some(3);
+            config.node_name = "leveret@localhost".to_owned();
             config.consumer_max_per_channel = Some(2);
             config.vhost_max = Some(2);
             config.cluster_queue_limit = Some(2);

@@ -17,7 +17,7 @@ use crate::client::Client;
 const READY: &str = "Server startup complete";
 
 /// What the log says of the port.
-const LISTENING: &str = "listening for AMQP 0-9-1 on ";
+const LISTENING: &str = "started TCP listener on ";
 
 /// A broker in its own process; killed when dropped.
 pub(crate) struct Process {
@@ -43,7 +43,7 @@ pub(crate) fn command(directory: &Path) -> Command {
 pub(crate) fn plain() -> Command {
     let binary = std::env::var_os("LEVERET_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_leveret").into());
     let mut command = Command::new(binary);
-    for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("LEVERET_")) {
+    for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("LEVERET_") || key.starts_with("RABBITMQ_")) {
         command.env_remove(key);
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);

@@ -88,7 +88,10 @@ async fn channels_beyond_the_nodes_limit() {
     let text = "NOT_ALLOWED - number of channels opened on node 'leveret@localhost' has reached the maximum allowed \
                 limit of 4";
     Script::open()
-        .configure(|config| config.channel_max_per_node = Some(4))
+        .configure(|config| {
+            config.channel_max_per_node = Some(4);
+            config.node_name = "leveret@localhost".to_owned();
+        })
         .ask(channel_open(9), frames::channel_open_ok(9))
         .ask(frames::channel_goodbye(9), frames::channel_close_ok(9))
         // A channel that the broker has closed has left its place.

@@ -121,6 +121,7 @@ impl Alarms {
         let limit = match limit {
             DiskFreeLimit::Automatic => AUTOMATIC,
             DiskFreeLimit::Absolute(octets) => octets,
+            DiskFreeLimit::OfMemory(parts) => memory::available().map_or(AUTOMATIC, |total| parts.of(total)),
         };
         self.disk_limit.store(limit, Ordering::Relaxed);
         self.look.ring();

@@ -1,7 +1,9 @@
 //! Keys that stand before the first section: places, names, and what exists from the start on.
 
-use super::super::{Compatibility, tables};
-use super::{ADDRESSES, Key, NAME_MAX, NETWORKS, POLICIES, QUEUE_TYPE, Set, addresses, networks, node_name, path};
+use super::super::{Compatibility, MECHANISMS, tables};
+use super::{
+    ADDRESSES, Key, NAME_MAX, NETWORKS, POLICIES, QUEUE_TYPE, Set, addresses, networks, node_name, path, show,
+};
 
 /// Rows of these keys.
 pub(super) const KEYS: &[Key] = &[
@@ -17,6 +19,7 @@ pub(super) const KEYS: &[Key] = &[
             config.data_dir = text.into();
             Ok(())
         }),
+        get: |config| show::text(config.data_dir.to_string_lossy()),
     },
     Key {
         name: "listen",
@@ -27,6 +30,7 @@ pub(super) const KEYS: &[Key] = &[
             config.listen = addresses(items)?;
             Ok(())
         }),
+        get: |config| show::list(&config.listen),
     },
     Key {
         name: "unix_socket",
@@ -37,6 +41,7 @@ pub(super) const KEYS: &[Key] = &[
             config.unix_socket = path(text)?;
             Ok(())
         }),
+        get: |config| show::place(config.unix_socket.as_ref()),
     },
     Key {
         name: "proxy_protocol",
@@ -47,6 +52,7 @@ pub(super) const KEYS: &[Key] = &[
             config.proxy_protocol = networks(items)?;
             Ok(())
         }),
+        get: |config| show::list(&config.proxy_protocol),
     },
     Key {
         name: "node_name",
@@ -57,6 +63,7 @@ pub(super) const KEYS: &[Key] = &[
             config.node_name = node_name(text)?;
             Ok(())
         }),
+        get: |config| show::text(&config.node_name),
     },
     Key {
         name: "cluster_name",
@@ -70,6 +77,7 @@ pub(super) const KEYS: &[Key] = &[
             text.clone_into(&mut config.cluster_name);
             Ok(())
         }),
+        get: |config| show::text(&config.cluster_name),
     },
     Key {
         name: "load_definitions",
@@ -80,6 +88,7 @@ pub(super) const KEYS: &[Key] = &[
             config.load_definitions = path(text)?;
             Ok(())
         }),
+        get: |config| show::place(config.load_definitions.as_ref()),
     },
     Key {
         name: "compatibility",
@@ -91,6 +100,45 @@ pub(super) const KEYS: &[Key] = &[
             config.compatibility = known.ok_or_else(|| format!("{text:?} is not a version known here"))?.1;
             Ok(())
         }),
+        get: |config| show::text(config.compatibility.name()),
+    },
+    Key {
+        name: "mechanisms",
+        default: "[]",
+        doc: "Login mechanisms to offer; an empty list offers what the compatibility chosen above does.",
+        accepts: "PLAIN, AMQPLAIN, ANONYMOUS and EXTERNAL",
+        set: Set::List(|config, items| {
+            let known = |item: &String| MECHANISMS.contains(&item.trim()).then(|| item.trim().to_owned());
+            let mechanisms = items.iter().map(|item| known(item).ok_or_else(|| format!("{item:?} is not known here")));
+            config.mechanisms = mechanisms.collect::<Result<_, _>>()?;
+            Ok(())
+        }),
+        get: |config| show::list(&config.mechanisms),
+    },
+    Key {
+        name: "loopback_users",
+        default: "[]",
+        doc: "Users, besides those named below, that may log in from this machine only, whenever they are created.",
+        accepts: "names of users",
+        set: Set::List(|config, items| {
+            config.loopback_users = items.iter().map(|item| item.trim().to_owned()).collect();
+            Ok(())
+        }),
+        get: |config| show::list(&config.loopback_users),
+    },
+    Key {
+        name: "default_vhost",
+        default: r#""/""#,
+        doc: "Virtual host that the first start creates.",
+        accepts: "a name of 1 to 255 octets",
+        set: Set::Text(|config, text| {
+            if text.is_empty() || text.len() > NAME_MAX {
+                return Err("is empty or too long".to_owned());
+            }
+            text.clone_into(&mut config.default_vhost);
+            Ok(())
+        }),
+        get: |config| show::text(&config.default_vhost),
     },
     Key {
         name: "default_queue_type",
@@ -104,6 +152,7 @@ pub(super) const KEYS: &[Key] = &[
             text.clone_into(&mut config.default_queue_type);
             Ok(())
         }),
+        get: |config| show::text(&config.default_queue_type),
     },
     Key {
         name: "vhosts",
@@ -111,13 +160,31 @@ pub(super) const KEYS: &[Key] = &[
         doc: "Virtual hosts to create: [[vhosts]] with name, max_connections, max_queues, default_queue_type.",
         accepts: "tables with name, max_connections, max_queues and default_queue_type",
         set: Set::Tables(|config, list| tables::vhosts(list).map(|vhosts| config.vhosts = vhosts)),
+        get: |config| show::vhosts(&config.vhosts),
+    },
+    Key {
+        name: "vhost_limits",
+        default: "[]",
+        doc: "Limits of new virtual hosts: [[vhost_limits]] with name, vhosts (a pattern), max_connections, max_queues.",
+        accepts: "tables with name, vhosts, max_connections and max_queues",
+        set: Set::Tables(|config, list| tables::vhost_limits(list).map(|limits| config.vhost_limits = limits)),
+        get: |config| show::vhost_limits(&config.vhost_limits),
+    },
+    Key {
+        name: "permissions",
+        default: "[]",
+        doc: "Permissions in new virtual hosts: [[permissions]] with user, vhosts (a pattern), configure, write, read.",
+        accepts: "tables with user, vhosts, configure, write and read",
+        set: Set::Tables(|config, list| tables::permissions(list).map(|permissions| config.permissions = permissions)),
+        get: |config| show::permissions(&config.permissions),
     },
     Key {
         name: "policies",
         default: "[]",
-        doc: "Policies to set: [[policies]] with name, vhost, pattern, definition, priority, apply_to.",
+        doc: "Policies to set: [[policies]] with name, vhost (or vhosts, a pattern), pattern, definition, priority, apply_to.",
         accepts: POLICIES,
         set: Set::Tables(|config, list| tables::policies(list).map(|policies| config.policies = policies)),
+        get: |config| show::policies(&config.policies),
     },
     Key {
         name: "operator_policies",
@@ -125,5 +192,6 @@ pub(super) const KEYS: &[Key] = &[
         doc: "Policies that limit what policies and queue arguments may ask for: [[operator_policies]], as above.",
         accepts: POLICIES,
         set: Set::Tables(|config, list| tables::policies(list).map(|policies| config.operator_policies = policies)),
+        get: |config| show::policies(&config.operator_policies),
     },
 ];

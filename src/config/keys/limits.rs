@@ -1,7 +1,8 @@
 //! The section `[limits]`.
 
 use super::super::{DiskFreeLimit, MemoryWatermark};
-use super::{GIB, KIB, Key, LIMIT, MIB, Set, TIB, bytes, limit, ms, time};
+use super::{GIB, KIB, Key, LIMIT, MIB, Set, TIB, bytes, limit, ms, show, time};
+use std::time::Duration;
 
 /// Rows of the section.
 pub(super) const KEYS: &[Key] = &[
@@ -14,6 +15,7 @@ pub(super) const KEYS: &[Key] = &[
             config.handshake_timeout = time(text, ms(100)..=ms(3_600_000))?;
             Ok(())
         }),
+        get: |config| show::time(config.handshake_timeout),
     },
     Key {
         name: "limits.handshake_bytes",
@@ -24,6 +26,7 @@ pub(super) const KEYS: &[Key] = &[
             config.handshake_bytes = bytes(text, 16 * KIB..=MIB)?;
             Ok(())
         }),
+        get: |config| show::size(config.handshake_bytes),
     },
     Key {
         name: "limits.login_failures",
@@ -34,6 +37,7 @@ pub(super) const KEYS: &[Key] = &[
             config.login_failures = limit(text)?;
             Ok(())
         }),
+        get: |config| show::limit(config.login_failures),
     },
     Key {
         name: "limits.heartbeat",
@@ -48,6 +52,7 @@ pub(super) const KEYS: &[Key] = &[
             config.heartbeat = u16::try_from(given.as_secs()).map_err(|_| format!("{text:?} is too long"))?;
             Ok(())
         }),
+        get: |config| show::time(Duration::from_secs(config.heartbeat.into())),
     },
     Key {
         name: "limits.frame_max",
@@ -58,6 +63,7 @@ pub(super) const KEYS: &[Key] = &[
             config.frame_max = bytes(text, 4 * KIB..=128 * MIB)?;
             Ok(())
         }),
+        get: |config| show::size(config.frame_max),
     },
     Key {
         name: "limits.channel_max",
@@ -71,6 +77,7 @@ pub(super) const KEYS: &[Key] = &[
             };
             Ok(())
         }),
+        get: |config| show::plain(config.channel_max),
     },
     Key {
         name: "limits.max_message_size",
@@ -81,6 +88,7 @@ pub(super) const KEYS: &[Key] = &[
             config.max_message_size = bytes(text, 0..=512 * MIB)?;
             Ok(())
         }),
+        get: |config| show::size(config.max_message_size),
     },
     Key {
         name: "limits.connection_max",
@@ -91,6 +99,7 @@ pub(super) const KEYS: &[Key] = &[
             config.connection_max = limit(text)?;
             Ok(())
         }),
+        get: |config| show::limit(config.connection_max),
     },
     Key {
         name: "limits.channel_max_per_node",
@@ -101,6 +110,7 @@ pub(super) const KEYS: &[Key] = &[
             config.channel_max_per_node = limit(text)?;
             Ok(())
         }),
+        get: |config| show::limit(config.channel_max_per_node),
     },
     Key {
         name: "limits.consumer_max_per_channel",
@@ -111,6 +121,7 @@ pub(super) const KEYS: &[Key] = &[
             config.consumer_max_per_channel = limit(text)?;
             Ok(())
         }),
+        get: |config| show::limit(config.consumer_max_per_channel),
     },
     Key {
         name: "limits.unacked_max_per_channel",
@@ -125,6 +136,7 @@ pub(super) const KEYS: &[Key] = &[
             config.unacked_max_per_channel = given;
             Ok(())
         }),
+        get: |config| show::limit(config.unacked_max_per_channel),
     },
     Key {
         name: "limits.vhost_max",
@@ -135,6 +147,7 @@ pub(super) const KEYS: &[Key] = &[
             config.vhost_max = limit(text)?;
             Ok(())
         }),
+        get: |config| show::limit(config.vhost_max),
     },
     Key {
         name: "limits.cluster_queue_limit",
@@ -145,6 +158,7 @@ pub(super) const KEYS: &[Key] = &[
             config.cluster_queue_limit = limit(text)?;
             Ok(())
         }),
+        get: |config| show::limit(config.cluster_queue_limit),
     },
     Key {
         name: "limits.cluster_exchange_limit",
@@ -155,6 +169,7 @@ pub(super) const KEYS: &[Key] = &[
             config.cluster_exchange_limit = limit(text)?;
             Ok(())
         }),
+        get: |config| show::limit(config.cluster_exchange_limit),
     },
     Key {
         name: "limits.binding_max_per_vhost",
@@ -165,6 +180,7 @@ pub(super) const KEYS: &[Key] = &[
             config.binding_max_per_vhost = limit(text)?;
             Ok(())
         }),
+        get: |config| show::limit(config.binding_max_per_vhost),
     },
     Key {
         name: "limits.outbox_bytes",
@@ -175,6 +191,7 @@ pub(super) const KEYS: &[Key] = &[
             config.outbox_bytes = bytes(text, 64 * KIB..=GIB)?;
             Ok(())
         }),
+        get: |config| show::size(config.outbox_bytes),
     },
     Key {
         name: "limits.delivery_bytes",
@@ -185,6 +202,7 @@ pub(super) const KEYS: &[Key] = &[
             config.delivery_bytes = bytes(text, MIB..=TIB)?;
             Ok(())
         }),
+        get: |config| show::size(config.delivery_bytes),
     },
     Key {
         name: "limits.publisher_floor",
@@ -195,6 +213,7 @@ pub(super) const KEYS: &[Key] = &[
             config.publisher_floor = text.parse().map_err(|_| format!("{text:?} is not a number of messages"))?;
             Ok(())
         }),
+        get: |config| show::plain(config.publisher_floor),
     },
     Key {
         name: "limits.control_bytes",
@@ -205,6 +224,7 @@ pub(super) const KEYS: &[Key] = &[
             config.control_bytes = bytes(text, 64 * KIB..=GIB)?;
             Ok(())
         }),
+        get: |config| show::size(config.control_bytes),
     },
     Key {
         name: "limits.transaction_bytes",
@@ -215,6 +235,7 @@ pub(super) const KEYS: &[Key] = &[
             config.transaction_bytes = bytes(text, 64 * KIB..=16 * GIB)?;
             Ok(())
         }),
+        get: |config| show::size(config.transaction_bytes),
     },
     Key {
         name: "limits.vm_memory_high_watermark",
@@ -226,16 +247,18 @@ pub(super) const KEYS: &[Key] = &[
             config.memory_watermark = watermark.ok_or_else(|| format!("{text:?} is neither"))?;
             Ok(())
         }),
+        get: |config| show::memory(config.memory_watermark),
     },
     Key {
         name: "limits.disk_free_limit",
         default: r#""auto""#,
         doc: "Room for messages below which publishers are blocked; auto is 5 % of the file system, at most 1GiB.",
-        accepts: "auto, or a size",
+        accepts: "auto, a size, or mem_relative with a multiple of the memory",
         set: Set::Text(|config, text| {
             config.disk_free_limit = DiskFreeLimit::parse(text).ok_or_else(|| format!("{text:?} is neither"))?;
             Ok(())
         }),
+        get: |config| show::disk(config.disk_free_limit),
     },
     Key {
         name: "limits.consumer_timeout",
@@ -246,5 +269,6 @@ pub(super) const KEYS: &[Key] = &[
             config.consumer_timeout = time(text, ms(0)..=ms(365 * 86_400_000))?;
             Ok(())
         }),
+        get: |config| show::time(config.consumer_timeout),
     },
 ];

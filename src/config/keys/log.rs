@@ -1,7 +1,7 @@
 //! The section `[log]`.
 
 use super::super::{LogConsole, LogFormat, LogRotation};
-use super::{KIB, Key, LEVEL, Set, TIB, bytes, level, path};
+use super::{KIB, Key, LEVEL, Set, TIB, bytes, level, path, show};
 
 /// Rows of the section.
 pub(super) const KEYS: &[Key] = &[
@@ -18,6 +18,7 @@ pub(super) const KEYS: &[Key] = &[
             };
             Ok(())
         }),
+        get: |config| show::text(config.log_format.name()),
     },
     Key {
         name: "log.level",
@@ -28,6 +29,7 @@ pub(super) const KEYS: &[Key] = &[
             config.log_level = level(text)?;
             Ok(())
         }),
+        get: |config| show::text(&config.log_level),
     },
     Key {
         name: "log.console",
@@ -43,6 +45,7 @@ pub(super) const KEYS: &[Key] = &[
             };
             Ok(())
         }),
+        get: |config| show::text(config.log_console.name()),
     },
     Key {
         name: "log.file",
@@ -53,6 +56,7 @@ pub(super) const KEYS: &[Key] = &[
             config.log_file = path(text)?;
             Ok(())
         }),
+        get: |config| show::place(config.log_file.as_ref()),
     },
     Key {
         name: "log.file_level",
@@ -63,6 +67,7 @@ pub(super) const KEYS: &[Key] = &[
             config.log_file_level = if text.is_empty() { None } else { Some(level(text)?) };
             Ok(())
         }),
+        get: |config| show::text(config.log_file_level.as_deref().unwrap_or_default()),
     },
     Key {
         name: "log.rotation",
@@ -80,6 +85,7 @@ pub(super) const KEYS: &[Key] = &[
             };
             Ok(())
         }),
+        get: |config| show::text(config.log_rotation.name()),
     },
     Key {
         name: "log.rotation_count",
@@ -93,5 +99,6 @@ pub(super) const KEYS: &[Key] = &[
             };
             Ok(())
         }),
+        get: |config| show::plain(config.log_rotation_count),
     },
 ];

@@ -10,11 +10,13 @@ mod limits;
 mod log;
 mod network;
 mod running;
+mod show;
 
 use super::names::{self, NAME_MAX};
 use super::units::{self, DURATION, SIZE};
 use super::users::Wrong;
 use super::{Config, Network, UserEntry};
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -36,6 +38,8 @@ pub(super) struct Key {
     pub accepts: &'static str,
     /// How the value is taken over.
     pub set: Set,
+    /// The value, as TOML.
+    pub get: fn(&Config) -> String,
 }
 
 /// A setter, by the shape of value it takes.
@@ -60,11 +64,36 @@ impl Key {
     pub(super) fn env(&self) -> String {
         format!("LEVERET_{}", self.name.to_ascii_uppercase().replace('.', "__"))
     }
+
+    /// Sets this key to what a text says, lists with commas; lists of tables cannot be said so.
+    pub(super) fn assign(&self, config: &mut Config, text: &str) -> Result<(), String> {
+        match self.set {
+            Set::Text(set) | Set::Number(set) | Set::Choice(set) => set(config, text.trim()),
+            Set::List(set) => set(config, &text.split(',').map(str::to_owned).collect::<Vec<_>>()),
+            Set::Users(_) | Set::Tables(_) => Err("is not a list of tables".to_owned()),
+        }
+    }
 }
 
 /// Every setting, in the order of `config/leveret.toml`.
 pub(super) fn all() -> impl Iterator<Item = &'static Key> {
     [general::KEYS, log::KEYS, network::KEYS, limits::KEYS, running::KEYS].into_iter().flatten()
+}
+
+/// All settings as a file of this kind; passwords are hidden.
+pub fn shown(config: &Config) -> String {
+    let (mut text, mut section) = (String::new(), "");
+    // What stands behind the last section in the table is a list of tables; here, a bare key like the first ones.
+    let (bare, sectioned): (Vec<_>, Vec<_>) = all().partition(|key| !key.name.contains('.'));
+    for key in bare.into_iter().chain(sectioned) {
+        let (its_section, name) = key.name.rsplit_once('.').unwrap_or(("", key.name));
+        if its_section != section {
+            let _ = writeln!(text, "\n[{its_section}]");
+            section = its_section;
+        }
+        let _ = writeln!(text, "{name} = {}", (key.get)(config));
+    }
+    text
 }
 
 /// The row named `name`.
@@ -79,7 +108,7 @@ pub(super) fn is_section(name: &str) -> bool {
 
 const LIMIT: &str = "a number from 0 to 9007199254740991, or infinity";
 const QUEUE_TYPE: &str = "classic or quorum";
-const POLICIES: &str = "tables with name, vhost, pattern, definition (a table), priority and apply_to";
+const POLICIES: &str = "tables with name, vhost or vhosts, pattern, definition (a table), priority and apply_to";
 const ADDRESSES: &str = "ADDRESS:PORT, such as 127.0.0.1:5672 or [::1]:5672; none for no address";
 const NETWORKS: &str = "addresses such as 10.0.0.7, or networks such as 10.0.0.0/8 or fd00::/8";
 const LEVEL: &str = "error, warn, info, debug, trace, off, or a filter of these by module";

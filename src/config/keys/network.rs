@@ -1,7 +1,7 @@
 //! The sections `[management]`, `[metrics]` and `[tls]`.
 
 use super::super::{LoginFrom, TlsVerify, TlsVersion};
-use super::{ADDRESSES, Key, Set, addresses, ms, path, time};
+use super::{ADDRESSES, Key, Set, addresses, ms, path, show, time};
 
 /// Rows of the sections.
 pub(super) const KEYS: &[Key] = &[
@@ -14,6 +14,7 @@ pub(super) const KEYS: &[Key] = &[
             config.management_listen = addresses(items)?;
             Ok(())
         }),
+        get: |config| show::list(&config.management_listen),
     },
     Key {
         name: "metrics.listen",
@@ -24,6 +25,7 @@ pub(super) const KEYS: &[Key] = &[
             config.metrics_listen = addresses(items)?;
             Ok(())
         }),
+        get: |config| show::list(&config.metrics_listen),
     },
     Key {
         name: "tls.listen",
@@ -34,6 +36,7 @@ pub(super) const KEYS: &[Key] = &[
             config.tls.listen = addresses(items)?;
             Ok(())
         }),
+        get: |config| show::list(&config.tls.listen),
     },
     Key {
         name: "tls.certificate",
@@ -44,6 +47,7 @@ pub(super) const KEYS: &[Key] = &[
             config.tls.certificate = path(text)?;
             Ok(())
         }),
+        get: |config| show::place(config.tls.certificate.as_ref()),
     },
     Key {
         name: "tls.key",
@@ -54,6 +58,7 @@ pub(super) const KEYS: &[Key] = &[
             config.tls.key = path(text)?;
             Ok(())
         }),
+        get: |config| show::place(config.tls.key.as_ref()),
     },
     Key {
         name: "tls.ca",
@@ -64,6 +69,18 @@ pub(super) const KEYS: &[Key] = &[
             config.tls.ca = path(text)?;
             Ok(())
         }),
+        get: |config| show::place(config.tls.ca.as_ref()),
+    },
+    Key {
+        name: "tls.crl",
+        default: r#""""#,
+        doc: "Lists of revoked certificates of clients, of every trusted issuer one: a PEM file.",
+        accepts: "a path; ~ is not expanded",
+        set: Set::Text(|config, text| {
+            config.tls.crl = path(text)?;
+            Ok(())
+        }),
+        get: |config| show::place(config.tls.crl.as_ref()),
     },
     Key {
         name: "tls.verify",
@@ -78,6 +95,7 @@ pub(super) const KEYS: &[Key] = &[
             };
             Ok(())
         }),
+        get: |config| show::text(config.tls.verify.name()),
     },
     Key {
         name: "tls.require_client_certificate",
@@ -88,6 +106,7 @@ pub(super) const KEYS: &[Key] = &[
             config.tls.require_client_certificate = text.parse().map_err(|_| format!("{text:?} is neither"))?;
             Ok(())
         }),
+        get: |config| show::plain(config.tls.require_client_certificate),
     },
     Key {
         name: "tls.login_from",
@@ -103,6 +122,7 @@ pub(super) const KEYS: &[Key] = &[
             };
             Ok(())
         }),
+        get: |config| show::text(config.tls.login_from.name()),
     },
     Key {
         name: "tls.versions",
@@ -124,15 +144,17 @@ pub(super) const KEYS: &[Key] = &[
             config.tls.versions = versions;
             Ok(())
         }),
+        get: |config| show::list(&config.tls.versions.iter().map(|version| version.name()).collect::<Vec<_>>()),
     },
     Key {
         name: "tls.handshake_timeout",
         default: r#""5s""#,
-        doc: "Time a client has for the handshake of TLS, which comes before its login.",
+        doc: "Time a client has for the handshake of TLS, and a proxy for its header; both come before the login.",
         accepts: "a duration from 100ms to 1h",
         set: Set::Text(|config, text| {
             config.tls.handshake_timeout = time(text, ms(100)..=ms(3_600_000))?;
             Ok(())
         }),
+        get: |config| show::time(config.tls.handshake_timeout),
     },
 ];

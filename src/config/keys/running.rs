@@ -1,6 +1,6 @@
 //! The sections `[store]` and `[server]`, and the users.
 
-use super::{GIB, KIB, Key, MIB, Set, TIB, bytes, ms, time};
+use super::{GIB, KIB, Key, MIB, Set, TIB, bytes, ms, show, time};
 
 /// Rows of the sections, and of the list that ends the file.
 pub(super) const KEYS: &[Key] = &[
@@ -18,6 +18,7 @@ pub(super) const KEYS: &[Key] = &[
             };
             Ok(())
         }),
+        get: |config| show::size(config.map_size),
     },
     Key {
         name: "store.compact_at_start",
@@ -28,6 +29,7 @@ pub(super) const KEYS: &[Key] = &[
             config.compact_at_start = text.parse().map_err(|_| format!("{text:?} is neither"))?;
             Ok(())
         }),
+        get: |config| show::plain(config.compact_at_start),
     },
     Key {
         name: "store.redo_log",
@@ -38,6 +40,7 @@ pub(super) const KEYS: &[Key] = &[
             config.redo_log = text.parse().map_err(|_| format!("{text:?} is neither"))?;
             Ok(())
         }),
+        get: |config| show::plain(config.redo_log),
     },
     Key {
         name: "store.resident_bytes",
@@ -48,6 +51,7 @@ pub(super) const KEYS: &[Key] = &[
             config.resident_bytes = bytes(text, MIB..=16 * 1024 * GIB)?;
             Ok(())
         }),
+        get: |config| show::size(config.resident_bytes),
     },
     Key {
         name: "store.journal_bytes",
@@ -58,6 +62,7 @@ pub(super) const KEYS: &[Key] = &[
             config.journal_bytes = bytes(text, MIB..=16 * GIB)?;
             Ok(())
         }),
+        get: |config| show::size(config.journal_bytes),
     },
     Key {
         name: "store.ack_flush",
@@ -68,6 +73,7 @@ pub(super) const KEYS: &[Key] = &[
             config.ack_flush = time(text, ms(1)..=ms(60_000))?;
             Ok(())
         }),
+        get: |config| show::time(config.ack_flush),
     },
     Key {
         name: "server.shutdown_grace",
@@ -78,6 +84,7 @@ pub(super) const KEYS: &[Key] = &[
             config.shutdown_grace = time(text, ms(0)..=ms(600_000))?;
             Ok(())
         }),
+        get: |config| show::time(config.shutdown_grace),
     },
     Key {
         name: "server.accept_pause",
@@ -88,6 +95,7 @@ pub(super) const KEYS: &[Key] = &[
             config.accept_pause = time(text, ms(1)..=ms(60_000))?;
             Ok(())
         }),
+        get: |config| show::time(config.accept_pause),
     },
     Key {
         name: "server.threads",
@@ -101,6 +109,7 @@ pub(super) const KEYS: &[Key] = &[
             };
             Ok(())
         }),
+        get: |config| show::plain(config.threads),
     },
     Key {
         name: "users",
@@ -108,5 +117,6 @@ pub(super) const KEYS: &[Key] = &[
         doc: "Users that exist from the first start on; guest may log in from this machine only.",
         accepts: "tables with name, password, tags (a list) and loopback_only (true or false)",
         set: Set::Users(|config, users| config.users = users),
+        get: |config| show::users(&config.users),
     },
 ];

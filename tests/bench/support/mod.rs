@@ -37,7 +37,7 @@ impl Broker {
         let mut lines = log.lines();
         let address = loop {
             let line = lines.next().expect("the broker says where it listens").unwrap();
-            if let Some((_, address)) = line.rsplit_once("listening for AMQP 0-9-1 on ") {
+            if let Some((_, address)) = line.rsplit_once("started TCP listener on ") {
                 break address.parse().unwrap();
             }
         };
