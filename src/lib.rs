@@ -11,6 +11,7 @@ pub mod perf;
 pub mod queue;
 pub mod server;
 pub mod session;
+pub mod stats;
 pub mod store;
 pub mod sync;
 pub mod telemetry;

@@ -171,8 +171,9 @@ impl Builder {
         // Files and ports first: a second server on the same machine is told so before it touches anything.
         let of_others = |handed: &Handed| matches!(&*handed.name, "http" | "metrics");
         let (elsewhere, handed): (Vec<_>, Vec<_>) = self.handed.into_iter().partition(of_others);
-        let (http, elsewhere): (Vec<_>, Vec<_>) = elsewhere.into_iter().partition(|handed| handed.name == "http");
+        let (http, metrics): (Vec<_>, Vec<_>) = elsewhere.into_iter().partition(|handed| handed.name == "http");
         let http = entrance::listen(&self.config.management_listen, http)?;
+        let metrics = entrance::listen(&self.config.metrics_listen, metrics)?;
         let entrances = Entrance::all(&self.config, handed);
         let identity = if entrances.iter().any(|entrance| entrance.speech == Speech::AmqpOverTls) {
             Some(Arc::new(Identity::load(&self.config.tls, self.clock.wall())?))
@@ -204,13 +205,8 @@ impl Builder {
         if let Some(path) = &broker.config.load_definitions {
             http::load_definitions(broker, path)?;
         }
-        let http = http::Http::start(http, directory.as_deref(), broker);
-        for Handed { name, socket } in elsewhere {
-            match socket {
-                HandedSocket::Tcp(socket) => running.broker.listeners.hand_over(name, socket),
-                HandedSocket::Local(_) => tracing::warn!("{name} is not served on a Unix socket"),
-            }
-        }
+        let mut http = http::Http::start(http, directory.as_deref(), broker);
+        http.serve_metrics(metrics, broker);
         let mut doorman = Doorman::new(running.broker.clone(), identity);
         for (entrance, socket) in open {
             doorman.attend(entrance, socket);

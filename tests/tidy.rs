@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Floor of each room: a room may use rooms on lower floors only. `telemetry` and `lib` see and are seen by all.
-const FLOORS: [(&str, u8); 18] = [
+const FLOORS: [(&str, u8); 19] = [
     ("main", 8),
     ("server", 7),
     ("tools", 7),
@@ -20,6 +20,7 @@ const FLOORS: [(&str, u8); 18] = [
     ("store", 3),
     ("message", 2),
     ("auth", 2),
+    ("stats", 2),
     ("tls", 2),
     ("wire", 1),
     ("clock", 1),

@@ -35,6 +35,11 @@ impl<'a> Caller<'a> {
         Self::client(user, NO_CONNECTION)
     }
 
+    /// Whose rights count, if anybody's.
+    pub(super) fn who(&self) -> Option<&'a User> {
+        self.user
+    }
+
     /// Somebody whose rights were judged elsewhere, or need not be: an import of definitions, a test. What is declared
     /// exclusively is of this connection.
     pub const fn trusted(connection: ConnectionId) -> Self {

@@ -55,7 +55,7 @@ impl Broker {
     }
 
     /// Completes once `epoch` is committed, or the store has failed.
-    pub(super) async fn committed(&self, epoch: Epoch) -> Result<(), AdminError> {
+    pub async fn committed(&self, epoch: Epoch) -> Result<(), AdminError> {
         let bell = Arc::new(Bell::new());
         while !self.watermark.await_epoch(epoch, &bell) {
             tokio::select! {

@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use dashmap::DashMap;
+use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
 use super::VirtualHost;
+use super::stats::{Client, ConnectionStats, Sums};
 use crate::auth::User;
 use crate::sync::{Bell, Mutex, Rank};
 use crate::tls::Secured;
@@ -56,6 +58,9 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// Where it has connected to.
     pub local: SocketAddr,
+    /// What is counted of it.
+    pub stats: ConnectionStats,
+    client: OnceLock<Client>,
     /// What was agreed on, if it speaks TLS.
     pub tls: Option<Arc<Secured>>,
     vhost: OnceLock<Arc<VirtualHost>>,
@@ -71,6 +76,8 @@ impl Connection {
     pub fn new(id: ConnectionId, origin: Origin, bell: Arc<Bell>) -> Self {
         Self {
             id,
+            stats: ConnectionStats::default(),
+            client: OnceLock::new(),
             name: origin.name(id),
             peer: origin.peer,
             local: origin.local,
@@ -111,6 +118,16 @@ impl Connection {
         self.vhost.get()
     }
 
+    /// Notes who the client is, once: the connection is open.
+    pub fn introduce(&self, client: Client) {
+        let _ = self.client.set(client);
+    }
+
+    /// Who the client is, once the connection is open.
+    pub fn client(&self) -> Option<&Client> {
+        self.client.get()
+    }
+
     /// Asks the session to close the connection with this refusal.
     pub fn kick(&self, refusal: Refusal) {
         self.kick.lock().get_or_insert(refusal);
@@ -124,10 +141,12 @@ impl Connection {
 }
 
 /// The list of connections, from their accept to the end of their sessions.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Connections {
     listed: DashMap<ConnectionId, Arc<Connection>>,
     stopping: AtomicBool,
+    /// What those that have ended have counted, by virtual host; under the empty name, of those that are deleted.
+    gone: Mutex<FxHashMap<Arc<str>, Sums>>,
     /// Tells all who wait that the last connection has gone.
     emptied: Notify,
 }
@@ -142,14 +161,78 @@ pub struct Listed {
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        self.connections.listed.remove(&self.id);
+        self.connections.take_leave(self.id);
         if self.connections.listed.is_empty() {
             self.connections.emptied.notify_waiters();
         }
     }
 }
 
+impl Default for Connections {
+    fn default() -> Self {
+        Self {
+            listed: DashMap::new(),
+            stopping: AtomicBool::new(false),
+            gone: Mutex::new(Rank::Leaf, FxHashMap::default()),
+            emptied: Notify::new(),
+        }
+    }
+}
+
 impl Connections {
+    /// Takes a connection off the list; its counts stay, in one step for whoever adds them up.
+    fn take_leave(&self, id: ConnectionId) {
+        let Some(connection) = self.listed.get(&id).map(|entry| entry.value().clone()) else { return };
+        let counted = connection.vhost().map(|vhost| {
+            let deleted = vhost.topology().deleted;
+            (if deleted { Arc::default() } else { vhost.name.clone() }, connection.stats.sums())
+        });
+        let mut gone = self.gone.lock();
+        if let Some((name, sums)) = counted {
+            gone.entry(name).or_default().add(&sums);
+        }
+        self.listed.remove(&id);
+    }
+
+    /// A virtual host is deleted: what was counted in it counts for the broker only.
+    pub(super) fn forget_vhost(&self, name: &str) {
+        let mut gone = self.gone.lock();
+        if let Some(sums) = gone.remove(name) {
+            gone.entry(Arc::default()).or_default().add(&sums);
+        }
+    }
+
+    /// What all connections have counted, those that have ended included, by virtual host; under the empty name what was
+    /// counted in none that is left.
+    pub fn sums(&self) -> FxHashMap<Arc<str>, Sums> {
+        let (mut sums, live) = {
+            let gone = self.gone.lock();
+            let live: Vec<_> = self.listed.iter().map(|entry| entry.value().clone()).collect();
+            (gone.clone(), live)
+        };
+        for connection in live {
+            if let Some(vhost) = connection.vhost() {
+                sums.entry(vhost.name.clone()).or_default().add(&connection.stats.sums());
+            }
+        }
+        sums
+    }
+
+    /// The open connections, oldest first.
+    pub fn open(&self) -> Vec<Arc<Connection>> {
+        let open = |entry: dashmap::mapref::multiple::RefMulti<'_, ConnectionId, Arc<Connection>>| {
+            Some(entry.value().clone()).filter(|connection| connection.client().is_some())
+        };
+        let mut open: Vec<_> = self.listed.iter().filter_map(open).collect();
+        open.sort_by_key(|connection| connection.id);
+        open
+    }
+
+    /// The connection of that number.
+    pub fn get(&self, id: ConnectionId) -> Option<Arc<Connection>> {
+        self.listed.get(&id).map(|entry| entry.value().clone())
+    }
+
     /// Lists a connection. One that comes while all are being closed is closed.
     pub fn list(self: &Arc<Self>, connection: &Arc<Connection>) -> Listed {
         self.listed.insert(connection.id, connection.clone());

@@ -174,6 +174,9 @@ fn send_on(broker: &Broker, queue: Arc<Queue>, letter: DeadLetter, trip: Trip, p
     for (target, mut fx) in left {
         broker.finish(&target, &mut fx);
     }
+    if trip.complete && at_least_once {
+        broker.stats.letters_confirmed.add_shared(1);
+    }
     if !trip.complete && at_least_once {
         let retry_at = broker.clock.now().saturating_add(RETRY);
         parked.push(Parked { queue, letter, trip, version, retry_at });
@@ -294,6 +297,9 @@ fn route(broker: &Broker, vhost: &VirtualHost, dead: death::Dead) -> Way {
 fn push(broker: &Broker, way: Way, mut trip: Trip, left: &mut Vec<(Arc<Queue>, Effects)>) -> Trip {
     let now = broker.clock.now();
     let mut missed = way.targets.is_empty();
+    if missed && !way.ends {
+        broker.stats.letters_unroutable.add_shared(1);
+    }
     let mut refused = Vec::new();
     for target in way.targets {
         let Some(message) = way.message.as_ref().filter(|_| !trip.arrived.contains(&target.id())) else { continue };

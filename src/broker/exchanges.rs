@@ -116,6 +116,7 @@ impl VirtualHost {
             alternate,
             created: 0,
             index: Index::new(kind, &ask.arguments),
+            stats: Arc::default(),
             arguments: ask.arguments,
             holder,
             bindings: BTreeMap::new(),

@@ -24,6 +24,7 @@ mod janitor;
 mod listening;
 mod live;
 mod loader;
+mod messages;
 mod node;
 mod pager;
 mod parameters;
@@ -36,6 +37,7 @@ mod queues;
 mod recover;
 mod replies;
 mod route;
+pub mod stats;
 mod topology;
 mod transaction;
 mod users;
@@ -62,6 +64,7 @@ pub use exchange::kinds as exchange_kinds;
 pub use exchanges::ExchangeDeclare;
 pub use listening::{Asked, Listeners, Order, Then};
 pub use live::Live;
+pub use messages::{Fetched, Published, Return, expiration};
 pub use node::{Attempts, Certificate, Listener, Node, Protocol};
 pub use pager::Spill;
 pub use parameters::{
@@ -81,7 +84,7 @@ pub use vitals::Vitals;
 use crate::auth::{Permissions, Throttle, Users};
 use crate::clock::{Clock, NEVER};
 use crate::config::Config;
-use crate::queue::{Effects, Intake, Lease, Pool, Queue, Watermark};
+use crate::queue::{CAUSES, Effects, Intake, Lease, Pool, Queue, Watermark};
 use crate::store::{Engine, StoreError};
 use crate::sync::Bell;
 use crate::sync::Line;
@@ -118,6 +121,8 @@ pub struct Broker {
     pub listeners: Listeners,
     /// What all outboxes together may hold.
     pub deliveries: Arc<Pool>,
+    /// What is counted.
+    pub stats: stats::Stats,
     /// Where sessions wait that have more to do than fits a turn.
     pub line: Arc<Line>,
     vhosts: DashMap<Arc<str>, Arc<VirtualHost>>,
@@ -181,6 +186,7 @@ impl Broker {
     /// Does what an operation on `queue` left to be done, emptying `fx`. No lock may be held.
     pub fn finish(&self, queue: &Arc<Queue>, fx: &mut Effects) {
         fx.ring();
+        self.stats.queue_moves(queue);
         if fx.deadline != NEVER {
             if queue.is_holder() && fx.deadline <= self.clock.now() {
                 self.courier.fetch(queue.clone());
@@ -195,7 +201,11 @@ impl Broker {
         if self.pager.is_pressed() {
             self.pager.request(queue);
         }
+        if fx.lost != [0; CAUSES] {
+            self.stats.lost(queue, std::mem::take(&mut fx.lost));
+        }
         if !fx.dead.is_empty() {
+            self.stats.died(queue, &fx.dead);
             self.courier.send(queue, fx.dead.drain(..));
         }
         if std::mem::take(&mut fx.doomed) {
@@ -312,6 +322,7 @@ pub struct Running {
     janitor: tokio::task::JoinHandle<()>,
     courier: tokio::task::JoinHandle<()>,
     watch: tokio::task::JoinHandle<()>,
+    sampler: tokio::task::JoinHandle<()>,
 }
 
 impl Running {
@@ -328,6 +339,7 @@ impl Running {
             attempts: Attempts::default(),
             node: Node::new(&start.clock),
             deliveries: Pool::new(start.config.delivery_bytes),
+            stats: stats::Stats::new(start.clock.now()),
             clock: start.clock,
             intake: Arc::new(Intake::default()),
             watermark: Watermark::default(),
@@ -360,10 +372,11 @@ impl Running {
         let janitor = tokio::spawn(janitor::run(broker.clone()));
         let courier = tokio::spawn(courier::run(broker.clone()));
         let watch = tokio::spawn(alarm::run(broker.clone()));
+        let sampler = tokio::spawn(stats::run(broker.clone()));
         let writer = writer::spawn(broker.clone())?;
         let loader = loader::spawn(broker.clone(), requests)?;
         let pager = pager::spawn(broker.clone(), surplus)?;
-        Ok(Self { broker, writer, loader, pager, janitor, courier, watch })
+        Ok(Self { broker, writer, loader, pager, janitor, courier, watch, sampler })
     }
 
     /// Ends the workers and makes everything durable. Sessions must have ended.
@@ -373,6 +386,8 @@ impl Running {
         // Its looks are short, and end before the store does.
         let _ = (&mut self.watch).await;
         self.janitor.abort();
+        self.sampler.abort();
+        let _ = self.sampler.await;
         // Cancelled, which is no news; afterwards it holds nothing any more.
         let _ = self.janitor.await;
         // The dead letters there are arrive, so that an orderly stop neither repeats nor revives a message.

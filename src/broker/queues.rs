@@ -92,6 +92,7 @@ impl VirtualHost {
         if ask.passive {
             self.authorize_probe(broker, caller, Resource::Queue(&ask.name))?;
             let queue = self.usable_queue(&ask.name, caller.connection)?;
+            broker.stats.churn.queues_declared.add_shared(1);
             let (messages, consumers) = queue.declared_again(now, fx);
             return Ok(Declared { messages, consumers, epoch: queue.created(), queue });
         }
@@ -127,6 +128,7 @@ impl VirtualHost {
             drop(topology);
             self.check_owner(&queue, caller.connection)?;
             equivalent(&queue, &ask, durable, &resource)?;
+            broker.stats.churn.queues_declared.add_shared(1);
             let (messages, consumers) = queue.declared_again(now, fx);
             return Ok(Declared { messages, consumers, epoch: queue.created(), queue });
         }
@@ -173,6 +175,8 @@ impl VirtualHost {
         self.changed();
         drop(topology);
         warn_of_strategy(&queue);
+        broker.stats.churn.queues_declared.add_shared(1);
+        broker.stats.churn.queues_created.add_shared(1);
         // Starts the clock of x-expires.
         queue.declared_again(now, fx);
         Ok(Declared { queue, messages: 0, consumers: 0, epoch })
@@ -302,6 +306,10 @@ impl VirtualHost {
         }
         let count = queue.delete_if(fx, doom)?;
         topology.queues.remove(name);
+        let counted = queue.inspect(|state| (state.tally(), state.times_in_queue()));
+        topology.gone.add(&counted.0, &counted.1);
+        broker.stats.churn.queues_deleted.add_shared(1);
+        broker.stats.queue_moves(queue);
         self.count(&topology);
         let mut removed = Removed::default();
         topology.remove_bindings_to(&Destination::Queue(name.clone()), &mut removed);

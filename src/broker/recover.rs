@@ -252,6 +252,7 @@ fn exchange(broker: &Broker, vhost: &VirtualHost, record: ExchangeRecord, kept: 
         created: 0,
         holder,
         index: Index::new(record.kind, &record.arguments),
+        stats: Arc::default(),
         arguments: record.arguments,
         bindings: std::collections::BTreeMap::new(),
     };

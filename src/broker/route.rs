@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::binding::Destination;
+use super::stats::ExchangeStats;
 use super::topology::Topology;
 use crate::clock::Millis;
 use crate::message::{Message, delay};
@@ -24,6 +25,8 @@ const SMALL: usize = 16;
 /// Where a message goes.
 #[derive(Clone, Debug, Default)]
 pub struct Route {
+    /// The counts of the exchange it was published to.
+    pub source: Option<Arc<ExchangeStats>>,
     /// Each queue once.
     pub queues: Vec<Arc<Queue>>,
     /// Some queue gets it now, and not only the holder of a delaying exchange.
@@ -104,7 +107,8 @@ impl Topology {
         if exchange.is_empty() {
             let queues = routing.keys.iter().filter_map(|key| self.queues.get(std::str::from_utf8(key).ok()?));
             queues.for_each(|queue| found.add(queue));
-            return Ok(Route { routed: !found.queues.is_empty(), queues: found.queues, memoizable: true });
+            let source = self.exchanges.get(exchange).map(|exchange| exchange.stats.clone());
+            return Ok(Route { source, routed: !found.queues.is_empty(), queues: found.queues, memoizable: true });
         }
         self.reach(exchange, from_client)?;
         let (mut memoizable, mut held) = (true, 0);
@@ -137,7 +141,8 @@ impl Topology {
                 visited.push(alternate);
             }
         }
-        Ok(Route { routed: found.queues.len() > held, queues: found.queues, memoizable })
+        let source = self.exchanges.get(exchange).map(|exchange| exchange.stats.clone());
+        Ok(Route { source, routed: found.queues.len() > held, queues: found.queues, memoizable })
     }
 
     /// The queues for a message that was published before, with every key it was published with.

@@ -11,6 +11,7 @@ use super::binding::{Binding, Destination, Identity};
 use super::exchange::{Index, Kind};
 use super::parameters::Parameters;
 use super::policy::Policies;
+use super::stats::{ExchangeStats, Gone};
 use crate::queue::{Queue, State};
 use crate::wire::table::Table;
 
@@ -35,6 +36,8 @@ pub struct Exchange {
     pub created: u64,
     /// Where messages wait, if the exchange delays them.
     pub(super) holder: Option<Arc<Queue>>,
+    /// What is counted of it.
+    pub stats: Arc<ExchangeStats>,
     pub(super) index: Index,
     /// Bindings from here, by identity.
     pub(super) bindings: BTreeMap<u64, Arc<Binding>>,
@@ -57,6 +60,8 @@ pub struct Topology {
     pub(super) by_destination: HashMap<Destination, BTreeMap<u64, Arc<Binding>>>,
     /// What governs the exchanges and queues; replaced as a whole.
     pub(super) policies: Arc<Policies>,
+    /// What queues that are deleted have counted.
+    pub(super) gone: Gone,
     /// What is kept for components that are not here.
     pub(super) parameters: Parameters,
     /// The virtual host is deleted: nothing may come here any more.
@@ -76,6 +81,39 @@ impl Topology {
     /// Every queue.
     pub fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
         self.queues.values()
+    }
+
+    /// The queue of that name.
+    pub fn queue(&self, name: &str) -> Option<&Arc<Queue>> {
+        self.queues.get(name)
+    }
+
+    /// Every exchange.
+    pub fn exchanges(&self) -> impl Iterator<Item = &Exchange> {
+        self.exchanges.values()
+    }
+
+    /// The exchange of that name.
+    pub fn exchange(&self, name: &str) -> Option<&Exchange> {
+        self.exchanges.get(name)
+    }
+
+    /// Every binding.
+    pub fn bindings(&self) -> impl Iterator<Item = &Binding> {
+        self.identities.values().map(|binding| &**binding)
+    }
+
+    /// The bindings from an exchange, in the order in which they were made.
+    pub fn bindings_from(&self, source: &str) -> impl Iterator<Item = &Binding> {
+        self.exchanges.get(source).into_iter().flat_map(|exchange| exchange.bindings.values().map(|binding| &**binding))
+    }
+
+    /// The bindings to a queue or an exchange, in the order in which they were made.
+    pub fn bindings_to(&self, destination: &Destination) -> impl Iterator<Item = &Binding> {
+        self.by_destination
+            .get(destination)
+            .into_iter()
+            .flat_map(|bindings| bindings.values().map(|binding| &**binding))
     }
 
     /// Adds a binding whose ends exist; `None` if it is there already.

@@ -15,6 +15,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::stats::QueueType;
 use super::{Broker, Route};
 use crate::clock::Millis;
 use crate::message::Message;
@@ -53,6 +54,22 @@ impl Transaction {
     /// Deliveries it holds.
     pub fn leases(&self) -> impl Iterator<Item = &Lease> {
         self.settlements.iter().flat_map(|(_, leases)| leases)
+    }
+
+    /// Publishes it holds.
+    pub fn publishes(&self) -> usize {
+        self.publishes.len()
+    }
+
+    /// Deliveries it acknowledges, by type of queue.
+    pub fn acknowledged(&self) -> [u64; QueueType::ALL.len()] {
+        let mut counts = [0; QueueType::ALL.len()];
+        for (_, leases) in self.settlements.iter().filter(|(verdict, _)| *verdict == Verdict::Settle) {
+            for lease in leases {
+                counts[QueueType::of(lease.consumer().queue.as_deref()) as usize] += 1;
+            }
+        }
+        counts
     }
 
     /// Gives up: the publishes are forgotten, the leases handed back in the order they came.

@@ -11,12 +11,14 @@ use super::access::Caller;
 use super::admission::Occupied;
 use super::binding::{Binding, Destination, Identity};
 use super::exchange::{Index, Kind};
+use super::stats::Gone;
 use super::topology::{Exchange, Removed, Topology};
 use super::vhosts::VhostSettings;
 use super::{Broker, definitions};
 use crate::auth::{Access, Resource};
 use crate::config::Profile;
 use crate::queue::{Effects, Push, Queue};
+use crate::stats::History;
 use crate::store::{Define, Epoch};
 use crate::sync::{Mutex, Rank, ReadGuard, RwLock, WriteGuard};
 use crate::wire::refusal::{Refusal, ReplyCode};
@@ -34,6 +36,8 @@ pub struct VirtualHost {
     /// and routed again.
     version: AtomicU64,
     pub(super) settings: Mutex<Arc<VhostSettings>>,
+    /// What is kept of its past figures.
+    pub history: History,
     /// Its open connections.
     pub(super) connections: Occupied,
     /// How many there are, for limits that look at every virtual host.
@@ -122,6 +126,7 @@ impl VirtualHost {
                 created: 0,
                 holder: None,
                 index: Index::new(kind, &Table::default()),
+                stats: Arc::default(),
                 bindings: std::collections::BTreeMap::new(),
             };
             topology.exchanges.insert(name, exchange);
@@ -133,6 +138,7 @@ impl VirtualHost {
             topology: RwLock::new(Rank::Topology, topology),
             version: AtomicU64::new(1),
             settings: Mutex::new(Rank::Leaf, Arc::new(settings)),
+            history: History::default(),
             connections: Occupied::default(),
             queues: AtomicUsize::new(0),
             exchanges,
@@ -185,6 +191,12 @@ impl VirtualHost {
     /// Shared access to the topology, for routing and reports.
     pub fn topology(&self) -> ReadGuard<'_, Topology> {
         self.topology.read()
+    }
+
+    /// Every queue, and what those that are deleted have counted, at the same moment.
+    pub fn counted_queues(&self) -> (Vec<Arc<Queue>>, Gone) {
+        let topology = self.topology.read();
+        (topology.queues.values().cloned().collect(), topology.gone.clone())
     }
 
     /// The queue of that name.

@@ -249,6 +249,8 @@ impl Broker {
         }
         // A virtual host of the same name may follow: it is not to get this one's dead letters.
         self.courier.forget(|queue| queue.definition().vhost == vhost.name);
+        self.stats.churn.queues_deleted.add_shared(ended.queues.len() as u64);
+        self.connections.forget_vhost(name);
         let epoch = self.intake.define(vhost.removal(&ended).into_iter().chain(permissions));
         tracing::info!(vhost = %printable(name), queues = queues.len(), "virtual host deleted");
         self.committed(epoch).await

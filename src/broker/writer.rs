@@ -168,8 +168,13 @@ impl<'a> Writer<'a> {
     }
 
     fn try_commit(&mut self, batch: &Batch) -> Result<Fate, StoreError> {
+        let begun = self.broker.clock.nanos();
         match self.broker.engine().commit(batch) {
-            Commit::Done => Ok(Fate::Durable),
+            Commit::Done => {
+                let took = self.broker.clock.nanos().saturating_sub(begun) / 1_000;
+                self.broker.stats.commits.times.observe(took, 1);
+                Ok(Fate::Durable)
+            }
             Commit::Full(error) => Ok(Fate::NoRoom(error)),
             Commit::Fenced => Err(StoreError::Engine("another node has taken over".to_owned())),
             Commit::Unknown(error) => Err(error),
@@ -179,6 +184,9 @@ impl<'a> Writer<'a> {
     /// Everything up to the epoch is durable, and so are messages of so many octets.
     fn durable(&mut self, epoch: Epoch, bytes: usize) {
         self.broker.intake.discharge(bytes);
+        if bytes > 0 {
+            self.broker.stats.commits.sizes.observe(bytes as u64, 1);
+        }
         self.written = self.written.saturating_add(bytes as u64).saturating_add(OVERHEAD);
         if epoch > self.broker.watermark.get() {
             self.broker.watermark.advance(epoch);

@@ -13,11 +13,14 @@ use super::answer::ApiError;
 use super::body::Object;
 use super::principal::Principal;
 use super::query::Query;
-use crate::broker::{Broker, VirtualHost};
+use crate::broker::{Broker, Caller, VirtualHost};
 
 /// The name by which paths call the exchange without a name.
 #[allow(dead_code, reason = "for queues, exchanges and bindings")]
 const DEFAULT_EXCHANGE: &str = "amq.default";
+
+/// The number of a connection that nobody has.
+const NOBODY: u64 = 0;
 
 /// The header that stands for a virtual host in the path.
 const VHOST_HEADER: &str = "x-vhost";
@@ -89,6 +92,11 @@ impl Call {
         vhosts.retain(|vhost| self.principal.is_administrator() || self.principal.may_enter(&self.broker, &vhost.name));
         vhosts.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(vhosts)
+    }
+
+    /// On whose behalf verbs are called. Nobody's connection is the principal's: what is exclusive to one is out of reach.
+    pub(super) fn caller(&self) -> Caller<'_> {
+        self.principal.user().map_or(Caller::trusted(NOBODY), |user| Caller::user(user))
     }
 
     /// A header as text.

@@ -327,6 +327,15 @@ pub(super) fn pages<R: Row>(mut rows: Vec<R>, query: &Query, order: &[&str]) -> 
     }))
 }
 
+/// A whole row as JSON, to stand within another.
+pub(super) fn whole(row: &impl Row) -> Value {
+    let mut map = Map::new();
+    row.each(&mut |name, value| {
+        map.insert(name.to_owned(), value);
+    });
+    Value::Object(map)
+}
+
 /// Answers with one object, cut down to the columns that are asked for.
 pub(super) fn one(row: &impl Row, query: &Query) -> Outcome {
     Ok(Answer::json(&Shown(row, &Columns::of(query))))

@@ -24,15 +24,24 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing))]
 
 mod answer;
+mod binding_key;
+mod bindings;
 mod body;
 mod call;
+mod channels;
+mod connections;
+mod consumers;
 pub mod control;
 mod definitions;
 mod doors;
+mod exchanges;
 mod features;
+mod figures;
 mod health;
 mod list;
 mod logins;
+mod messages;
+mod metrics;
 mod nodes;
 mod overview;
 mod parameters;
@@ -40,8 +49,10 @@ mod permissions;
 mod policies;
 mod principal;
 mod query;
+mod queues;
 mod route;
 mod serve;
+mod totals;
 mod users;
 mod vhosts;
 
@@ -51,6 +62,7 @@ use axum::Router;
 
 use crate::broker::Broker;
 
+pub use metrics::router as metrics_router;
 pub use principal::Origin;
 pub use route::{Access, Row, rows};
 pub use serve::{Serving, serve, serve_unix};

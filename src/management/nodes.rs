@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, ApiError, Outcome};
 use super::call::Call;
-use super::list;
 use super::overview::{self, PRODUCT, contexts, exchange_types, runtime};
 use super::route::{Access, Route, get};
+use super::{list, totals};
 use crate::broker::{Broker, Vitals};
 
 /// Mechanisms by which clients log in, and what they are.
@@ -119,7 +119,7 @@ fn row(broker: &Broker, vitals: &Vitals) -> Map<String, Value> {
         .collect();
     let mut row = figures(broker, vitals);
     row.extend(overview::zeroes(&OF_ERLANG));
-    row.extend(overview::zeroes(&overview::CHURN));
+    row.extend(totals::churn_of_node(broker));
     row.extend(overview::object(json!({
         "name": config.node_name,
         "type": "disc",

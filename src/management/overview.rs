@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, Outcome};
 use super::call::Call;
-use super::list;
 use super::route::{Access, Route, delete, get, post, put};
+use super::{list, totals};
 use crate::broker::{Broker, Listener, exchange_kinds};
 
 /// What the broker calls itself.
@@ -101,12 +101,6 @@ pub(super) fn zeroes(names: &[&str]) -> Map<String, Value> {
 
 async fn overview(call: Call) -> Outcome {
     let (broker, config) = (&call.broker, &call.broker.config);
-    let vhosts: Vec<_> =
-        broker.vhosts().into_iter().filter(|vhost| call.principal.may_see(broker, &vhost.name)).collect();
-    let queues: usize = vhosts.iter().map(|vhost| vhost.queue_count()).sum();
-    let exchanges: usize = vhosts.iter().map(|vhost| vhost.exchange_count()).sum();
-    let totals =
-        if queues == 0 { Map::new() } else { zeroes(&["messages", "messages_ready", "messages_unacknowledged"]) };
     let mut overview = object(json!({
         "management_version": config.profile().version,
         "rates_mode": "basic",
@@ -122,14 +116,10 @@ async fn overview(call: Call) -> Outcome {
         "is_op_policy_updating_enabled": true,
         "enable_queue_totals": false,
         "require_definition_json_extension": false,
-        "message_stats": {},
-        "churn_rates": zeroes(&CHURN),
-        "queue_totals": totals,
-        "object_totals": {"channels": 0, "connections": broker.connections.len(), "consumers": 0,
-            "exchanges": exchanges, "queues": queues},
         "statistics_db_event_queue": 0,
     }));
     overview.extend(runtime(broker));
+    overview.extend(totals::overview(&call)?);
     if call.principal.is_monitor() {
         let listeners = broker.node.listeners();
         let listeners = listeners.iter().map(|known| listener(&config.node_name, known)).collect();

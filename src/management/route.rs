@@ -23,8 +23,8 @@ use super::call::{Call, Names};
 use super::principal::{self, Origin, Peer, Principal};
 use super::query::Query;
 use super::{
-    body, control, definitions, doors, features, health, logins, nodes, overview, parameters, permissions, policies,
-    users, vhosts,
+    bindings, body, channels, connections, consumers, control, definitions, doors, exchanges, features, health, logins,
+    messages, metrics, nodes, overview, parameters, permissions, policies, queues, users, vhosts,
 };
 use crate::broker::Broker;
 
@@ -130,6 +130,14 @@ fn table() -> Vec<Route> {
         policies::routes(),
         parameters::routes(),
         definitions::routes(),
+        queues::routes(),
+        exchanges::routes(),
+        bindings::routes(),
+        connections::routes(),
+        channels::routes(),
+        consumers::routes(),
+        messages::routes(),
+        metrics::routes(),
         health::routes(),
         features::routes(),
         logins::routes(),

@@ -8,6 +8,7 @@ use super::answer::{Answer, ApiError, Outcome};
 use super::body::Object;
 use super::call::Call;
 use super::route::{Access, Route, delete, get, post, put};
+use super::totals::ByVhost;
 use super::{list, overview, permissions};
 use crate::auth::Permission;
 use crate::broker::{Broker, VhostSettings, VirtualHost};
@@ -46,25 +47,11 @@ fn default_queue_type<'a>(broker: &'a Broker, settings: &'a VhostSettings) -> &'
 }
 
 /// A virtual host as a row.
-fn row(broker: &Broker, vhost: &VirtualHost) -> Map<String, Value> {
+fn row(broker: &Broker, vhost: &VirtualHost, counted: &ByVhost) -> Map<String, Value> {
     let settings = vhost.settings();
     let state: Map<String, Value> = [(broker.config.node_name.clone(), "running".into())].into_iter().collect();
-    let (mut ready, mut unacknowledged) = (0_u64, 0_u64);
-    let queues: Vec<_> = vhost.topology().queues().cloned().collect();
-    for queue in queues {
-        let (more, leased) = queue.inspect(|state| (state.ready(), state.leased()));
-        ready = ready.saturating_add(more);
-        unacknowledged = unacknowledged.saturating_add(leased);
-    }
-    let steady = || json!({"rate": 0.0});
-    overview::object(json!({
+    let mut row = overview::object(json!({
         "name": vhost.name,
-        "messages": ready.saturating_add(unacknowledged),
-        "messages_details": steady(),
-        "messages_ready": ready,
-        "messages_ready_details": steady(),
-        "messages_unacknowledged": unacknowledged,
-        "messages_unacknowledged_details": steady(),
         "description": settings.description,
         "tags": settings.tags,
         "default_queue_type": default_queue_type(broker, &settings),
@@ -72,18 +59,22 @@ fn row(broker: &Broker, vhost: &VirtualHost) -> Map<String, Value> {
         "metadata": metadata(broker, &settings),
         "tracing": settings.tracing,
         "cluster_state": state,
-    }))
+    }));
+    row.extend(counted.shown(broker, vhost));
+    row
 }
 
 async fn all(call: Call) -> Outcome {
     let broker = &call.broker;
     let visible = broker.vhosts().into_iter().filter(|vhost| call.principal.may_see(broker, &vhost.name));
-    let rows = visible.map(|vhost| row(broker, &vhost)).collect();
+    let counted = ByVhost::of(&call)?;
+    let rows = visible.map(|vhost| row(broker, &vhost, &counted)).collect();
     list::pages(rows, &call.query, &["name"])
 }
 
 async fn one(call: Call) -> Outcome {
-    list::one(&row(&call.broker, &*call.vhost()?), &call.query)
+    let counted = ByVhost::of(&call)?;
+    list::one(&row(&call.broker, &*call.vhost()?, &counted), &call.query)
 }
 
 /// Tags: a list, or text with commas.

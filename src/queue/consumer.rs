@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use super::{Outbox, Queue};
 use crate::clock::Millis;
 use crate::sync::{Mutex, Rank};
+use crate::wire::table::Table;
 
 /// A subscription of one channel to one queue.
 #[derive(Debug)]
@@ -26,6 +27,10 @@ pub struct Consumer {
     pub prefetch: u16,
     /// How long a delivery may stay unacknowledged, in milliseconds; kept for the session.
     pub timeout: Option<Millis>,
+    /// The connection it belongs to; 0 for none.
+    pub connection: u64,
+    /// Arguments as given.
+    pub arguments: Table,
     /// Where its deliveries go.
     pub outbox: Arc<Outbox>,
     /// Where they come from; `None` for a direct reply-to consumer.
@@ -55,6 +60,10 @@ pub struct Subscription {
     pub prefetch: u16,
     /// See [`Consumer::timeout`].
     pub timeout: Option<Millis>,
+    /// See [`Consumer::connection`].
+    pub connection: u64,
+    /// See [`Consumer::arguments`].
+    pub arguments: Table,
 }
 
 impl Subscription {
@@ -74,6 +83,8 @@ impl Subscription {
             priority: self.priority,
             prefetch: self.prefetch,
             timeout: self.timeout,
+            connection: self.connection,
+            arguments: self.arguments,
             outbox,
             queue,
             credit,

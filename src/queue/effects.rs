@@ -22,7 +22,22 @@ pub enum Reason {
     Due,
 }
 
+/// Causes of death there are; see [`Reason::place`].
+pub const CAUSES: usize = 4;
+
 impl Reason {
+    /// Its place in counts of deaths: rejected, expired, maxlen, delivery limit.
+    #[inline]
+    pub fn place(self) -> usize {
+        match self {
+            // What was only delayed is never counted.
+            Self::Rejected | Self::Due => 0,
+            Self::Expired => 1,
+            Self::MaxLen => 2,
+            Self::DeliveryLimit => 3,
+        }
+    }
+
     /// The word used in `x-death`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -67,6 +82,8 @@ pub struct Effects {
     pub outboxes: Vec<Arc<Outbox>>,
     /// Messages for the courier.
     pub dead: Vec<DeadLetter>,
+    /// Messages that died where there is no exchange for them, by [`Reason::place`].
+    pub lost: [u32; CAUSES],
     /// A read for the loader.
     pub load: Option<Load>,
     /// The queue wants to be looked at by then; [`NEVER`] if nothing changed.
@@ -82,6 +99,7 @@ impl Default for Effects {
         Self {
             outboxes: Vec::new(),
             dead: Vec::new(),
+            lost: [0; CAUSES],
             load: None,
             deadline: NEVER,
             resume: VecDeque::new(),

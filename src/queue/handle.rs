@@ -14,6 +14,7 @@ use super::{
 use crate::clock::Millis;
 use crate::message::Message;
 use crate::message::duplicate::Fingerprint;
+use crate::stats::History;
 use crate::store::{Epoch, Page, QueueId, RecoveredQueue, Seq, Stretch};
 use crate::sync::{Bell, Mutex, Rank};
 use crate::wire::table::Table;
@@ -59,6 +60,7 @@ pub struct Queue {
     outrun: AtomicBool,
     /// Publishers that wait until it is not.
     held_back: Mutex<Vec<Arc<Bell>>>,
+    history: History,
 }
 
 /// Answer to [`Queue::push`].
@@ -117,6 +119,7 @@ impl Queue {
             paging: AtomicBool::new(false),
             outrun: AtomicBool::new(false),
             held_back: Mutex::new(Rank::Leaf, Vec::new()),
+            history: History::default(),
         })
     }
 
@@ -138,6 +141,12 @@ impl Queue {
     /// Takes over what arguments and policies of version `governed` ask for; see [`State::set_options`].
     pub fn set_options(self: &Arc<Self>, options: Arc<Options>, governed: u64, now: Millis, fx: &mut Effects) {
         self.with(false, |state| state.set_options(options, governed, now, fx));
+    }
+
+    /// What is kept of its past figures.
+    #[inline]
+    pub fn history(&self) -> &History {
+        &self.history
     }
 
     /// Identity in the store.

@@ -275,6 +275,21 @@ impl Lanes {
         (entries, middles)
     }
 
+    /// Messages in the one row of what came back.
+    pub(super) fn came_back(&self) -> u64 {
+        self.returns.len() as u64
+    }
+
+    /// The lowest position of a ready message; of messages on disk, the first that may be one.
+    pub(super) fn oldest(&self) -> Option<Seq> {
+        let of = |lane: &Lane| {
+            let resident = lane.returned.keys().next().copied().or_else(|| lane.head.front().map(|entry| entry.seq));
+            resident.or(lane.middle.map(|middle| middle.from))
+        };
+        let returned = self.returns.values().next().map(|entry| entry.seq);
+        self.levels.iter().filter_map(of).chain(returned).min()
+    }
+
     /// Every resident message that was handed to a client before.
     pub(super) fn redelivered(&self) -> impl Iterator<Item = &Entry> {
         self.levels

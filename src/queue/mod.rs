@@ -24,12 +24,13 @@ mod outbox;
 mod roster;
 mod state;
 mod strays;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod unique;
 
 pub use consumer::{ChannelCredit, Consumer, Subscription};
-pub use effects::{DeadLetter, Effects, Load, Reason};
+pub use effects::{CAUSES, DeadLetter, Effects, Load, Reason};
 pub use entry::{Cause, Entry, Lease};
 pub use handle::{Definition, Push, Queue};
 pub use intake::{Closed, Intake, Pressure, Watermark};
@@ -37,5 +38,6 @@ pub use journal::Journal;
 pub use lanes::{Chunk, Surplus};
 pub use options::{BadArgument, Kind, Options, Overflow, Strategy};
 pub use outbox::{Drained, Item, Outbox, Pool, SHARE};
-pub use state::{Got, Room, State, Subscribed, Verdict};
+pub use state::{Figures, Got, Listed, Room, State, Subscribed, Verdict};
 pub use strays::Strays;
+pub use tally::Tally;

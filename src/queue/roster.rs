@@ -51,6 +51,13 @@ impl Roster {
         Self { single_active, by_priority, ..Self::default() }
     }
 
+    /// All consumers in the order of subscription, each with whether it may be served.
+    pub(super) fn listed(&self) -> impl Iterator<Item = (&Arc<Consumer>, bool)> {
+        let member = |slot: &usize| self.members.get(*slot)?.as_ref().map(|member| (*slot, &member.consumer));
+        let active = |slot| !self.single_active || self.active == Some(slot);
+        self.order.iter().filter_map(member).map(move |(slot, consumer)| (consumer, active(slot)))
+    }
+
     /// Number of consumers.
     pub(super) fn len(&self) -> usize {
         self.order.len()

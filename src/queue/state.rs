@@ -8,6 +8,7 @@
 mod govern;
 mod holding;
 mod pages;
+mod report;
 mod serve;
 mod settle;
 mod time;
@@ -16,17 +17,20 @@ mod transact;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use report::{Figures, Listed};
 pub use transact::{Room, Verdict};
 
 use super::delay::Delay;
 use super::lanes::{Front, Lanes, Middle};
 use super::options::{Options, Overflow};
 use super::roster::Roster;
+use super::tally::{Stuck, Tally};
 use super::unique::Unique;
 use super::{Consumer, DeadLetter, Effects, Entry, Journal, Lease, Load, Reason};
 use crate::clock::{Millis, NEVER};
 use crate::message::Message;
 use crate::message::duplicate::{self, Fingerprint};
+use crate::stats::Ages;
 use crate::store::{DropRange, Page, Put, RecoveredQueue, Seq};
 
 /// Messages expired in one look at the queue; a longer row is continued at once by the next look.
@@ -101,6 +105,18 @@ pub struct State {
     next_seq: Seq,
     /// Messages leased to channels or to the courier.
     leased: u64,
+    /// Octets of their bodies.
+    leased_bytes: u64,
+    /// Of what is ready or leased, what the store keeps, with the octets of the bodies.
+    persistent: (u64, u64),
+    /// What has happened so far.
+    tally: Tally,
+    /// When messages came, and how long they were ready.
+    ages: Ages,
+    /// Whether ready messages wait although there are consumers.
+    stuck: Stuck,
+    /// When something was last done with its messages.
+    active: Millis,
     /// Of those, the ones on their way to the dead-letter exchange, with the octets of their bodies.
     dying: (u64, u64),
     /// Messages that came back once too often while nobody could be told: they die at the next pump.
@@ -144,6 +160,12 @@ impl State {
             journal: Journal::default(),
             next_seq: 1,
             leased: 0,
+            leased_bytes: 0,
+            persistent: (0, 0),
+            tally: Tally::default(),
+            ages: Ages::new(now),
+            stuck: Stuck::default(),
+            active: now,
             dying: (0, 0),
             overdue: Vec::new(),
             counts: BTreeMap::new(),
@@ -172,6 +194,8 @@ impl State {
                 head_expiry: lane.head_expiry,
                 spilled: 0,
             };
+            self.persistent.0 += lane.count;
+            self.persistent.1 += lane.bytes;
             self.lanes.recover(lane.lane, middle);
         }
         self.counts = kept.counts.iter().map(|count| (count.seq, (count.failures, count.acquired))).collect();
@@ -233,6 +257,7 @@ impl State {
             self.hold(messages, now, fx);
             return true;
         }
+        self.note_arrival(now);
         for (at, message) in messages.enumerate() {
             let fingerprint = self.fingerprint(&message);
             if self.is_duplicate(fingerprint) {
@@ -295,7 +320,11 @@ impl State {
 
     fn admit(&mut self, message: Message, now: Millis) -> Entry {
         let entry = self.stamp(message, now, self.durable);
+        self.tally.publish += 1;
         if entry.durable {
+            self.persistent.0 += 1;
+            self.persistent.1 += u64::from(entry.body_len);
+            self.tally.disk_writes += 1;
             let message = entry.message.clone();
             self.journal.put(Put { seq: entry.seq, lane: entry.lane, expires_at: entry.expires_at, message });
         }
@@ -363,15 +392,31 @@ impl State {
 
     /// Lets go of a message that nobody will get: to the courier if there is a dead-letter exchange.
     fn discard(&mut self, entry: Entry, reason: Reason, fx: &mut Effects) {
+        self.tally.dead[reason.place()] += 1;
         if self.options.dead_letter_exchange.is_some() {
-            self.leased += 1;
+            self.lease(&entry);
             self.dying.0 += 1;
             self.dying.1 += u64::from(entry.body_len);
             let recovered = entry.durable && self.redelivered.covers(entry.seq);
             fx.dead.push(DeadLetter { recovered, entry, reason });
         } else {
+            fx.lost[reason.place()] += 1;
             self.forget(&entry);
         }
+    }
+
+    /// Counts a message that somebody takes responsibility for.
+    #[inline]
+    fn lease(&mut self, entry: &Entry) {
+        self.leased += 1;
+        self.leased_bytes += u64::from(entry.body_len);
+    }
+
+    /// Counts a message that is back, or settled.
+    #[inline]
+    fn unlease(&mut self, entry: &Entry) {
+        self.leased = self.leased.saturating_sub(1);
+        self.leased_bytes = self.leased_bytes.saturating_sub(u64::from(entry.body_len));
     }
 
     fn forget(&mut self, entry: &Entry) {
@@ -379,6 +424,8 @@ impl State {
             unique.left(entry);
         }
         if entry.durable {
+            self.persistent.0 = self.persistent.0.saturating_sub(1);
+            self.persistent.1 = self.persistent.1.saturating_sub(u64::from(entry.body_len));
             self.journal.settle(entry.settle());
         }
     }
@@ -392,6 +439,7 @@ impl State {
             self.forget(entry);
         }
         for (lane, middle) in middles.into_iter().filter(|(_, middle)| middle.spilled < middle.count) {
+            self.forget_persistent(middle);
             self.journal.drop_range(DropRange { lane, from: middle.from, until: middle.until });
         }
         if let Some(unique) = &mut self.unique {
@@ -409,7 +457,7 @@ impl State {
         self.lanes.clear();
         self.delay = None;
         self.journal.clear();
-        self.leased = 0;
+        (self.leased, self.leased_bytes, self.persistent) = (0, 0, (0, 0));
         self.dying = (0, 0);
         self.overdue.clear();
         self.counts.clear();

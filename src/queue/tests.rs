@@ -44,7 +44,7 @@ fn subscriber(prefetch: u16) -> (Arc<Consumer>, Arc<Outbox>) {
         exclusive: false,
         priority: 0,
         prefetch,
-        timeout: None,
+        ..Subscription::default()
     };
     (subscription.connect(outbox.clone(), None, Some(Arc::new(ChannelCredit::default()))), outbox)
 }

@@ -1,4 +1,5 @@
-//! What the server does for the management API: definitions before anybody comes, its listeners, the control socket.
+//! What the server does for the management API and the metrics: definitions before anybody comes, their listeners, the
+//! control socket.
 //!
 //! Deliberately absent: what is answered, see [`crate::management`].
 
@@ -40,6 +41,16 @@ impl Http {
             http.serving.push(management::serve(listener, router.clone()));
         }
         http
+    }
+
+    /// Serves the listeners for metrics.
+    pub(super) fn serve_metrics(&mut self, listeners: Vec<TcpListener>, broker: &Arc<Broker>) {
+        for listener in listeners {
+            if let Ok(address) = listener.local_addr() {
+                broker.node.listens(Listener { protocol: "http/prometheus", address, tls: false });
+            }
+            self.serving.push(management::serve(listener, management::metrics_router(broker)));
+        }
     }
 
     /// Without it the broker serves its clients all the same.

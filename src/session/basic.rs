@@ -9,6 +9,7 @@ use super::counts;
 use super::names::queue_meant;
 use super::notes::Note;
 use super::{timeouts, tx};
+use crate::broker::stats::{Event, QueueType};
 use crate::broker::{REPLY_TO, print_queue};
 use crate::clock::NEVER;
 use crate::queue::{Cause, Got, Lease, Options, Queue, Subscribed, Subscription, Verdict};
@@ -51,6 +52,7 @@ fn qos(context: &mut Context, channel: &mut Channel, ask: &basic::Qos) {
     if ask.global && context.broker.config.profile().channel_prefetch {
         context.note(Note::GlobalPrefetch);
         let outstanding = channel.outstanding();
+        channel.stats.global_prefetch.set(ask.prefetch_count.into());
         let credit = channel.credit.get_or_insert_default();
         for consumer in credit.set_limit(ask.prefetch_count, outstanding, &context.outbox) {
             if let Some(queue) = &consumer.queue {
@@ -85,6 +87,8 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
         priority: 0,
         prefetch: channel.prefetch,
         timeout: None,
+        connection: context.connection.id,
+        arguments: Table::from(&ask.arguments),
     };
     let consume_ok = basic::ConsumeOk { consumer_tag: short_string(&tag) };
     let consume_ok = AMQPClass::Basic(basic::AMQPMethod::ConsumeOk(consume_ok));
@@ -108,12 +112,12 @@ fn consume(context: &mut Context, channel: &mut Channel, ask: &basic::Consume) -
     }
     let name = queue_meant(channel, &ask.queue)?;
     let queue = context.vhost.readable_queue(&context.broker, &name, context.caller())?;
-    let arguments = Table::from(&ask.arguments);
+    let arguments = &subscription.arguments;
     let printed = print_queue(&name, &context.vhost.name);
     let options = queue.options();
-    check_arguments(&arguments, &options, &printed)?;
-    subscription.priority = priority(&arguments, &printed)?;
-    let asked = timeout(&arguments, &options, &printed)?;
+    check_arguments(arguments, &options, &printed)?;
+    let asked = timeout(arguments, &options, &printed)?;
+    subscription.priority = priority(arguments, &printed)?;
     if !ask.no_ack {
         subscription.timeout = timeouts::timeout_of(&options, asked, context.broker.live.consumer_timeout());
     }
@@ -226,6 +230,7 @@ pub(super) fn get(context: &mut Context, channel: &mut Channel, ask: &basic::Get
         got = queue.get(ask.no_ack, context.now, &mut context.fx);
     }
     context.finish(&queue);
+    count_get(context, channel, ask.no_ack, &queue, &got);
     match got {
         Got::Empty => {
             context.send(channel.number, AMQPClass::Basic(basic::AMQPMethod::GetEmpty(basic::GetEmpty {})));
@@ -250,6 +255,7 @@ pub(super) fn get(context: &mut Context, channel: &mut Channel, ask: &basic::Get
                 let (id, channel_number) = (context.broker.unique(), channel.number);
                 let getter = Subscription { id, channel: channel_number, timeout, ..Subscription::default() };
                 context.expect_within(channel, timeout, tag);
+                channel.unacked.mark(tag, context.now);
                 // No prefetch limit holds it back, and it takes nothing from one.
                 let getter = getter.connect(context.outbox.clone(), Some(queue), None);
                 channel.unacked.hold(tag, Lease::new(getter, entry));
@@ -259,16 +265,50 @@ pub(super) fn get(context: &mut Context, channel: &mut Channel, ask: &basic::Get
     Ok(Flow::Done)
 }
 
+fn count_get(context: &Context, channel: &Channel, no_ack: bool, queue: &Queue, got: &Got) {
+    let (traffic, handed) = (&channel.stats.traffic, context.connection.stats.handed(QueueType::of(Some(queue))));
+    match got {
+        Got::Paged => {}
+        Got::Empty => {
+            traffic.add(Event::GetEmpty, 1);
+            handed.get_empty.add(1);
+        }
+        Got::Message(entry, _) => {
+            traffic.add(if no_ack { Event::GetNoAck } else { Event::Get }, 1);
+            if no_ack { &handed.get_auto_ack } else { &handed.get_manual_ack }.add(1);
+            traffic.add(Event::Redeliver, entry.redelivered.into());
+            handed.redelivered.add(entry.redelivered.into());
+        }
+    }
+}
+
+/// Counts acknowledgements of `acked` deliveries up to `last`, of which the oldest was `first`.
+fn count_acks(context: &Context, channel: &Channel, first: u64, last: u64, acked: usize) {
+    channel.stats.traffic.add(Event::Ack, acked as u64);
+    let times = &context.connection.stats.times_to_ack;
+    channel.unacked.made(first, last, |n, since| times.observe(context.now.saturating_sub(since), n));
+}
+
 fn unknown_tag(tag: u64) -> Refusal {
     Refusal::new(ReplyCode::PreconditionFailed, format!("unknown delivery tag {tag}"))
 }
 
 /// basic.ack: settled with the rest of this turn's.
 pub(super) fn ack(context: &mut Context, channel: &mut Channel, tag: u64, multiple: bool) -> Result<(), Refusal> {
-    let before = context.settled.len();
+    let (before, first) = (context.settled.len(), channel.unacked.first());
     let known = tx::settle(channel, tag, multiple, Verdict::Settle)
         .unwrap_or_else(|| channel.unacked.take(tag, multiple, &mut context.settled));
-    context.turn.spend(context.settled.len().saturating_sub(before));
+    let acked = context.settled.len().saturating_sub(before);
+    context.turn.spend(acked);
+    match (acked, multiple) {
+        (0, _) => {}
+        (_, false) => count_acks(context, channel, tag, tag, acked),
+        (_, true) if tag > 0 => count_acks(context, channel, first, tag, acked),
+        (_, true) => {
+            let last = first.saturating_add(acked as u64).saturating_sub(1);
+            count_acks(context, channel, first, last, acked);
+        }
+    }
     if known { Ok(()) } else { Err(unknown_tag(tag)) }
 }
 

@@ -9,6 +9,7 @@ use super::gate::Gate;
 use super::tx::Tx;
 use super::unacked::Unacked;
 use crate::broker::ChannelPlace;
+use crate::broker::stats::ChannelStats;
 use crate::queue::{Cause, ChannelCredit, Consumer, Lease};
 
 /// What state a channel number is in.
@@ -51,6 +52,8 @@ pub(super) struct Channel {
     pub(super) phase: Phase,
     /// Its places within limits, while it is open.
     place: Option<ChannelPlace>,
+    /// What is counted of it.
+    pub(super) stats: Arc<ChannelStats>,
     pub(super) assembly: Option<Assembly>,
     /// Memory for the address of the next publish.
     pub(super) address: Vec<u8>,
@@ -69,11 +72,12 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub(super) fn new(number: u16, place: ChannelPlace) -> Self {
+    pub(super) fn new(number: u16, place: ChannelPlace, stats: Arc<ChannelStats>) -> Self {
         Self {
             number,
             phase: Phase::Open,
             place: Some(place),
+            stats,
             assembly: None,
             address: Vec::new(),
             mode: Mode::default(),
@@ -110,7 +114,10 @@ impl Channel {
 
     /// Ends everything the channel has: consumers first, then its deliveries return to their queues.
     pub(super) fn release(&mut self, context: &mut Context) {
-        self.place = None;
+        if self.place.take().is_some() {
+            context.connection.stats.remove_channel(&self.stats);
+            context.broker.stats.churn.channels_closed.add_shared(1);
+        }
         self.assembly = None;
         if let Some((name, _)) = self.reply.take() {
             context.broker.replies.forget(&name);

@@ -28,6 +28,7 @@ impl<S> Session<S> {
             self.broker.alarms.forget(self.connection.id);
         }
         let Some(context) = &mut self.context else { return };
+        self.broker.stats.churn.connections_closed.add_shared(1);
         context.park = None;
         context.flush();
         for channel in self.channels.values_mut() {
@@ -37,6 +38,7 @@ impl<S> Session<S> {
         let exclusive = std::mem::take(&mut context.exclusive);
         context.vhost.delete_exclusive(&context.broker, exclusive);
         context.admitted = None;
+        context.passed.tell(&self.broker.stats);
         self.channels.clear();
         self.gated.clear();
     }

@@ -18,6 +18,7 @@ use super::runs::Publisher;
 use super::turn::Turn;
 use super::write::Output;
 use crate::auth::User;
+use crate::broker::stats::{Passed, QueueType};
 use crate::broker::{Admitted, Broker, Caller, Connection, VirtualHost};
 use crate::clock::Millis;
 use crate::queue::{Cause, Consumer, Effects, Lease, Outbox, Queue};
@@ -97,6 +98,10 @@ pub(super) struct Context {
     pub(super) transacted: usize,
     /// What this turn has cost.
     pub(super) turn: Turn,
+    /// What was published in this turn, by exchange.
+    pub(super) passed: Passed,
+    /// Channels that have something new to tell.
+    pub(super) touched: Vec<u16>,
 }
 
 impl Context {
@@ -135,7 +140,7 @@ impl Context {
         }
         if !self.settled.is_empty() {
             let mut leases = std::mem::take(&mut self.settled);
-            self.for_each_queue(&mut leases, Queue::settle);
+            self.apply(&mut leases, true, Queue::settle);
             leases.clear();
             self.settled = leases;
         }
@@ -147,6 +152,23 @@ impl Context {
         leases: &mut [Lease],
         f: impl Fn(&Arc<Queue>, &mut [Lease], Millis, &mut Effects),
     ) {
+        self.apply(leases, false, f);
+    }
+
+    /// Notes that a channel has something new to tell.
+    #[inline]
+    pub(super) fn touch(&mut self, channel: u16) {
+        if self.touched.last() != Some(&channel) {
+            self.touched.push(channel);
+        }
+    }
+
+    fn apply(
+        &mut self,
+        leases: &mut [Lease],
+        acknowledged: bool,
+        f: impl Fn(&Arc<Queue>, &mut [Lease], Millis, &mut Effects),
+    ) {
         let queue_of = |lease: &Lease| lease.consumer().queue.as_ref().map(|q| q.id());
         if !leases.is_sorted_by_key(queue_of) {
             // Stable: what was delivered first stays first.
@@ -154,6 +176,9 @@ impl Context {
         }
         for run in leases.chunk_by_mut(|a, b| queue_of(a) == queue_of(b)) {
             let Some(queue) = run.first().and_then(|lease| lease.consumer().queue.clone()) else { continue };
+            if acknowledged {
+                self.connection.stats.handed(QueueType::of(Some(&queue))).acknowledged.add(run.len() as u64);
+            }
             f(&queue, run, self.now, &mut self.fx);
             self.broker.finish(&queue, &mut self.fx);
         }

@@ -11,6 +11,7 @@ use super::Channels;
 use super::channel::{Channel, Phase};
 use super::context::{Context, Park};
 use super::counts;
+use crate::broker::stats::{Event, QueueType};
 use crate::queue::{Consumer, Drained, Effects, Entry, Item, Lease, SHARE};
 use crate::wire::encode;
 
@@ -62,8 +63,13 @@ fn deliver(
 ) {
     let counting = counts::counting(consumer.queue.as_deref());
     context.expect_within(channel, consumer.timeout, channel.last_tag + 1);
+    let (before, mut redelivered) = (channel.last_tag, 0);
+    if !consumer.no_ack {
+        channel.unacked.mark(before + 1, context.now);
+    }
     for entry in entries {
         context.turn.spend(1);
+        redelivered += u64::from(entry.redelivered);
         let tag = channel.next_tag();
         let message = &entry.message;
         let out = context.output.buffer();
@@ -78,9 +84,25 @@ fn deliver(
             channel.unacked.hold(tag, Lease::new(consumer.clone(), entry));
         }
     }
+    count(context, channel, consumer, channel.last_tag - before, redelivered);
     if context.is_crowded(channel) {
         pause(context, channel);
     }
+}
+
+fn count(context: &mut Context, channel: &Channel, consumer: &Consumer, delivered: u64, redelivered: u64) {
+    let traffic = &channel.stats.traffic;
+    let handed = context.connection.stats.handed(QueueType::of(consumer.queue.as_deref()));
+    if consumer.no_ack {
+        traffic.add(Event::DeliverNoAck, delivered);
+        handed.auto_ack.add(delivered);
+    } else {
+        traffic.add(Event::Deliver, delivered);
+        handed.manual_ack.add(delivered);
+    }
+    traffic.add(Event::Redeliver, redelivered);
+    handed.redelivered.add(redelivered);
+    context.touch(channel.number);
 }
 
 /// Lets a channel's consumers wait until its client has acknowledged some of what it holds.

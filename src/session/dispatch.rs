@@ -2,6 +2,8 @@
 //! channel state, the order of content frames, methods that make no sense here.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use std::sync::Arc;
+
 use amq_protocol::protocol::{AMQPClass, access, basic, channel as channel_class, confirm, connection};
 
 use super::assembly::{no_content_due, out_of_order};
@@ -9,6 +11,7 @@ use super::channel::{Channel, Mode, Phase};
 use super::context::{Context, Flow};
 use super::gate::Gate;
 use super::{Session, Stage, basic as basic_handlers, exchange, publish, queue, turn, tx as tx_handlers};
+use crate::broker::stats::{self, ChannelStats};
 use crate::queue::Cause;
 use crate::wire::frame::{Frame, FrameKind, unexpected};
 use crate::wire::method::{self, Method};
@@ -73,7 +76,10 @@ impl<S> Session<S> {
         }
         let Some(context) = &mut self.context else { return Ok(()) };
         let place = self.broker.admit_channel(&context.user)?;
-        self.channels.insert(frame.channel, Box::new(Channel::new(frame.channel, place)));
+        let stats = Arc::new(ChannelStats::new(self.broker.unique(), frame.channel, context.now));
+        self.connection.stats.add_channel(&stats);
+        self.broker.stats.churn.channels_opened.add_shared(1);
+        self.channels.insert(frame.channel, Box::new(Channel::new(frame.channel, place, stats)));
         let ok = AMQPClass::Channel(channel_class::AMQPMethod::OpenOk(channel_class::OpenOk {}));
         context.send(frame.channel, ok);
         Ok(())
@@ -190,6 +196,7 @@ fn on_channel(context: &mut Context, channel: &mut Channel, frame: Frame<'_>) ->
         }
         FrameKind::Method => {}
     }
+    context.touch(channel.number);
     if let Some(assembly) = &channel.assembly {
         return Err(out_of_order(assembly));
     }
@@ -230,7 +237,10 @@ fn on_class(context: &mut Context, channel: &mut Channel, class: AMQPClass) -> R
         AMQPClass::Exchange(method) => exchange::handle(context, channel, method)?,
         AMQPClass::Confirm(confirm::AMQPMethod::Select(select)) => {
             match channel.mode {
-                Mode::Plain => channel.mode = Mode::Confirm(Gate::default()),
+                Mode::Plain => {
+                    channel.mode = Mode::Confirm(Gate::default());
+                    channel.stats.set_mode(stats::Mode::Confirm);
+                }
                 Mode::Confirm(_) => {}
                 Mode::Tx(_) => {
                     let text = "cannot switch from tx to confirm mode";

@@ -64,8 +64,14 @@ impl Gate {
         self.waiting.front().map(|(epoch, _)| *epoch)
     }
 
-    /// Writes the confirms that `committed` releases.
-    pub(super) fn release(&mut self, committed: Epoch, channel: u16, out: &mut Vec<u8>) {
+    /// Publishes that are neither confirmed nor refused yet.
+    pub(super) fn unconfirmed(&self) -> u64 {
+        self.published - self.released
+    }
+
+    /// Writes the confirms that `committed` releases. Returns how many publishes were confirmed, not counting refusals.
+    pub(super) fn release(&mut self, committed: Epoch, channel: u16, out: &mut Vec<u8>) -> u64 {
+        let (before, mut refused) = (self.released, 0);
         let mut up_to = self.released;
         while let Some((epoch, tag)) = self.waiting.front()
             && *epoch <= committed
@@ -77,6 +83,7 @@ impl Gate {
             self.ack(tag - 1, channel, out);
             if self.refused.remove(&tag) {
                 encode::nack(out, channel, tag, false);
+                refused += 1;
                 self.released = tag;
             } else if let Some((_, octets)) = self.returned.pop_front() {
                 out.extend_from_slice(&octets);
@@ -84,6 +91,7 @@ impl Gate {
             }
         }
         self.ack(up_to, channel, out);
+        self.released - before - refused
     }
 
     /// The next publish whose confirm stands alone. One that was returned reached no queue that could refuse it.
@@ -155,7 +163,8 @@ mod tests {
         gate.refuse(4);
         gate.seal(1);
         let mut out = Vec::new();
-        gate.release(1, 1, &mut out);
+        assert_eq!(gate.release(1, 1, &mut out), 4, "refusals are no confirms");
+        assert_eq!(gate.unconfirmed(), 0);
         assert_eq!(out, expected(&[(false, 1, false), (true, 3, true), (false, 4, false), (true, 6, true)]));
     }
 }

@@ -14,6 +14,8 @@ use super::context::{Capabilities, Context};
 use super::pacing::Ahead;
 use super::{Session, Stage};
 use crate::auth::{User, sasl};
+use crate::broker::Protocol;
+use crate::broker::stats::{Client, Passed};
 use crate::queue::Effects;
 use crate::telemetry::printable;
 use crate::wire::encode;
@@ -200,6 +202,7 @@ impl<S> Session<S> {
             (None, Some(name)) if mechanism == EXTERNAL => (name.as_bytes(), users.by_certificate(name, peer)),
             (None, _) => (&b""[..], users.anonymous(peer)),
         };
+        self.broker.attempts.count(Protocol::Amqp, login.is_ok());
         let user = match login {
             Ok(user) => user,
             Err(denied) => {
@@ -219,6 +222,9 @@ impl<S> Session<S> {
         if let Some(name) = properties.get("connection_name").and_then(Value::as_str) {
             self.given_name = Some(name.to_owned());
         }
+        let mut said = Vec::new();
+        properties.encode_into(&mut said);
+        self.introduction = (said.into(), known_mechanism(mechanism));
         let config = &self.broker.config;
         let tune = connection::Tune {
             channel_max: config.channel_max,
@@ -290,17 +296,35 @@ impl<S> Session<S> {
             shortest_timeout: crate::clock::NEVER,
             transacted: 0,
             turn: super::turn::Turn::default(),
+            passed: Passed::default(),
+            touched: Vec::new(),
         };
         let open_ok = connection::AMQPMethod::OpenOk(connection::OpenOk {});
         context.send(0, AMQPClass::Connection(open_ok));
         let given = self.given_name.as_deref().unwrap_or("");
         tracing::info!(connection = self.name(), user = %printable(&*context.user.name), vhost = %printable(name),
             client = %printable(given), "connection open");
+        let (properties, mechanism) = std::mem::take(&mut self.introduction);
+        self.connection.introduce(Client {
+            user: context.user.name.clone(),
+            properties,
+            mechanism,
+            channel_max: self.tuned.channel_max,
+            frame_max: self.tuned.frame_max,
+            heartbeat: self.tuned.heartbeat,
+            connected_at: context.now,
+        });
+        self.broker.stats.churn.connections_opened.add_shared(1);
         self.context = Some(context);
         self.stage = Stage::Open;
         self.start_heartbeats();
         Ok(())
     }
+}
+
+/// The name of a mechanism that was logged in by.
+fn known_mechanism(name: &str) -> &'static str {
+    ["PLAIN", "AMQPLAIN", "EXTERNAL"].into_iter().find(|known| *known == name).unwrap_or(ANONYMOUS)
 }
 
 fn unexpected() -> Refusal {

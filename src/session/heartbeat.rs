@@ -96,6 +96,8 @@ impl<S> Session<S> {
         if !said {
             context.output.relax();
             context.publisher.relax();
+            context.passed.relax();
+            context.touched = Vec::new();
         }
         if self.beats.quiet > 0 {
             context.memo.relax();

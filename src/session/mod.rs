@@ -19,6 +19,7 @@ mod counts;
 mod deliver;
 mod dispatch;
 mod exchange;
+mod figures;
 mod gate;
 mod handshake;
 mod heartbeat;
@@ -51,6 +52,7 @@ use tokio::io::ReadBuf;
 use tokio::time::Sleep;
 
 use crate::auth::User;
+use crate::broker::stats::Event;
 use crate::broker::{Broker, Connection, Listed, Origin};
 use crate::queue::{Drained, Outbox};
 use crate::sync::InLine;
@@ -116,6 +118,8 @@ pub struct Session<S> {
     greeting: usize,
     tuned: Tuned,
     given_name: Option<String>,
+    /// What the client has said of itself, and the mechanism it has logged in by.
+    introduction: (Box<[u8]>, &'static str),
     /// Output before the connection is open.
     early: Output,
     context: Option<Context>,
@@ -169,6 +173,7 @@ impl<S: Transport> Session<S> {
             greeting: 0,
             tuned: Tuned { frame_max: broker.config.profile().initial_frame_max, channel_max: 0, heartbeat: 0 },
             given_name: None,
+            introduction: (Box::default(), ""),
             early: Output::default(),
             context: None,
             channels: Channels::default(),
@@ -195,7 +200,12 @@ impl<S: Transport> Session<S> {
 
     /// Serves the client until the connection is over.
     pub async fn run(mut self) {
-        std::future::poll_fn(|cx| self.poll(cx)).await;
+        let poll = |cx: &mut Cx<'_>| {
+            let polled = self.poll(cx);
+            self.tell_figures();
+            polled
+        };
+        std::future::poll_fn(poll).await;
         tracing::debug!(connection = self.name(), "connection over");
     }
 
@@ -276,6 +286,8 @@ impl<S: Transport> Session<S> {
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
             let n = buffer.filled().len();
             if n > 0 {
+                self.connection.stats.received_octets.add(n as u64);
+                self.connection.stats.received.add(1);
                 old.copy_from_slice(&self.rest);
                 self.beats.heard();
                 let input = &scratch[..begun + n];
@@ -307,6 +319,8 @@ impl<S: Transport> Session<S> {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(n)) => {
                     output.advance(n);
+                    self.connection.stats.sent_octets.add(n as u64);
+                    self.connection.stats.sent.add(1);
                     self.beats.said();
                     wrote = true;
                 }
@@ -491,6 +505,7 @@ impl<S> Session<S> {
         self.pacing.end_turn(&mut context.ahead, u64::from(self.broker.config.publisher_floor), self.outbox.bell());
         self.confirm();
         self.watch_timeouts();
+        self.tell_exchanges();
         if self.deliverable && matches!(self.stage, Stage::Open) {
             self.deliver();
         }
@@ -526,8 +541,11 @@ impl<S> Session<S> {
         });
         let committed = self.broker.watermark.get();
         gated.retain(|number| {
-            let Some(gate) = channels.get_mut(number).and_then(|channel| channel.mode.gate_mut()) else { return false };
-            gate.release(committed, *number, context.output.buffer());
+            let Some(channel) = channels.get_mut(number) else { return false };
+            let Some(gate) = channel.mode.gate_mut() else { return false };
+            let confirmed = gate.release(committed, *number, context.output.buffer());
+            channel.stats.traffic.add(Event::Confirm, confirmed);
+            channel.stats.unconfirmed.set(gate.unconfirmed());
             gate.next().is_some()
         });
     }

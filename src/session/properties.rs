@@ -1,12 +1,10 @@
 //! The properties of a publish: what the broker must know of them, and what RabbitMQ refuses them for.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
-#![cfg_attr(test, allow(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 use super::assembly::{Late, PUBLISH};
 use super::context::Context;
-use crate::broker::REPLY_TO;
+use crate::broker::{REPLY_TO, expiration};
 use crate::message::Facts;
-use crate::queue::options;
 use crate::wire::properties::Properties;
 use crate::wire::refusal::{Refusal, ReplyCode};
 use crate::wire::table::{self, Malformed, RawTable};
@@ -96,47 +94,4 @@ fn borrowed_name(context: &Context, properties: &Properties<'_>) -> Option<Strin
     }
     let claimed = String::from_utf8_lossy(claimed);
     Some(format!("user_id property set to '{claimed}' but authenticated user was '{}'", context.user.name))
-}
-
-/// Reads an expiration property: a decimal number of milliseconds.
-fn expiration(text: &[u8]) -> Result<u64, String> {
-    let text = String::from_utf8_lossy(text);
-    let digits = text.strip_prefix(['-', '+']).unwrap_or(&text);
-    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
-    let (number, rest) = digits.split_at(end);
-    if number.is_empty() {
-        return Err("no_integer".to_owned());
-    }
-    if !rest.is_empty() {
-        return Err(format!("{{leftover_string,\"{rest}\"}}"));
-    }
-    let number = number.trim_start_matches('0');
-    let number = if number.is_empty() { "0" } else { number };
-    if text.starts_with('-') && number != "0" {
-        return Err(format!("{{value_negative,-{number}}}"));
-    }
-    let most = u64::try_from(options::MAX_EXPIRY).unwrap_or(u64::MAX);
-    number.parse().ok().filter(|n| *n <= most).ok_or_else(|| format!("{{value_too_large,{number}}}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::expiration;
-
-    #[test]
-    fn expirations_are_read_and_refused_as_rabbitmq_does() {
-        let cases: [(&[u8], Result<u64, &str>); 8] = [
-            (b"0", Ok(0)),
-            (b"60000", Ok(60_000)),
-            (b"315360000000", Ok(315_360_000_000)),
-            (b"", Err("no_integer")),
-            (b"abc", Err("no_integer")),
-            (b"10x", Err("{leftover_string,\"x\"}")),
-            (b"-1", Err("{value_negative,-1}")),
-            (b"315360000001", Err("{value_too_large,315360000001}")),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(expiration(text), expected.map_err(str::to_owned));
-        }
-    }
 }

@@ -9,6 +9,7 @@ use super::channel::{Channel, Mode};
 use super::context::Context;
 use super::properties;
 use crate::auth::{Access, Resource};
+use crate::broker::stats::Event;
 use crate::broker::{NoRoute, Replies, Route, Routing};
 use crate::message::{Draft, Message, add_blind_key};
 use crate::queue::{Push, Queue};
@@ -112,7 +113,13 @@ fn complete(context: &mut Context, channel: &mut Channel) -> Result<(), Refusal>
         return Err(late.refusal);
     }
     let route = route(context, &message, &copies).map_err(at)?;
+    count(context, channel, &route, &message);
     let unroutable = !route.routed && assembly.mandatory && !answers(context, &message);
+    if unroutable {
+        channel.stats.traffic.add(Event::ReturnUnroutable, 1);
+    } else if route.queues.is_empty() && !to_reply(&message) {
+        channel.stats.traffic.add(Event::DropUnroutable, 1);
+    }
     if let Mode::Tx(tx) = &mut channel.mode {
         return tx.publish(context, &route, message, unroutable).map_err(at);
     }
@@ -131,6 +138,14 @@ fn complete(context: &mut Context, channel: &mut Channel) -> Result<(), Refusal>
     }
     gather(context, channel.number, tag, &route, message);
     Ok(())
+}
+
+fn count(context: &mut Context, channel: &Channel, route: &Route, message: &Message) {
+    channel.stats.traffic.add(Event::Publish, 1);
+    context.connection.stats.sizes.observe(message.body_len().into(), 1);
+    if let Some(exchange) = &route.source {
+        context.passed.count(exchange, route.queues.len(), &context.broker.stats);
+    }
 }
 
 /// basic.return with its content.

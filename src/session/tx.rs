@@ -15,6 +15,7 @@ use amq_protocol::protocol::{AMQPClass, tx};
 use super::channel::{Channel, Mode};
 use super::context::Context;
 use super::publish;
+use crate::broker::stats::{self, Event, QueueType};
 use crate::broker::{PublishRefused, Route, Transaction};
 use crate::message::Message;
 use crate::queue::{Lease, Verdict};
@@ -41,6 +42,16 @@ impl Tx {
     /// Deliveries settled and not yet committed.
     pub(super) fn leases(&self) -> impl Iterator<Item = &Lease> {
         self.transaction.leases()
+    }
+
+    /// Publishes that wait for the commit.
+    pub(super) fn publishes(&self) -> u64 {
+        self.transaction.publishes() as u64
+    }
+
+    /// Settlements that wait for the commit.
+    pub(super) fn settlements(&self) -> u64 {
+        self.tags.len() as u64
     }
 
     /// Ends the transaction without a commit; what it held of deliveries is the caller's.
@@ -96,6 +107,9 @@ pub(super) fn settle(channel: &mut Channel, tag: u64, multiple: bool, verdict: V
         tx.tags.truncate(before);
     }
     debug_assert_eq!(tx.tags.len() - before, leases.len(), "a tag for each lease");
+    if verdict == Verdict::Settle {
+        channel.stats.traffic.add(Event::Ack, leases.len() as u64);
+    }
     if !leases.is_empty() {
         tx.transaction.settle(verdict, leases);
     }
@@ -122,7 +136,10 @@ pub(super) fn handle(context: &mut Context, channel: &mut Channel, method: &tx::
 
 fn select(channel: &mut Channel) -> Result<(), Refusal> {
     match channel.mode {
-        Mode::Plain => channel.mode = Mode::Tx(Box::default()),
+        Mode::Plain => {
+            channel.mode = Mode::Tx(Box::default());
+            channel.stats.set_mode(stats::Mode::Transactional);
+        }
         Mode::Tx(_) => {}
         Mode::Confirm(_) => {
             return Err(Refusal::new(ReplyCode::PreconditionFailed, "cannot switch from confirm to tx mode"));
@@ -137,9 +154,13 @@ fn not_transactional() -> Refusal {
 
 fn commit(context: &mut Context, channel: &mut Channel) -> Result<u64, Refusal> {
     let Mode::Tx(tx) = &mut channel.mode else { return Err(not_transactional()) };
+    let acknowledged = tx.transaction.acknowledged();
     let committed = tx.transaction.commit(&context.broker, context.now);
     let epoch =
         committed.map_err(|PublishRefused| Refusal::new(ReplyCode::PreconditionFailed, "partial tx completion"))?;
+    for (kind, n) in QueueType::ALL.into_iter().zip(acknowledged) {
+        context.connection.stats.handed(kind).acknowledged.add(n);
+    }
     let done = std::mem::take(&mut **tx);
     context.transacted -= done.bytes;
     for message in &done.unroutable {

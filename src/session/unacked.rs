@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 
 use crate::clock::Millis;
 use crate::queue::Lease;
+use crate::stats::Marks;
 
 /// How far apart deliveries are at least whose times are told apart, in milliseconds.
 pub(super) const GRAIN: Millis = 500;
 
 /// Leases by delivery tag.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Unacked {
     /// Tag of the first slot.
     base: u64,
@@ -17,6 +18,14 @@ pub(super) struct Unacked {
     held: usize,
     /// First tags of rows of deliveries, and when their first one was made; kept only while something has a timeout.
     stamps: VecDeque<(u64, Millis)>,
+    /// When which deliveries were made, for reports.
+    marks: Marks,
+}
+
+impl Default for Unacked {
+    fn default() -> Self {
+        Self { base: 0, slots: VecDeque::new(), held: 0, stamps: VecDeque::new(), marks: Marks::new(0) }
+    }
 }
 
 impl Unacked {
@@ -38,6 +47,31 @@ impl Unacked {
         } else {
             self.slots.push_back(None);
         }
+    }
+
+    /// Notes that deliveries are made, the next one under `tag`.
+    #[inline]
+    pub(super) fn mark(&mut self, tag: u64, now: Millis) {
+        let oldest = if self.slots.is_empty() { tag } else { self.base };
+        self.marks.note(tag, now, || oldest);
+    }
+
+    /// When the oldest delivery held was made, and the id of the queue it is from.
+    pub(super) fn oldest(&self) -> Option<(Millis, u64)> {
+        let lease = self.slots.front()?.as_ref()?;
+        Some((self.marks.since(self.base), lease.consumer().queue.as_ref().map_or(0, |queue| queue.id().0)))
+    }
+
+    /// The tag of the oldest delivery held, or of the next one.
+    pub(super) fn first(&self) -> u64 {
+        self.base
+    }
+
+    /// When the deliveries `first..=last` were made: calls `each` with how many of them were when. Those that needed no
+    /// acknowledgement, or had theirs already, are counted with the others.
+    #[inline]
+    pub(super) fn made(&self, first: u64, last: u64, each: impl FnMut(u64, Millis)) {
+        self.marks.rows(first, last, each);
     }
 
     /// Notes that deliveries with a timeout are made, the next one under `tag`.
@@ -166,6 +200,7 @@ impl Unacked {
             self.slots.shrink_to(0);
             self.stamps.clear();
             self.stamps.shrink_to(0);
+            self.marks.relax(0);
         }
     }
 }

@@ -119,7 +119,7 @@ fn row(queues: u64, publishers: usize) {
             exclusive: false,
             priority: 0,
             prefetch: 0,
-            timeout: None,
+            ..Subscription::default()
         };
         queue.subscribe(subscription.connect(outbox.clone(), Some(queue.clone()), None), 1, &mut fx);
     }

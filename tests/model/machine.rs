@@ -99,7 +99,8 @@ impl Pair {
     ) -> Arc<Consumer> {
         let channel = u16::try_from(channel).expect("small");
         let tag = id.to_string().into_bytes().into();
-        let subscription = Subscription { id, tag, channel, no_ack, exclusive, priority, prefetch, timeout: None };
+        let subscription =
+            Subscription { id, tag, channel, no_ack, exclusive, priority, prefetch, ..Subscription::default() };
         subscription.connect(outbox.clone(), None, credit.cloned())
     }
 

@@ -95,7 +95,7 @@ async fn a_transaction_without_room_settles_nothing_ahead_of_its_messages() {
     let (moved, acked) = (lease(&node, &input).await, lease(&node, &input).await);
     node.faults.limit_puts(Some(0));
     let mut transaction = Transaction::default();
-    let route = Route { queues: vec![output.clone()], memoizable: true, routed: true };
+    let route = Route { queues: vec![output.clone()], memoizable: true, routed: true, ..Route::default() };
     transaction.publish(Arc::new(route), persistent(4));
     transaction.settle(Concluded::Settle, vec![moved]);
     let epoch = transaction.commit(node.broker(), node.clock.now()).unwrap();

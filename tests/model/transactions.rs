@@ -23,7 +23,7 @@ const OUTPUTS: usize = 60;
 const MOVES: u64 = 24;
 
 fn route(queues: &[Arc<Queue>]) -> Arc<Route> {
-    Arc::new(Route { queues: queues.to_vec(), memoizable: true, routed: true })
+    Arc::new(Route { queues: queues.to_vec(), memoizable: true, routed: true, ..Route::default() })
 }
 
 fn commit(node: &Node, transaction: &mut Transaction) -> Result<Epoch, PublishRefused> {
@@ -246,7 +246,7 @@ fn limited(seed: u64) -> (State, Vec<Message>) {
             exclusive: false,
             priority: 0,
             prefetch: rng.pick(&[0, 1, 2, 3]),
-            timeout: None,
+            ..Subscription::default()
         };
         state.subscribe(subscription.connect(outbox.clone(), None, Some(credit)), 0, &mut fx);
     }

@@ -64,6 +64,7 @@ impl State {
             match waiting.next(now) {
                 Next::Message(due, seq, message) => {
                     self.leased += 1;
+                    self.leased_bytes += u64::from(message.body_len());
                     let redelivered = self.durable
                         && match &self.redelivered {
                             Redelivered::Below(until) => seq < *until && waiting.was_due(due),

@@ -85,6 +85,7 @@ impl State {
             let (messages, next) = merge(page, spilled);
             let entries: Vec<Entry> = messages.map(|(stored, kept)| self.entry_of(stored, kept, asked.lane)).collect();
             self.page = entries.iter().map(|entry| entry.message.record().len()).sum();
+            self.tally.disk_reads += entries.len() as u64;
             let next = next.or((middle.until > asked.until).then_some(asked.until));
             self.lanes.load(asked.lane, entries, next);
         }

@@ -17,6 +17,7 @@ impl State {
             match self.lanes.front() {
                 Front::Empty => {
                     self.outrun = false;
+                    self.stuck.note(false, now);
                     return;
                 }
                 Front::Paged(..) => {
@@ -32,6 +33,7 @@ impl State {
             }
         }
         if !self.roster.is_empty() {
+            self.stuck.note(self.lanes.count() > 0, now);
             self.read_ahead(fx);
         }
     }
@@ -49,7 +51,7 @@ impl State {
             // The limit was set in between, and counted without this delivery: the turn begins again.
             return;
         }
-        let (mut more, mut refused) = (true, false);
+        let (mut more, mut refused, mut served) = (true, false, 0);
         loop {
             if !outbox.room(&consumer) {
                 more = false;
@@ -57,10 +59,13 @@ impl State {
                 break;
             }
             let Some(entry) = self.lanes.pop() else { break };
+            served += 1;
+            self.ages.leaves(entry.seq, now);
+            self.tally.redeliver += u64::from(entry.redelivered);
             if consumer.no_ack {
                 self.forget(&entry);
             } else {
-                self.leased += 1;
+                self.lease(&entry);
             }
             outbox.push(&consumer, entry);
             more = self.roster.delivered(slot);
@@ -69,6 +74,9 @@ impl State {
                 break;
             }
         }
+        self.ages.end();
+        self.active = now;
+        *(if consumer.no_ack { &mut self.tally.deliver_no_ack } else { &mut self.tally.deliver }) += served;
         if outbox.close() {
             fx.outboxes.push(consumer.outbox.clone());
         }
@@ -81,20 +89,28 @@ impl State {
 
     /// Takes one message for `basic.get`.
     pub fn get(&mut self, no_ack: bool, now: Millis, fx: &mut Effects) -> Got {
-        self.last_used = now;
+        (self.last_used, self.active) = (now, now);
         self.expire(now, fx);
         let got = match self.lanes.front() {
-            Front::Empty => Got::Empty,
+            Front::Empty => {
+                self.tally.get_empty += 1;
+                Got::Empty
+            }
             Front::Paged(..) => {
                 self.ask_load(fx);
                 Got::Paged
             }
             Front::Resident(_) => match self.lanes.pop() {
                 Some(entry) => {
+                    self.ages.leaves(entry.seq, now);
+                    self.ages.end();
+                    self.tally.redeliver += u64::from(entry.redelivered);
                     if no_ack {
+                        self.tally.get_no_ack += 1;
                         self.forget(&entry);
                     } else {
-                        self.leased += 1;
+                        self.tally.get += 1;
+                        self.lease(&entry);
                     }
                     Got::Message(entry, self.lanes.count())
                 }

@@ -12,9 +12,11 @@ use crate::store::Count;
 impl State {
     /// Settles leases of this queue, emptying them: acknowledged.
     pub fn settle(&mut self, leases: &mut [Lease], now: Millis, fx: &mut Effects) {
+        self.tally.ack += leases.len() as u64;
+        self.active = now;
         for entry in leases.iter_mut().filter_map(Lease::take) {
             if !self.deleted {
-                self.leased = self.leased.saturating_sub(1);
+                self.unlease(&entry);
                 self.forget(&entry);
             }
         }
@@ -55,7 +57,7 @@ impl State {
     }
 
     fn leave_courier(&mut self, entry: &Entry) {
-        self.leased = self.leased.saturating_sub(1);
+        self.unlease(entry);
         self.dying.0 = self.dying.0.saturating_sub(1);
         self.dying.1 = self.dying.1.saturating_sub(u64::from(entry.body_len));
     }
@@ -64,7 +66,7 @@ impl State {
     pub fn reject(&mut self, leases: &mut [Lease], now: Millis, fx: &mut Effects) {
         for entry in leases.iter_mut().filter_map(Lease::take) {
             if !self.deleted {
-                self.leased = self.leased.saturating_sub(1);
+                self.unlease(&entry);
                 self.discard(entry, Reason::Rejected, fx);
             }
         }
@@ -91,7 +93,7 @@ impl State {
     pub fn unsend(&mut self, entries: Vec<Entry>, now: Millis, fx: &mut Effects) {
         if !self.deleted {
             for entry in entries {
-                self.leased = self.leased.saturating_sub(1);
+                self.unlease(&entry);
                 if self.options.is_quorum() {
                     self.lanes.put_unsent(entry);
                 } else {
@@ -108,7 +110,7 @@ impl State {
             if !self.deleted
                 && let Some(failed) = self.put_back(entry, Cause::Ended)
             {
-                self.leased += 1;
+                self.lease(&failed);
                 self.overdue.push(failed);
             }
         }
@@ -117,14 +119,14 @@ impl State {
     /// Lets go of what came back once too often while there was nobody to tell.
     pub(super) fn bury_overdue(&mut self, fx: &mut Effects) {
         for entry in std::mem::take(&mut self.overdue) {
-            self.leased = self.leased.saturating_sub(1);
+            self.unlease(&entry);
             self.discard(entry, Reason::DeliveryLimit, fx);
         }
     }
 
     /// Makes a lease's message ready again; one that a quorum queue has had enough of is handed back.
     fn put_back(&mut self, mut entry: Entry, cause: Cause) -> Option<Entry> {
-        self.leased = self.leased.saturating_sub(1);
+        self.unlease(&entry);
         entry.redelivered = true;
         if !self.options.is_quorum() {
             self.lanes.put_back(entry);

@@ -83,6 +83,7 @@ impl State {
         if self.delay.is_some() {
             return self.hold(messages, now, fx);
         }
+        self.note_arrival(now);
         for message in messages {
             let fingerprint = self.fingerprint(&message);
             if self.is_duplicate(fingerprint) {
