@@ -105,7 +105,7 @@ impl<S> Session<S> {
             return 8;
         }
         let profile = self.broker.config.profile();
-        let properties = server_properties(profile.version, &self.broker.config.cluster_name);
+        let properties = server_properties(profile.version, &self.broker.cluster_name());
         let mechanisms = self.mechanisms();
         encode::start(self.early.buffer(), &properties, &mechanisms, "en_US");
         self.stage = Stage::StartOk;
