@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use leveret::config::{self, Args, Changes, Command, Config, Environment, Notes, Reason};
-use leveret::server::{Builder, Server, ServerError};
+use leveret::config::{self, Args, Changes, Command, Config, Environment, Line, Notes, Reason};
+use leveret::ctl::{self, Role};
+use leveret::server::{Builder, Server, ServerError, systemd};
 use leveret::{perf, telemetry, tools};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -24,7 +25,14 @@ const FAILED: u8 = 1;
 const EVENT_INTERVAL: u32 = 2;
 
 fn main() -> ExitCode {
+    let mut words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    if let Some((role, program)) = words.next().as_deref().and_then(ctl::role) {
+        return ExitCode::from(ctl::run(role, program, &words.collect::<Vec<_>>(), &Args::default()));
+    }
     let args = Args::parse();
+    if let Some(status) = client(&args) {
+        return ExitCode::from(status);
+    }
     if let Some(Command::Perf(command)) = &args.command {
         // A client: the settings of a broker on this machine are none of its business.
         raise_file_limit();
@@ -73,6 +81,21 @@ fn main() -> ExitCode {
     }
 }
 
+/// Carries out a command that needs no settings of a broker, or finds them itself.
+fn client(args: &Args) -> Option<u8> {
+    let run = |role, program, line: &Line| ctl::run(role, program, &line.words, args);
+    Some(match args.command.as_ref()? {
+        Command::Ctl(line) => run(Role::Tool(ctl::Tool::Leveret), "leveret ctl", line),
+        Command::Plugins(line) => run(Role::Tool(ctl::Tool::Plugins), "leveret plugins", line),
+        Command::Admin(line) => run(Role::Admin, "rabbitmqadmin", line),
+        Command::Completions { shell, program } => {
+            ctl::complete(*shell, program, &mut std::io::stdout(), &mut std::io::stderr())
+        }
+        Command::Man => ctl::manual(&mut std::io::stdout(), &mut std::io::stderr()),
+        Command::Tool(_) | Command::Perf(_) | Command::Config(_) => return None,
+    })
+}
+
 /// What was read without effect.
 fn tell(notes: &Notes) {
     for file in &notes.files {
@@ -97,7 +120,7 @@ async fn serve(args: Args, mut config: Config) -> Result<(), ServerError> {
     let mut interrupt = caught(SignalKind::interrupt())?;
     let mut hangup = caught(SignalKind::hangup())?;
     let data_dir = config.data_dir.clone();
-    let server = Builder::new(config.clone()).start()?;
+    let server = Builder::new(config.clone()).handed(systemd::sockets()).start()?;
     // RabbitMQ's words and order, which scripts wait for.
     for address in server.management_addresses() {
         let port = address.port();
@@ -106,12 +129,26 @@ async fn serve(args: Args, mut config: Config) -> Result<(), ServerError> {
     for address in server.addresses() {
         tracing::info!("started TCP listener on {address}");
     }
+    for address in server.tls_addresses() {
+        tracing::info!("started TLS (SSL) listener on {address}");
+    }
+    if let Some(path) = &server.broker().config.unix_socket {
+        tracing::info!("started listener at {}", path.display());
+    }
     tracing::info!("messages are kept in {}", data_dir.display());
     tracing::info!("threads that serve clients: {}", tokio::runtime::Handle::current().metrics().num_workers());
     announce(&config);
+    systemd::ready();
     loop {
         tokio::select! {
-            _ = hangup.recv() => reload(&args, &mut config, &server),
+            () = systemd::live() => {}
+            _ = hangup.recv() => {
+                systemd::reloading();
+                reload(&args, &mut config, &server);
+                // What is wrong with the files has been logged.
+                let _ = server.broker().reload_tls().await;
+                systemd::ready();
+            }
             _ = terminate.recv() => {
                 tracing::info!("SIGTERM: shutting down");
                 break;
@@ -130,6 +167,7 @@ async fn serve(args: Args, mut config: Config) -> Result<(), ServerError> {
             }
         }
     }
+    systemd::stopping();
     server.stop().await?;
     tracing::info!("stopped, everything confirmed is on disk");
     Ok(())
@@ -162,8 +200,8 @@ fn reload(args: &Args, config: &mut Config, server: &Server) {
 }
 
 /// The line that Testcontainers modules and scripts wait for; the plugins are RabbitMQ's names for what is built in.
-#[allow(clippy::print_stdout)]
 fn announce(config: &Config) {
+    use std::io::Write;
     let management = ["rabbitmq_management", "rabbitmq_management_agent", "rabbitmq_web_dispatch"];
     let mut plugins: Vec<&str> = Vec::new();
     if !config.management_listen.is_empty() {
@@ -172,10 +210,15 @@ fn announce(config: &Config) {
     if !config.metrics_listen.is_empty() {
         plugins.push("rabbitmq_prometheus");
     }
-    println!("Server startup complete; {} plugins started.", plugins.len());
+    let mut text = format!("Server startup complete; {} plugins started.\n", plugins.len());
     for plugin in plugins {
-        println!(" * {plugin}");
+        text += " * ";
+        text += plugin;
+        text.push('\n');
     }
+    // Whoever waited for the first line may have gone with it: no reason not to serve.
+    let mut out = std::io::stdout();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 /// Every connection is a descriptor: take as many as the system allows.

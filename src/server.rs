@@ -1,32 +1,37 @@
 //! The server: opens the store, recovers, listens, accepts, and shuts down in order.
 //!
-//! It is the only place that knows all rooms. Deliberately absent: anything about a single connection.
+//! It is the only place that knows all rooms. `entrance` opens and closes sockets, `accept` leads from a socket to a
+//! session, `doorman` is the task that keeps both; `systemd` talks to the service manager. Deliberately absent: anything
+//! about a single connection.
 
+mod accept;
+mod doorman;
+mod entrance;
 mod http;
+pub mod systemd;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::task::JoinSet;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
-use crate::broker::{Broker, Listener, Running, Spill, Start, StartError};
+use crate::broker::{Broker, Running, Spill, Start, StartError};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::session::Session;
 use crate::store::lmdb::{self, LmdbEngine, LmdbOptions};
 use crate::store::memory::MemoryEngine;
 use crate::store::redo::Redo;
 use crate::store::{Engine, StoreError};
+use crate::tls::{Identity, TlsError};
+use doorman::Doorman;
+use entrance::{Entrance, Socket, Speech};
+pub use entrance::{Handed, HandedSocket};
 
 /// Folder of the data directory for what is spilled.
 const SPILL: &str = "spill";
-
-/// Connections the kernel may hold before they are accepted.
-const BACKLOG: u32 = 1024;
 
 /// Why a server cannot start or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +44,20 @@ pub enum ServerError {
         /// Why not.
         error: io::Error,
     },
+    /// A Unix socket cannot be listened on.
+    #[error("cannot listen on {}: {error}", path.display())]
+    Socket {
+        /// Its path.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A socket that was handed over cannot be used.
+    #[error("cannot use a socket that was handed over: {0}")]
+    Handed(io::Error),
+    /// A file that TLS needs cannot be used.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
     /// The broker cannot start on what it found.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -78,6 +97,7 @@ pub struct Builder {
     config: Config,
     keep: Keep,
     clock: Clock,
+    handed: Vec<Handed>,
 }
 
 impl std::fmt::Debug for Builder {
@@ -90,7 +110,7 @@ impl Builder {
     /// A server as configured.
     pub fn new(config: Config) -> Self {
         let keep = Keep::Directory(config.data_dir.clone());
-        Self { config, keep, clock: Clock::system() }
+        Self { config, keep, clock: Clock::system(), handed: Vec::new() }
     }
 
     /// A server that keeps nothing and listens on a free port of 127.0.0.1.
@@ -101,7 +121,7 @@ impl Builder {
             metrics_listen: Vec::new(),
             ..Config::default()
         };
-        Self { config, keep: Keep::Memory, clock: Clock::system() }
+        Self { config, keep: Keep::Memory, clock: Clock::system(), handed: Vec::new() }
     }
 
     /// Keeps messages in this directory.
@@ -132,6 +152,13 @@ impl Builder {
         self
     }
 
+    /// Listens on these sockets as well, and on no addresses of the settings where one of the same kind is among them.
+    #[must_use]
+    pub fn handed(mut self, sockets: Vec<Handed>) -> Self {
+        self.handed = sockets;
+        self
+    }
+
     /// Changes any other setting.
     #[must_use]
     pub fn configure(mut self, change: impl FnOnce(&mut Config)) -> Self {
@@ -141,9 +168,18 @@ impl Builder {
 
     /// Opens the store, recovers, and listens. Must be called inside a tokio runtime.
     pub fn start(self) -> Result<Server, ServerError> {
-        // Ports first: a second server on the same machine is told so before it touches anything.
-        let listeners = listen(&self.config.listen)?;
-        let http = listen(&self.config.management_listen)?;
+        // Files and ports first: a second server on the same machine is told so before it touches anything.
+        let of_others = |handed: &Handed| matches!(&*handed.name, "http" | "metrics");
+        let (elsewhere, handed): (Vec<_>, Vec<_>) = self.handed.into_iter().partition(of_others);
+        let (http, elsewhere): (Vec<_>, Vec<_>) = elsewhere.into_iter().partition(|handed| handed.name == "http");
+        let http = entrance::listen(&self.config.management_listen, http)?;
+        let entrances = Entrance::all(&self.config, handed);
+        let identity = if entrances.iter().any(|entrance| entrance.speech == Speech::AmqpOverTls) {
+            Some(Arc::new(Identity::load(&self.config.tls, self.clock.wall())?))
+        } else {
+            None
+        };
+        let open = open(entrances)?;
         let directory = match &self.keep {
             Keep::Directory(dir) => Some(dir.clone()),
             Keep::Memory | Keep::Engine(_) => None,
@@ -169,17 +205,41 @@ impl Builder {
             http::load_definitions(broker, path)?;
         }
         let http = http::Http::start(http, directory.as_deref(), broker);
-        let mut addresses = Vec::new();
-        let mut accepting = JoinSet::new();
-        for listener in listeners {
-            if let Ok(address) = listener.local_addr() {
-                addresses.push(address);
-                broker.node.listens(Listener { protocol: "amqp", address, tls: false });
+        for Handed { name, socket } in elsewhere {
+            match socket {
+                HandedSocket::Tcp(socket) => running.broker.listeners.hand_over(name, socket),
+                HandedSocket::Local(_) => tracing::warn!("{name} is not served on a Unix socket"),
             }
-            accepting.spawn(accept(listener, running.broker.clone()));
         }
-        Ok(Server { running, addresses, accepting, http })
+        let mut doorman = Doorman::new(running.broker.clone(), identity);
+        for (entrance, socket) in open {
+            doorman.attend(entrance, socket);
+        }
+        let (addresses, tls_addresses) = (doorman.addresses(Speech::Amqp), doorman.addresses(Speech::AmqpOverTls));
+        let (leave, left) = oneshot::channel();
+        let orders = running.broker.listeners.take_orders();
+        let doorman = tokio::spawn(async move {
+            if let Some(orders) = orders {
+                doorman.run(orders, left).await;
+            }
+        });
+        Ok(Server { running, addresses, tls_addresses, leave, doorman, http })
     }
+}
+
+/// Opens all entrances.
+fn open(entrances: Vec<Entrance>) -> Result<Vec<(Entrance, Socket)>, ServerError> {
+    let several = entrances.len() > 1;
+    let mut open = Vec::new();
+    for mut entrance in entrances {
+        match entrance.open() {
+            Ok(socket) => open.push((entrance, socket)),
+            // A machine without IPv6 is no reason not to start on IPv4.
+            Err(error) if several && entrance.lacks_family(&error) => tracing::warn!("{error}"),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(open)
 }
 
 /// Compacts the store that is there, if there is one.
@@ -212,14 +272,21 @@ fn spill(data_dir: &Path) -> Result<Arc<Spill>, StoreError> {
 pub struct Server {
     running: Running,
     addresses: Vec<SocketAddr>,
-    accepting: JoinSet<()>,
+    tls_addresses: Vec<SocketAddr>,
+    leave: oneshot::Sender<()>,
+    doorman: JoinHandle<()>,
     http: http::Http,
 }
 
 impl Server {
-    /// Where it listens.
+    /// Where it listens for clients without TLS.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where it listens for clients with TLS.
+    pub fn tls_addresses(&self) -> &[SocketAddr] {
+        &self.tls_addresses
     }
 
     /// Where the management API is served.
@@ -243,93 +310,12 @@ impl Server {
     }
 
     /// Stops in order: no new clients, the present ones are told (320) and given a moment, everything is made durable.
-    pub async fn stop(mut self) -> Result<(), ServerError> {
-        self.accepting.shutdown().await;
+    pub async fn stop(self) -> Result<(), ServerError> {
+        // A doorman who is gone has nothing open.
+        let _ = self.leave.send(());
+        let _ = self.doorman.await;
         self.http.stop(self.running.broker.config.shutdown_grace).await;
         self.running.broker.close_connections().await;
         Ok(self.running.stop().await?)
-    }
-}
-
-fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ServerError> {
-    let mut listeners = Vec::new();
-    for address in addresses {
-        match listen_on(*address, addresses) {
-            Ok(listener) => listeners.push(listener),
-            // A machine without IPv6 is no reason not to start on IPv4.
-            Err(error) if address.is_ipv6() && is_missing_family(&error) && addresses.len() > 1 => {
-                tracing::warn!("not listening on {address}: {error}");
-            }
-            Err(error) => return Err(ServerError::Listen { address: *address, error }),
-        }
-    }
-    Ok(listeners)
-}
-
-fn is_missing_family(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
-        || error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
-}
-
-/// Listens on one of `all` the addresses.
-fn listen_on(address: SocketAddr, all: &[SocketAddr]) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // A socket for every address of IPv6 is one for those of IPv4 too, unless these have their own.
-    let every_v4 = SocketAddr::from(([0, 0, 0, 0], address.port()));
-    if address.is_ipv6() && address.ip().is_unspecified() && all.contains(&every_v4) {
-        rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
-    }
-    // A restart must not wait for the sockets of the last run to time out.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
-async fn accept(listener: TcpListener, broker: Arc<Broker>) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => serve(stream, peer, &broker),
-            Err(error) if is_gone(&error) => {}
-            Err(error) => {
-                // Out of descriptors or memory: loudly, and not in a hot loop. Those who are connected go on.
-                tracing::error!("cannot accept connections, pausing: {error}");
-                tokio::time::sleep(pause(&broker)).await;
-            }
-        }
-    }
-}
-
-fn pause(broker: &Broker) -> Duration {
-    broker.config.accept_pause
-}
-
-/// The client gave up before it was accepted.
-fn is_gone(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
-}
-
-fn serve(stream: TcpStream, peer: SocketAddr, broker: &Arc<Broker>) {
-    let local = stream.local_addr().unwrap_or(peer);
-    // Answers are small and waited for.
-    let _ = stream.set_nodelay(true);
-    tokio::spawn(Session::new(stream, broker.clone(), peer, local).run());
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn every_address_of_both_families_can_be_listened_on() {
-        let first = listen_on(SocketAddr::from(([0, 0, 0, 0], 0)), &[]).unwrap();
-        let port = first.local_addr().unwrap().port();
-        let every = |octets: [u8; 4]| SocketAddr::from((octets, port));
-        let six = SocketAddr::from(([0_u16; 8], port));
-        match listen_on(six, &[every([0, 0, 0, 0]), six]) {
-            Ok(second) => assert_eq!(second.local_addr().unwrap(), six),
-            Err(error) if is_missing_family(&error) => eprintln!("skipped: this machine has no IPv6"),
-            Err(error) => panic!("{error}"),
-        }
     }
 }

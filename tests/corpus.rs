@@ -15,6 +15,8 @@ mod definitions;
 mod letters;
 #[path = "fuzz/log.rs"]
 mod log;
+#[path = "fuzz/proxy.rs"]
+mod proxy;
 #[path = "fuzz/rabbitmq.rs"]
 mod rabbitmq;
 #[path = "fuzz/recovery.rs"]
@@ -33,12 +35,13 @@ use proptest::prelude::*;
 type Run = fn(&[u8]);
 
 /// Every target under its name; a test holds the list to what is there.
-const TARGETS: [(&str, Run); 11] = [
+const TARGETS: [(&str, Run); 12] = [
     ("decoder", decoder),
     ("definitions", definitions::start),
     ("headers", routing::headers),
     ("letters", letters::travel),
     ("log", log::replay),
+    ("proxy", proxy::header),
     ("rabbitmq", rabbitmq::read),
     ("recovery", recovery::damage),
     ("session", conversation::converse),
@@ -115,6 +118,11 @@ fn letters_takes_its_corpus() {
 #[test]
 fn log_takes_its_corpus() {
     assert!(replay("log") >= FEWEST);
+}
+
+#[test]
+fn proxy_takes_its_corpus() {
+    assert!(replay("proxy") >= FEWEST);
 }
 
 #[test]

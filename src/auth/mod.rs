@@ -131,6 +131,15 @@ impl Users {
         Ok(user)
     }
 
+    /// The user whom a verified certificate stands for (SASL EXTERNAL); no password is asked for.
+    pub fn by_certificate(&self, name: &str, peer: IpAddr) -> Result<Arc<User>, Denied> {
+        let user = self.get(name).ok_or(Denied::Credentials)?;
+        if user.loopback_only && !peer.to_canonical().is_loopback() {
+            return Err(Denied::NotLoopback);
+        }
+        Ok(user)
+    }
+
     /// Whom a client is that does not say who it is (SASL ANONYMOUS): RabbitMQ's default user with its default
     /// password, and from this machine only.
     pub fn anonymous(&self, peer: IpAddr) -> Result<Arc<User>, Denied> {
@@ -236,6 +245,17 @@ mod tests {
             "guest with another password is not for everybody"
         );
         assert_eq!(changed.anonymous("192.0.2.1".parse().unwrap()), Err(Denied::NotLoopback));
+    }
+
+    #[test]
+    fn a_certificate_needs_no_password_but_a_user() {
+        let users = users();
+        assert_eq!(&*users.by_certificate("app", "203.0.113.9".parse().unwrap()).unwrap().name, "app");
+        assert!(users.by_certificate("guest", HERE).is_ok());
+        assert_eq!(users.by_certificate("guest", "203.0.113.9".parse().unwrap()), Err(Denied::NotLoopback));
+        for name in ["", "nobody", "APP", "CN=app"] {
+            assert_eq!(users.by_certificate(name, HERE), Err(Denied::Credentials), "{name}");
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What a client says in connection.start-ok: the responses of the mechanisms PLAIN and AMQPLAIN.
 //!
 //! Pure functions over untrusted octets from before authentication; they borrow, allocate nothing, do not recurse, and
-//! answer `None` to anything out of the ordinary. Deliberately absent: EXTERNAL, and
-//! ANONYMOUS, which has nothing to read.
+//! answer `None` to anything out of the ordinary. Deliberately absent: EXTERNAL, where the
+//! certificate counts and not what is said, and ANONYMOUS, which has nothing to read.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 #![cfg_attr(test, allow(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 

@@ -5,14 +5,45 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use dashmap::DashMap;
+use tokio::sync::Notify;
 
 use super::VirtualHost;
 use crate::auth::User;
 use crate::sync::{Bell, Mutex, Rank};
+use crate::tls::Secured;
 use crate::wire::refusal::{Refusal, ReplyCode};
 
 /// Number of a connection; never reused in this process.
 pub type ConnectionId = u64;
+
+/// Where a connection comes from, as whoever has accepted it knows.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// Where the client is, as a trusted proxy says if there is one. A client on a Unix socket is on this machine, at port
+    /// 0.
+    pub peer: SocketAddr,
+    /// Where it has connected to.
+    pub local: SocketAddr,
+    /// Path of the Unix socket it has come in by.
+    pub socket: Option<Arc<str>>,
+    /// What was agreed on, if it speaks TLS.
+    pub tls: Option<Arc<Secured>>,
+}
+
+impl Origin {
+    /// A connection over TCP without TLS.
+    pub fn plain(peer: SocketAddr, local: SocketAddr) -> Self {
+        Self { peer, local, socket: None, tls: None }
+    }
+
+    /// `peer:port -> local:port`; on a Unix socket, where all have the same, with the connection's number.
+    fn name(&self, id: ConnectionId) -> String {
+        match &self.socket {
+            Some(path) => format!("local:{id} -> {path}"),
+            None => format!("{} -> {}", self.peer, self.local),
+        }
+    }
+}
 
 /// The facts of one client connection. The session is the task behind it.
 #[derive(Debug)]
@@ -23,6 +54,10 @@ pub struct Connection {
     pub name: String,
     /// Where the client is.
     pub peer: SocketAddr,
+    /// Where it has connected to.
+    pub local: SocketAddr,
+    /// What was agreed on, if it speaks TLS.
+    pub tls: Option<Arc<Secured>>,
     vhost: OnceLock<Arc<VirtualHost>>,
     user: OnceLock<Arc<User>>,
     /// What its user may do has changed.
@@ -33,11 +68,13 @@ pub struct Connection {
 
 impl Connection {
     /// Facts of a new connection; `bell` wakes its session.
-    pub fn new(id: ConnectionId, peer: SocketAddr, local: SocketAddr, bell: Arc<Bell>) -> Self {
+    pub fn new(id: ConnectionId, origin: Origin, bell: Arc<Bell>) -> Self {
         Self {
             id,
-            name: format!("{peer} -> {local}"),
-            peer,
+            name: origin.name(id),
+            peer: origin.peer,
+            local: origin.local,
+            tls: origin.tls,
             vhost: OnceLock::new(),
             user: OnceLock::new(),
             review: AtomicBool::new(false),
@@ -91,8 +128,8 @@ impl Connection {
 pub struct Connections {
     listed: DashMap<ConnectionId, Arc<Connection>>,
     stopping: AtomicBool,
-    /// Rung when the last connection has gone.
-    emptied: Bell,
+    /// Tells all who wait that the last connection has gone.
+    emptied: Notify,
 }
 
 /// A place on the list, given up when dropped. It must be what a session drops last: whoever waits for the list to be
@@ -107,7 +144,7 @@ impl Drop for Listed {
     fn drop(&mut self) {
         self.connections.listed.remove(&self.id);
         if self.connections.listed.is_empty() {
-            self.connections.emptied.ring();
+            self.connections.emptied.notify_waiters();
         }
     }
 }
@@ -150,8 +187,18 @@ impl Connections {
         for entry in &self.listed {
             entry.value().kick(shutdown());
         }
-        while !self.listed.is_empty() {
-            self.emptied.rung().await;
+        self.all_gone().await;
+    }
+
+    /// Completes when there is no connection.
+    pub async fn all_gone(&self) {
+        loop {
+            // Before the look, so that whoever goes after it is heard of.
+            let emptied = self.emptied.notified();
+            if self.listed.is_empty() {
+                return;
+            }
+            emptied.await;
         }
     }
 }

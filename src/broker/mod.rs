@@ -21,6 +21,7 @@ mod exchange;
 mod exchanges;
 mod grants;
 mod janitor;
+mod listening;
 mod live;
 mod loader;
 mod node;
@@ -55,10 +56,11 @@ pub use admission::{Admitted, ChannelPlace, Place};
 pub use alarm::Alarms;
 pub use binding::{Binding, Destination};
 pub use check::check;
-pub use connection::{Connection, ConnectionId, Connections, Listed};
+pub use connection::{Connection, ConnectionId, Connections, Listed, Origin};
 pub use definitions::DamagedDefinition;
 pub use exchange::kinds as exchange_kinds;
 pub use exchanges::ExchangeDeclare;
+pub use listening::{Asked, Listeners, Order, Then};
 pub use live::Live;
 pub use node::{Attempts, Certificate, Listener, Node, Protocol};
 pub use pager::Spill;
@@ -112,6 +114,8 @@ pub struct Broker {
     pub replies: Replies,
     /// Client connections.
     pub connections: Arc<Connections>,
+    /// What it and whoever owns its sockets have to say to each other.
+    pub listeners: Listeners,
     /// What all outboxes together may hold.
     pub deliveries: Arc<Pool>,
     /// Where sessions wait that have more to do than fits a turn.
@@ -332,6 +336,7 @@ impl Running {
             vhosts: DashMap::new(),
             globals: parameters::Globals::default(),
             connections: Arc::default(),
+            listeners: Listeners::default(),
             line: Line::new(tokio::runtime::Handle::current().metrics().num_workers()),
             engine: start.engine,
             loader,

@@ -54,9 +54,36 @@ pub enum Command {
     /// Measure a broker, Leveret or any other that speaks AMQP 0-9-1
     #[command(subcommand)]
     Perf(Perf),
+    /// Ask a running broker, or tell it, as rabbitmqctl, rabbitmq-diagnostics and rabbitmq-queues do
+    #[command(disable_help_flag = true)]
+    Ctl(Line),
+    /// Show what RabbitMQ has as plugins and this broker has built in, as rabbitmq-plugins does
+    #[command(disable_help_flag = true)]
+    Plugins(Line),
+    /// Talk to the management API of any broker, as rabbitmqadmin does
+    #[command(disable_help_flag = true)]
+    Admin(Line),
+    /// Print what makes a shell complete command lines
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+        /// The name the program is called with
+        #[arg(default_value = "leveret")]
+        program: String,
+    },
+    /// Print the manual page, for man(1)
+    Man,
     /// Look at the settings
     #[command(subcommand)]
     Config(Settings),
+}
+
+/// A command line with a grammar of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+pub struct Line {
+    /// A command and what it takes; `help` lists them
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub words: Vec<String>,
 }
 
 /// What can be done with the settings.

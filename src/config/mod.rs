@@ -43,7 +43,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use args::{Args, Command, Settings, Tool};
+pub use args::{Args, Command, Line, Settings, Tool};
 pub use compatibility::{Compatibility, Profile};
 pub use environment::Environment;
 pub use keys::shown;

@@ -19,6 +19,8 @@ pub struct Tls {
     pub key: Option<PathBuf>,
     /// Certificates of trusted issuers of clients' certificates: a PEM file.
     pub ca: Option<PathBuf>,
+    /// Lists of revoked certificates: a PEM file. With it, a client whose issuer has no list is refused.
+    pub crl: Option<PathBuf>,
     /// Whether certificates of clients are looked at.
     pub verify: TlsVerify,
     /// Whether clients without a certificate are refused (RabbitMQ's `fail_if_no_peer_cert`).
@@ -98,6 +100,7 @@ impl Default for Tls {
             certificate: None,
             key: None,
             ca: None,
+            crl: None,
             verify: TlsVerify::None,
             require_client_certificate: false,
             login_from: LoginFrom::DistinguishedName,

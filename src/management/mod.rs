@@ -28,6 +28,7 @@ mod body;
 mod call;
 pub mod control;
 mod definitions;
+mod doors;
 mod features;
 mod health;
 mod list;

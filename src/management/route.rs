@@ -23,8 +23,8 @@ use super::call::{Call, Names};
 use super::principal::{self, Origin, Peer, Principal};
 use super::query::Query;
 use super::{
-    body, control, definitions, features, health, logins, nodes, overview, parameters, permissions, policies, users,
-    vhosts,
+    body, control, definitions, doors, features, health, logins, nodes, overview, parameters, permissions, policies,
+    users, vhosts,
 };
 use crate::broker::Broker;
 
@@ -134,6 +134,7 @@ fn table() -> Vec<Route> {
         features::routes(),
         logins::routes(),
         control::routes(),
+        doors::routes(),
     ];
     kinds.into_iter().flatten().collect()
 }

@@ -1,9 +1,10 @@
 //! From the protocol header to connection.open: who the client is, and what both sides agree on.
 //!
 //! Until the client is known it may send small frames and nothing else, and has the handshake timeout for all of it. Failures before tune are silent, as with RabbitMQ, except a refused login told to a client that asked to be
-//! told. Source: classes connection and SASL PLAIN/AMQPLAIN; RabbitMQ's order of checks.
+//! told. Source: classes connection and SASL PLAIN/AMQPLAIN/EXTERNAL; RabbitMQ's order of checks.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,12 @@ const CAPABILITIES: [&str; 9] = [
 
 /// The mechanism by which a client does not say who it is; the last of those offered, if it is offered.
 const ANONYMOUS: &str = "ANONYMOUS";
+
+/// The mechanism by which a client's certificate says who it is.
+const EXTERNAL: &str = "EXTERNAL";
+
+/// How a TLS client begins: a record of a handshake, of whichever version.
+const CLIENT_HELLO: &[u8] = b"\x16\x03";
 
 /// The header of AMQP 0-9-1, and of the older 0-9, which is answered alike.
 const HEADERS: [&[u8; 8]; 2] = [b"AMQP\x00\x00\x09\x01", b"AMQP\x01\x01\x00\x09"];
@@ -97,7 +104,7 @@ impl<S> Session<S> {
         }
         let profile = self.broker.config.profile();
         let properties = server_properties(profile.version, &self.broker.config.cluster_name);
-        let mechanisms = self.chosen(self.mechanisms());
+        let mechanisms = self.chosen(&self.mechanisms());
         encode::start(self.early.buffer(), &properties, &mechanisms, "en_US");
         self.stage = Stage::StartOk;
         8
@@ -115,15 +122,27 @@ impl<S> Session<S> {
     }
 
     /// What the client may log in by. What cannot succeed is not offered: some clients take the first they know.
-    fn mechanisms(&self) -> &'static str {
+    fn mechanisms(&self) -> Cow<'static, str> {
         let offered = self.broker.config.profile().mechanisms;
-        match offered.strip_suffix(ANONYMOUS) {
+        let offered = match offered.strip_suffix(ANONYMOUS) {
             Some(others) if self.broker.users.anonymous(self.peer.ip()).is_err() => others.trim_end(),
             _ => offered,
-        }
+        };
+        // Last, so that a client that shows a certificate and logs in by password is not led astray.
+        if self.certified_name().is_some() { format!("{offered} {EXTERNAL}").into() } else { offered.into() }
+    }
+
+    /// The user that the client's verified certificate stands for.
+    fn certified_name(&self) -> Option<&str> {
+        self.connection.tls.as_ref()?.peer.as_ref()?.login.as_deref()
     }
 
     fn wrong_header(&mut self, input: &[u8]) {
+        if input.starts_with(CLIENT_HELLO) && self.connection.tls.is_none() {
+            // An answer in plain AMQP would tell such a client nothing.
+            tracing::warn!(connection = self.name(), "closed: a TLS client on a port without TLS");
+            return self.end();
+        }
         tracing::warn!(connection = self.name(), "closed: not AMQP 0-9-1 but {}", printable(input));
         self.early.buffer().extend_from_slice(HEADERS[0]);
         self.end_after_output();
@@ -174,6 +193,7 @@ impl<S> Session<S> {
         };
         let mechanism = ok.mechanism.as_str();
         let response = ok.response.as_bytes();
+        let certified = self.certified_name();
         let credentials = match mechanism {
             _ if !self.lets_through(mechanism) => {
                 return Err(Failure::Silent(format!("the settings do not let '{}' through", printable(mechanism))));
@@ -181,15 +201,18 @@ impl<S> Session<S> {
             "PLAIN" => sasl::parse_plain(response).map(Some),
             "AMQPLAIN" => sasl::parse_amqplain(response).map(Some),
             ANONYMOUS if self.broker.config.profile().mechanisms.ends_with(ANONYMOUS) => Some(None),
+            // What the client says of itself there does not count.
+            EXTERNAL if certified.is_some() => Some(None),
             _ => return Err(Failure::Silent(format!("unknown authentication mechanism '{}'", printable(mechanism)))),
         };
         let Some(credentials) = credentials else {
             return Err(Failure::Silent("the login cannot be read".to_owned()));
         };
         let (users, peer) = (&self.broker.users, self.peer.ip());
-        let (name, login) = match credentials {
-            Some((name, password)) => (name, users.authenticate(name, password, peer)),
-            None => (&b""[..], users.anonymous(peer)),
+        let (name, login) = match (credentials, certified) {
+            (Some((name, password)), _) => (name, users.authenticate(name, password, peer)),
+            (None, Some(name)) if mechanism == EXTERNAL => (name.as_bytes(), users.by_certificate(name, peer)),
+            (None, _) => (&b""[..], users.anonymous(peer)),
         };
         let user = match login {
             Ok(user) => user,

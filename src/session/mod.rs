@@ -51,14 +51,14 @@ use tokio::io::ReadBuf;
 use tokio::time::Sleep;
 
 use crate::auth::User;
-use crate::broker::{Broker, Connection, Listed};
+use crate::broker::{Broker, Connection, Listed, Origin};
 use crate::queue::{Drained, Outbox};
 use crate::sync::InLine;
 use crate::wire::frame;
 use channel::Channel;
 use context::{Capabilities, Context, Flow, Park};
 use handshake::Tuned;
-pub use transport::Transport;
+pub use transport::{Guarded, Transport};
 use write::Output;
 
 /// Octets read from a socket at once.
@@ -153,9 +153,10 @@ pub struct Session<S> {
 
 impl<S: Transport> Session<S> {
     /// A session on an accepted socket.
-    pub fn new(stream: S, broker: Arc<Broker>, peer: SocketAddr, local: SocketAddr) -> Self {
+    pub fn new(stream: S, broker: Arc<Broker>, origin: Origin) -> Self {
         let outbox = Arc::new(Outbox::pooled(broker.config.outbox_bytes, broker.deliveries.clone()));
-        let connection = Arc::new(Connection::new(broker.unique(), peer, local, outbox.bell().clone()));
+        let peer = origin.peer;
+        let connection = Arc::new(Connection::new(broker.unique(), origin, outbox.bell().clone()));
         let listed = broker.connections.list(&connection);
         let timer = Box::pin(tokio::time::sleep(broker.config.handshake_timeout));
         Self {
@@ -314,12 +315,14 @@ impl<S: Transport> Session<S> {
                 Poll::Pending => return Poll::Pending,
             }
         }
+        if S::BUFFERS && Pin::new(&mut self.stream).poll_flush(cx)?.is_pending() {
+            return Poll::Ready(Ok(wrote));
+        }
         if let Stage::Leaving { shut } = &mut self.stage
             && !*shut
         {
-            *shut = true;
             // An error here means that the peer is gone, which the next read will tell.
-            let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
+            *shut = Pin::new(&mut self.stream).poll_shutdown(cx).is_ready();
         }
         Poll::Ready(Ok(wrote))
     }

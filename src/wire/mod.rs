@@ -23,6 +23,7 @@ pub mod erlang;
 pub mod frame;
 pub mod method;
 pub mod properties;
+pub mod proxy;
 mod reader;
 pub mod refusal;
 pub mod short;

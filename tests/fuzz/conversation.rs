@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leveret::broker::{Running, Start};
+use leveret::broker::{Origin, Running, Start};
 use leveret::clock::Clock;
 use leveret::config::Config;
 use leveret::session::Session;
@@ -43,7 +43,7 @@ pub(crate) fn converse(input: &[u8]) {
 pub(crate) async fn hear(running: &Running, said: Vec<u8>, buffer: usize) -> Vec<u8> {
     let (client, server) = tokio::io::duplex(buffer);
     let here = SocketAddr::from(([127, 0, 0, 1], 5672));
-    let session = Session::new(server, running.broker.clone(), here, here).run();
+    let session = Session::new(server, running.broker.clone(), Origin::plain(here, here)).run();
     let (ears, mut mouth) = tokio::io::split(client);
     let say = async move {
         // The session may end before it has heard everything.

@@ -44,6 +44,25 @@ impl Broker {
         self.server.addresses()[0]
     }
 
+    /// Where TLS clients come in.
+    #[allow(dead_code, reason = "of use to the tests of sockets")]
+    pub(crate) fn tls_address(&self) -> SocketAddr {
+        self.server.tls_addresses()[0]
+    }
+
+    /// The facts of the connection that is open, once those before it have ended.
+    #[allow(dead_code, reason = "of use to the tests of sockets")]
+    pub(crate) async fn only_connection(&self) -> Arc<leveret::broker::Connection> {
+        let inside = self.inside();
+        let vhost = inside.vhost("/").expect("the first virtual host");
+        loop {
+            if let [connection] = &inside.connections.in_vhost(&vhost)[..] {
+                return connection.clone();
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Where the management API is, if it is on.
     #[allow(dead_code, reason = "of use to the tests of the API")]
     pub(crate) fn management(&self) -> SocketAddr {

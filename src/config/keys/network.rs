@@ -72,6 +72,17 @@ pub(super) const KEYS: &[Key] = &[
         get: |config| show::place(config.tls.ca.as_ref()),
     },
     Key {
+        name: "tls.crl",
+        default: r#""""#,
+        doc: "Lists of revoked certificates of clients, of every trusted issuer one: a PEM file.",
+        accepts: "a path; ~ is not expanded",
+        set: Set::Text(|config, text| {
+            config.tls.crl = path(text)?;
+            Ok(())
+        }),
+        get: |config| show::place(config.tls.crl.as_ref()),
+    },
+    Key {
         name: "tls.verify",
         default: r#""none""#,
         doc: "Whether certificates of clients are looked at: none, or peer.",
@@ -138,7 +149,7 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         name: "tls.handshake_timeout",
         default: r#""5s""#,
-        doc: "Time a client has for the handshake of TLS, which comes before its login.",
+        doc: "Time a client has for the handshake of TLS, and a proxy for its header; both come before the login.",
         accepts: "a duration from 100ms to 1h",
         set: Set::Text(|config, text| {
             config.tls.handshake_timeout = time(text, ms(100)..=ms(3_600_000))?;

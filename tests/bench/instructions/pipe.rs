@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use amq_protocol::protocol::{AMQPClass, basic, channel, connection, queue};
 use amq_protocol::types::{FieldTable, LongString};
 use bytes::Bytes;
-use leveret::broker::{Running, Start};
+use leveret::broker::{Origin, Running, Start};
 use leveret::clock::Clock;
 use leveret::config::Config;
 use leveret::session::{Session, Transport};
@@ -107,7 +107,7 @@ impl Client {
     pub(crate) fn open(running: &Running) -> Self {
         let traffic = Arc::default();
         let here = SocketAddr::from(([127, 0, 0, 1], 5672));
-        tokio::spawn(Session::new(Pipe(Arc::clone(&traffic)), running.broker.clone(), here, here).run());
+        tokio::spawn(Session::new(Pipe(Arc::clone(&traffic)), running.broker.clone(), Origin::plain(here, here)).run());
         let start_ok = connection::StartOk {
             client_properties: FieldTable::default(),
             mechanism: "PLAIN".into(),

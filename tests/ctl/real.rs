@@ -1,0 +1,123 @@
+//! The tools against the broker itself, in a process of its own: what is done shows, and what is shown is there.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use leveret::config::Args;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::run::{Ran, run_words, words};
+
+/// The broker, killed when dropped.
+struct Broker {
+    dir: tempfile::TempDir,
+    child: Child,
+}
+
+impl Broker {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
+        for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("LEVERET_") || key.starts_with("RABBITMQ_"))
+        {
+            command.env_remove(key);
+        }
+        command.arg("--data-dir").arg(dir.path()).args(["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]);
+        command.args(["--metrics-listen", "none"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+        let mut child = command.spawn().expect("the broker starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        while let Some(line) = lines.next_line().await.expect("a line") {
+            if line.contains("Server startup complete") {
+                return Self { dir, child };
+            }
+        }
+        panic!("the broker did not start");
+    }
+
+    /// Runs a tool on a thread where it may block.
+    async fn run(&self, line: &str) -> Ran {
+        self.run_typing(line, "").await
+    }
+
+    async fn run_typing(&self, line: &str, typed: &str) -> Ran {
+        let (dir, line, typed) = (self.dir.path().to_owned(), line.to_owned(), typed.to_owned());
+        tokio::task::spawn_blocking(move || run_at(&dir, &line, &typed)).await.expect("the tool ends")
+    }
+
+    /// Runs a tool that has to succeed.
+    async fn fine(&self, line: &str) -> String {
+        let ran = self.run(line).await;
+        assert_eq!((ran.status, ran.err.as_str()), (0, ""), "{line}: {ran:?}");
+        ran.out
+    }
+}
+
+fn run_at(dir: &Path, line: &str, typed: &str) -> Ran {
+    let args = Args { data_dir: Some(dir.to_owned()), ..Args::default() };
+    let mut words = words(line);
+    let program = words.remove(0);
+    run_words(&program, &words, &args, typed)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_set_is_listed() {
+    let broker = Broker::start().await;
+    assert_eq!(broker.fine("rabbitmq-diagnostics -q ping").await, "Ping succeeded\n");
+    let added = broker.run_typing("rabbitmqctl -q add_user bob", "secret\n").await;
+    assert_eq!(added.status, 0, "{added:?}");
+    assert_eq!(broker.run("rabbitmqctl add_user bob other").await.status, 70);
+    broker.fine("rabbitmqctl set_user_tags bob monitoring").await;
+    assert_eq!(
+        broker.fine("rabbitmqctl -q list_users").await,
+        "user\ttags\nbob\t[monitoring]\nguest\t[administrator]\n"
+    );
+    assert_eq!(broker.fine("rabbitmqctl -q authenticate_user bob secret").await, "Success\n");
+    assert_eq!(broker.run("rabbitmqctl authenticate_user bob wrong").await.status, 65);
+    broker.fine("rabbitmqctl change_password bob changed").await;
+    assert_eq!(broker.fine("rabbitmqctl -q authenticate_user bob changed").await, "Success\n");
+    broker.fine("rabbitmqctl add_vhost shop --description 'a shop'").await;
+    broker.fine("rabbitmqctl set_permissions -p shop bob ^a .* ''").await;
+    let listed = broker.fine("rabbitmqctl -q list_permissions -p shop --no-table-headers").await;
+    assert!(listed.contains("bob\t^a\t.*\t\n"), "{listed}");
+    assert_eq!(broker.run("rabbitmqctl set_permissions -p shop nobody a b c").await.status, 67);
+    assert_eq!(broker.run("rabbitmqctl list_permissions -p nope").await.status, 65);
+    broker.fine("rabbitmqctl set_policy -p shop --priority 2 --apply-to queues long ^q '{\"max-length\":9}'").await;
+    let listed = broker.fine("rabbitmqctl -q list_policies -p shop --formatter json").await;
+    let listed: Value = serde_json::from_str(&listed).expect("JSON");
+    assert_eq!((&listed[0]["name"], &listed[0]["priority"]), (&"long".into(), &2.into()));
+    assert_eq!(broker.run("rabbitmqctl set_policy wrong ^q '{\"nonsense\":9}'").await.status, 69);
+    broker.fine("rabbitmqctl set_vhost_limits -p shop '{\"max-queues\":7}'").await;
+    assert_eq!(broker.fine("rabbitmqctl -q list_vhost_limits -p shop").await, "{\"max-queues\":7}\n");
+    broker.fine("rabbitmqctl delete_vhost shop").await;
+    assert_eq!(broker.run("rabbitmqctl delete_vhost shop").await.status, 65);
+    broker.fine("rabbitmqctl delete_user bob").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_check_passes_and_the_broker_stops_when_told() {
+    let mut broker = Broker::start().await;
+    for line in [
+        "rabbitmq-diagnostics check_running",
+        "rabbitmq-diagnostics check_local_alarms",
+        "rabbitmq-diagnostics check_alarms",
+        "rabbitmq-diagnostics check_port_connectivity",
+        "rabbitmq-diagnostics check_protocol_listener amqp",
+        "rabbitmq-diagnostics check_virtual_hosts",
+        "rabbitmq-diagnostics memory_breakdown",
+        "rabbitmq-diagnostics status",
+        "rabbitmq-queues check_if_node_is_quorum_critical",
+        "rabbitmqctl cluster_status",
+        "rabbitmqctl report",
+        "rabbitmqctl list_feature_flags",
+        "rabbitmqctl await_startup",
+    ] {
+        broker.fine(line).await;
+    }
+    broker.fine("rabbitmqctl stop").await;
+    let status = broker.child.wait().await.expect("its status");
+    assert!(status.success(), "{status}");
+    assert_eq!(broker.run("rabbitmq-diagnostics -q ping").await.status, 69);
+}
