@@ -121,11 +121,13 @@ async fn serve(args: Args, mut config: Config) -> Result<(), ServerError> {
     let mut hangup = caught(SignalKind::hangup())?;
     let data_dir = config.data_dir.clone();
     let server = Builder::new(config.clone()).handed(systemd::sockets()).start()?;
+    // RabbitMQ's words and order, which scripts wait for.
+    for address in server.management_addresses() {
+        let port = address.port();
+        tracing::info!("Management plugin: HTTP (non-TLS) listener started on port {port} at {address}");
+    }
     for address in server.addresses() {
         tracing::info!("started TCP listener on {address}");
-    }
-    for address in server.management_addresses() {
-        tracing::info!("listening for the management API on {address}");
     }
     for address in server.tls_addresses() {
         tracing::info!("started TLS (SSL) listener on {address}");

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use lapin::{Connection, ConnectionProperties};
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::time::timeout;
 
@@ -73,6 +74,19 @@ impl Broker {
         timeout(PATIENCE, Connection::connect(&uri, ConnectionProperties::default())).await.unwrap()
     }
 
+    /// What the broker says first.
+    async fn greeting(&self) -> String {
+        const HEAD: usize = 7;
+        let mut stream = TcpStream::connect(&self.address).await.unwrap();
+        stream.write_all(b"AMQP\0\0\x09\x01").await.unwrap();
+        let mut head = [0; HEAD];
+        timeout(PATIENCE, stream.read_exact(&mut head)).await.unwrap().unwrap();
+        let size = u32::from_be_bytes([head[3], head[4], head[5], head[6]]);
+        let mut payload = vec![0; usize::try_from(size).unwrap()];
+        timeout(PATIENCE, stream.read_exact(&mut payload)).await.unwrap().unwrap();
+        String::from_utf8_lossy(&payload).into_owned()
+    }
+
     async fn stop(mut self) {
         self.signal(Signal::TERM);
         assert!(timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap().success());
@@ -90,7 +104,8 @@ async fn a_rabbitmq_conf_and_its_variables_start_a_broker() {
     let dir = tempfile::tempdir().unwrap();
     let conf = dir.path().join("rabbitmq.conf");
     let text = "listeners.tcp.1 = 127.0.0.1:0\ncluster_formation.peer_discovery_backend = k8s\n\
-                credential_validator.min_length = 8\ndefault_vhost = overruled\nloopback_users = none\n";
+                credential_validator.min_length = 8\nauth_mechanisms.1 = PLAIN\ncluster_name = burrow\n\
+                default_vhost = overruled\nloopback_users = none\n";
     std::fs::write(&conf, text).unwrap();
     let variables = [
         ("RABBITMQ_CONFIG_FILE", conf.to_str().unwrap()),
@@ -104,6 +119,9 @@ async fn a_rabbitmq_conf_and_its_variables_start_a_broker() {
     assert!(log.contains("clusters, and Leveret is one node: cluster_formation.peer_discovery_backend"), "{log}");
     assert!(log.contains("WARN") && log.contains("does not do: credential_validator.min_length"), "{log}");
     assert!(!log.contains("s3cret"));
+    let start = broker.greeting().await;
+    assert!(start.contains("PLAIN") && !start.contains("AMQPLAIN") && !start.contains("ANONYMOUS"), "{start}");
+    assert!(start.contains("burrow"), "{start}");
     broker.login("app:s3cret", "shop").await.unwrap();
     assert!(broker.login("app:s3cret", "%2f").await.is_err(), "the first start has created one virtual host");
     assert!(broker.login("guest:guest", "shop").await.is_err(), "the default user has another name");

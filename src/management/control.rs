@@ -17,6 +17,7 @@ use super::answer::{Answer, ApiError, Outcome};
 use super::call::Call;
 use super::route::{Access, Route, get, post};
 use crate::wire::refusal::{Refusal, ReplyCode};
+use crate::{config, telemetry};
 
 /// Name of the socket in the data directory.
 pub const SOCKET: &str = "control.sock";
@@ -53,6 +54,9 @@ pub(super) fn routes() -> Vec<Route> {
         post("/api/leveret/stop", Access::Control, stop),
         post("/api/leveret/authenticate", Access::Control, authenticate),
         post("/api/leveret/close-connections", Access::Control, close_connections),
+        post("/api/leveret/log-level", Access::Control, log_level),
+        get("/api/leveret/environment", Access::Control, environment),
+        get("/api/config/effective", Access::Administrator, environment),
     ]
 }
 
@@ -96,6 +100,20 @@ async fn close_connections(call: Call) -> Outcome {
         }
     }
     Ok(Answer::json(&json!({"closed": closed})))
+}
+
+/// Every setting in force, as a file of settings; passwords are hidden.
+async fn environment(call: Call) -> Outcome {
+    Ok(Answer::text(config::shown(&call.broker.config), "text/plain; charset=utf-8"))
+}
+
+/// Changes what is logged until the end of the process, or the next change.
+async fn log_level(call: Call) -> Outcome {
+    let body = call.object()?;
+    let level = body.required_text("level")?;
+    telemetry::set_level(level, level).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    tracing::info!("the log level is changed on the control socket");
+    Ok(Answer::done())
 }
 
 /// Ends the broker in order. The answer comes first.

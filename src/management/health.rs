@@ -192,7 +192,7 @@ async fn in_service(call: Call) -> Outcome {
 
 async fn below_limit(call: Call) -> Outcome {
     let open = call.broker.connections.len() as u64;
-    if call.broker.config.connection_max.is_some_and(|limit| open >= limit) {
+    if call.broker.live.connection_max().is_some_and(|limit| open >= limit) {
         return failed("node connection limit is reached", []);
     }
     ok()

@@ -105,11 +105,22 @@ impl<S> Session<S> {
             return 8;
         }
         let profile = self.broker.config.profile();
-        let properties = server_properties(profile.version, &self.broker.config.cluster_name);
-        let mechanisms = self.mechanisms();
+        let properties = server_properties(profile.version, &self.broker.cluster_name());
+        let mechanisms = self.chosen(&self.mechanisms());
         encode::start(self.early.buffer(), &properties, &mechanisms, "en_US");
         self.stage = Stage::StartOk;
         8
+    }
+
+    /// Those of `offered` that the settings let through, if they choose.
+    fn chosen(&self, offered: &str) -> String {
+        let chosen = offered.split(' ').filter(|mechanism| self.lets_through(mechanism));
+        chosen.collect::<Vec<_>>().join(" ")
+    }
+
+    fn lets_through(&self, mechanism: &str) -> bool {
+        let chosen = &self.broker.config.mechanisms;
+        chosen.is_empty() || chosen.iter().any(|known| known == mechanism)
     }
 
     /// What the client may log in by. What cannot succeed is not offered: some clients take the first they know.
@@ -186,6 +197,9 @@ impl<S> Session<S> {
         let response = ok.response.as_bytes();
         let certified = self.certified_name();
         let credentials = match mechanism {
+            _ if !self.lets_through(mechanism) => {
+                return Err(Failure::Silent(format!("the settings do not let '{}' through", printable(mechanism))));
+            }
             "PLAIN" => sasl::parse_plain(response).map(Some),
             "AMQPLAIN" => sasl::parse_amqplain(response).map(Some),
             ANONYMOUS if self.broker.config.profile().mechanisms.ends_with(ANONYMOUS) => Some(None),

@@ -181,8 +181,8 @@ mod tests {
         [SIGNATURE.as_slice(), &[command, family], &length, contents].concat()
     }
 
-    fn addresses(from: &str, to: &str) -> Option<(SocketAddr, SocketAddr)> {
-        Some((from.parse().unwrap(), to.parse().unwrap()))
+    fn addresses(from: &str, to: &str) -> (SocketAddr, SocketAddr) {
+        (from.parse().unwrap(), to.parse().unwrap())
     }
 
     #[test]
@@ -190,8 +190,8 @@ mod tests {
         let inet6 = [&[0x20, 1, 0xd, 0xb8][..], &[0; 11], &[1], &[0; 15], &[1], &[0x30, 0x39, 0x16, 0x28]].concat();
         let inet = [192, 0, 2, 7, 198, 51, 100, 1, 0x30, 0x39, 0x16, 0x28];
         let with_fields = [&inet[..], &[0xee; 300]].concat();
-        let ipv4 = addresses("192.0.2.7:12345", "198.51.100.1:5672");
-        let ipv6 = addresses("[2001:db8::1]:12345", "[::1]:5672");
+        let ipv4 = Some(addresses("192.0.2.7:12345", "198.51.100.1:5672"));
+        let ipv6 = Some(addresses("[2001:db8::1]:12345", "[::1]:5672"));
         let longest = format!("PROXY UNKNOWN {}\r\n", "f".repeat(91));
         assert_eq!(longest.len(), LONGEST);
         for (header, expected) in [
@@ -241,7 +241,7 @@ mod tests {
             assert!(decode(&wrong).is_err());
         }
         assert!(decode(&v2(0x21, 0x11, &[0; 11])).is_err() && decode(&v2(0x21, 0x21, &[0; 35])).is_err());
-        assert!(decode(&v2(0x20, 0x00, &[0; TRAILER_MAX + 1])).is_err());
+        assert!(decode(&v2(0x20, 0x00, &vec![0; TRAILER_MAX + 1])).is_err());
     }
 
     proptest! {

@@ -148,8 +148,8 @@ pub(crate) async fn exchange(
 pub(crate) fn builder() -> Builder {
     Builder::in_memory().configure(|config| {
         config.management_listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
-        config.node_name = "rabbit@localhost".to_owned();
-        config.cluster_name = "rabbit@localhost".to_owned();
+        "rabbit@localhost".clone_into(&mut config.node_name);
+        "rabbit@localhost".clone_into(&mut config.cluster_name);
     })
 }
 

@@ -48,6 +48,11 @@ fn who_opens_it_is_an_administrator() {
             let body = format!(r#"{{"username":"guest","password":"{password}"}}"#);
             exchange(stream, Method::POST, "/api/leveret/authenticate", &[], &body).await.is(status);
         }
+        let stream = UnixStream::connect(&path).await.unwrap();
+        exchange(stream, Method::POST, "/api/leveret/log-level", &[], r#"{"level":"a=b=c"}"#).await.is(400);
+        let settings = ask(&path, Method::GET, "/api/leveret/environment").await.is(200);
+        let settings = String::from_utf8(settings.body.to_vec()).unwrap();
+        assert!(settings.contains("node_name = \"rabbit@localhost\"") && !settings.contains("password = \"guest\""));
         ask(&path, Method::POST, "/api/leveret/stop").await.is(204);
         broker.inside().node.stop_requested().await;
         broker.stop().await;

@@ -28,7 +28,7 @@ pub(crate) fn plain(document: &Value) -> Value {
 }
 
 fn fixture() -> Value {
-    serde_json::from_str(FIXTURE).unwrap()
+    serde_json::from_str(FIXTURE).expect("the fixture is JSON")
 }
 
 async fn exported(api: &Api) -> Value {
@@ -48,7 +48,7 @@ fn what_is_imported_is_exported_again() {
         let client = Client::connect(broker.address()).await;
         client.put("a", "one").await;
         assert_eq!(client.ready("a").await, 1);
-        assert_eq!(client.publish("x-direct", "nobody-knows", "two", crate::client::plain()).await.is_ack(), true);
+        assert!(client.publish("x-direct", "nobody-knows", "two", crate::client::plain()).await.is_ack());
         client.until_ready("gone-soon", 1).await;
         drop(client);
     });

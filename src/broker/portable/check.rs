@@ -64,7 +64,7 @@ impl Together<'_> {
             let wrong = |problem: String| ImportError::at(format!("vhosts[{index}]"), problem);
             vhosts::check(&vhost.name, &vhost.settings).map_err(|error| wrong(error.to_string()))?;
         }
-        if let Some(max) = broker.config.vhost_max.filter(|max| self.vhosts.len() as u64 > *max) {
+        if let Some(max) = broker.live.vhost_max().filter(|max| self.vhosts.len() as u64 > *max) {
             return Err(ImportError::at("vhosts", format!("vhost limit of {max} would be exceeded")));
         }
         let named =
@@ -137,7 +137,7 @@ impl Together<'_> {
         }
         let present: usize = self.broker.vhosts().iter().map(|vhost| vhost.exchange_count()).sum();
         let all = present.saturating_add(self.exchanges.len()) as u64;
-        match self.broker.config.cluster_exchange_limit.filter(|limit| all > *limit) {
+        match self.broker.live.cluster_exchange_limit().filter(|limit| all > *limit) {
             Some(limit) => Err(ImportError::at("exchanges", format!("exchange limit of {limit} would be exceeded"))),
             None => Ok(()),
         }
@@ -161,7 +161,7 @@ impl Together<'_> {
         }
         let present: usize = self.broker.vhosts().iter().map(|vhost| vhost.queue_count()).sum();
         let all = new.values().fold(present, |all, new| all.saturating_add(*new)) as u64;
-        match self.broker.config.cluster_queue_limit.filter(|limit| all > *limit) {
+        match self.broker.live.cluster_queue_limit().filter(|limit| all > *limit) {
             Some(limit) => {
                 Err(ImportError::at("queues", format!("queue limit in cluster ({limit}) would be exceeded")))
             }

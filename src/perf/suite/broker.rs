@@ -91,7 +91,10 @@ impl Running {
         command.args(["--listen", &address.to_string(), "--data-dir"]).arg(dir.join("data"));
         command.args(["--http-listen", "none", "--metrics-listen", "none"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LEVERET_")) {
+        let names = std::env::vars_os().map(|(name, _)| name);
+        for name in
+            names.filter(|name| ["LEVERET_", "RABBITMQ_"].iter().any(|begin| name.to_string_lossy().starts_with(begin)))
+        {
             command.env_remove(name);
         }
         let begun = clock.nanos();
