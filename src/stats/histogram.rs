@@ -19,15 +19,15 @@ pub struct Histogram<const N: usize> {
 
 #[derive(Debug)]
 struct Counts<const N: usize> {
-    counts: [Counter; N],
+    up_to: [Counter; N],
     above: Counter,
     sum: Counter,
 }
 
 impl<const N: usize> Counts<N> {
-    fn new() -> Box<Self> {
-        let counts = std::array::from_fn(|_| Counter::default());
-        Box::new(Self { counts, above: Counter::default(), sum: Counter::default() })
+    fn new() -> Self {
+        let up_to = std::array::from_fn(|_| Counter::default());
+        Self { up_to, above: Counter::default(), sum: Counter::default() }
     }
 }
 
@@ -40,8 +40,8 @@ impl<const N: usize> Histogram<N> {
     /// Where a value is counted, and the sum of all.
     #[inline]
     fn place(&self, value: u64) -> (&Counter, &Counter) {
-        let counts = self.counts.get_or_init(Counts::new);
-        let bucket = self.bounds.iter().zip(&counts.counts).find(|(bound, _)| value <= **bound);
+        let counts = self.counts.get_or_init(|| Box::new(Counts::new()));
+        let bucket = self.bounds.iter().zip(&counts.up_to).find(|(bound, _)| value <= **bound);
         (bucket.map_or(&counts.above, |(_, count)| count), &counts.sum)
     }
 
@@ -65,7 +65,7 @@ impl<const N: usize> Histogram<N> {
         let Some(counts) = self.counts.get() else {
             return Spread { bounds: self.bounds, counts: vec![0; N + 1], sum: 0 };
         };
-        let all = counts.counts.iter().chain([&counts.above]).map(Counter::get).collect();
+        let all = counts.up_to.iter().chain([&counts.above]).map(Counter::get).collect();
         Spread { bounds: self.bounds, counts: all, sum: counts.sum.get() }
     }
 }

@@ -37,11 +37,11 @@ fn an_exchange_is_declared_shown_and_deleted() {
 #[test]
 fn a_binding_is_made_listed_found_by_its_key_and_removed() {
     scenario(async |_, client, api| {
-        client.queue("q", none()).await;
         const ENDS: &str = "/api/bindings/%2F/e/amq.topic/q/q";
-        let made = api.post(ENDS, r##"{"routing_key":"a.#"}"##).await;
+        client.queue("q", none()).await;
+        let made = api.post(ENDS, r#"{"routing_key":"a.#"}"#).await;
         assert_eq!((made.status, made.header("location")), (201, Some("q/a.%2523")));
-        let with_arguments = api.post(ENDS, r##"{"routing_key":"a.#","arguments":{"k":"v"}}"##).await;
+        let with_arguments = api.post(ENDS, r#"{"routing_key":"a.#","arguments":{"k":"v"}}"#).await;
         let location = with_arguments.is(201).header("location").unwrap().to_owned();
         api.post(ENDS, "{}").await.is(201);
         let listed = api.get(ENDS).await.ok();
@@ -69,8 +69,8 @@ fn a_binding_is_made_listed_found_by_its_key_and_removed() {
 #[test]
 fn exchanges_are_bound_to_exchanges_and_what_is_missing_is_named() {
     scenario(async |_, client, api| {
-        client.queue("q", none()).await;
         const ENDS: &str = "/api/bindings/%2F/e/amq.fanout/e/amq.topic";
+        client.queue("q", none()).await;
         api.post(ENDS, r#"{"routing_key":"k"}"#).await.is(201);
         assert_eq!(api.get(ENDS).await.ok()[0]["destination_type"], "exchange");
         assert_eq!(

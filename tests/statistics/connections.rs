@@ -135,7 +135,7 @@ fn transactions_are_shown_until_they_are_committed() {
         let channel = client.connection.create_channel().await.unwrap();
         channel.tx_select().await.unwrap();
         let options = lapin::options::BasicPublishOptions::default();
-        let _ = channel.basic_publish("".into(), "q".into(), options, b"x", plain()).await.unwrap();
+        drop(channel.basic_publish("".into(), "q".into(), options, b"x", plain()).await.unwrap());
         let path = "/api/channels?sort=number";
         let shown = api.until(path, |list| list[1]["messages_uncommitted"] == 1).await;
         assert_eq!(shown[1]["transactional"], true);
