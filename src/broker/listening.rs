@@ -43,33 +43,16 @@ pub struct Listeners {
     orders: mpsc::Sender<Asked>,
     /// Until the server takes it.
     taken: Mutex<Option<mpsc::Receiver<Asked>>>,
-    /// Sockets for other rooms that were handed over by the service manager, until they take them.
-    handed: Mutex<Vec<(String, std::net::TcpListener)>>,
 }
 
 impl Default for Listeners {
     fn default() -> Self {
         let (orders, taken) = mpsc::channel(ORDERS);
-        Self { orders, taken: Mutex::new(Rank::Leaf, Some(taken)), handed: Mutex::new(Rank::Leaf, Vec::new()) }
+        Self { orders, taken: Mutex::new(Rank::Leaf, Some(taken)) }
     }
 }
 
 impl Listeners {
-    /// Keeps a socket that was handed over for the room that asks for it by name.
-    pub fn hand_over(&self, name: String, socket: std::net::TcpListener) {
-        self.handed.lock().push((name, socket));
-    }
-
-    /// The sockets that the service manager has opened under this name, such as `metrics`: once. Where there
-    /// are some, addresses of the settings are not to be listened on besides.
-    pub fn take_handed(&self, name: &str) -> Vec<std::net::TcpListener> {
-        let mut handed = self.handed.lock();
-        let (taken, left) = handed.drain(..).partition(|(given, _)| given == name);
-        *handed = left;
-        let taken: Vec<(String, std::net::TcpListener)> = taken;
-        taken.into_iter().map(|(_, socket)| socket).collect()
-    }
-
     /// The orders, for who carries them out: once.
     pub fn take_orders(&self) -> Option<mpsc::Receiver<Asked>> {
         self.taken.lock().take()

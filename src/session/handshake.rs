@@ -141,11 +141,10 @@ impl<S> Session<S> {
 
     fn wrong_header(&mut self, input: &[u8]) {
         if input.starts_with(CLIENT_HELLO) && self.connection.tls.is_none() {
-            // An answer in plain AMQP would tell such a client nothing.
             tracing::warn!(connection = self.name(), "closed: a TLS client on a port without TLS");
-            return self.end();
+        } else {
+            tracing::warn!(connection = self.name(), "closed: not AMQP 0-9-1 but {}", printable(input));
         }
-        tracing::warn!(connection = self.name(), "closed: not AMQP 0-9-1 but {}", printable(input));
         self.early.buffer().extend_from_slice(HEADERS[0]);
         self.end_after_output();
     }

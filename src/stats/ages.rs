@@ -84,8 +84,9 @@ impl Marks {
     pub fn rows(&self, from: u64, until: u64, mut each: impl FnMut(u64, Millis)) {
         let mut key = from;
         while key <= until {
-            let (_, next, at) = self.row(key);
-            let last = until.min(next.saturating_sub(1));
+            let after = self.after(key);
+            let (_, at) = self.before(after);
+            let last = self.ring.get(after).map_or(until, |(next, _)| until.min(next - 1));
             each(last - key + 1, at);
             if last == u64::MAX {
                 return;
@@ -188,9 +189,11 @@ mod tests {
     fn marks_are_bounded_and_those_of_what_has_gone_go_first() {
         let mut marks = Marks::new(0);
         for n in 1..=10_000 {
-            marks.note(n * 10, n, || n * 10 - 50);
+            marks.note(n * 10, n, || (n * 10).saturating_sub(50));
             assert!(marks.ring.len() <= MOST);
-            assert_eq!(marks.since(n * 10 - 45), n - 5, "what is there is known exactly");
+            if n > 5 {
+                assert_eq!(marks.since(n * 10 - 45), n - 5, "what is there is known exactly");
+            }
         }
         let mut backlog = Marks::new(0);
         for n in 1..=100_000 {

@@ -469,7 +469,7 @@ fn what_exchanges_hold_goes_with_the_virtual_host_and_obeys_no_policy() {
         let engine = LmdbEngine::open(directory.path(), LmdbOptions::default()).unwrap();
         let kept = engine.recover().unwrap();
         assert!(kept.queues.values().all(|queue| queue.lanes.is_empty()), "{:?}", kept.queues);
-        let what = "the virtual host /, its user, and what that one may do there";
-        assert_eq!(kept.definitions.len(), 4, "{what}: {:?}", kept.definitions);
+        let what = "the virtual host /, its user, what that one may do there, and the id of the broker";
+        assert_eq!(kept.definitions.len(), 5, "{what}: {:?}", kept.definitions);
     });
 }

@@ -47,10 +47,10 @@ fn a_plain_client_on_the_tls_port_is_closed() {
 }
 
 #[test]
-fn a_tls_client_on_the_plain_port_is_closed_without_a_word() {
+fn a_tls_client_on_the_plain_port_is_told_what_is_spoken_there() {
     in_time(async {
         let broker = broker();
-        assert_eq!(bridge::until_closed(broker.address(), &old_hello(3)).await, b"");
+        assert_eq!(bridge::until_closed(broker.address(), &old_hello(3)).await, b"AMQP\0\0\x09\x01");
         assert!(bridge::offered(shared().client(None), broker.address()).await.is_err());
         broker.client().await.close().await;
         broker.stop().await;

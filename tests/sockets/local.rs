@@ -2,6 +2,8 @@
 
 use leveret::server::{Builder, Handed, HandedSocket};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use crate::bridge;
 use crate::certificates::shared;
 use crate::client::{Client, none};
@@ -62,10 +64,11 @@ fn sockets_of_the_service_manager_take_the_place_of_addresses() {
         Client::connect(bridge::to_local(path.clone()).await).await.close().await;
         assert!(bridge::offered(shared().client(None), secure_at).await.is_ok());
         assert_eq!(server.management_addresses(), [http_at]);
-        let listeners = &server.broker().listeners;
-        assert!(listeners.take_handed("http").is_empty());
-        assert_eq!(listeners.take_handed("metrics").first().unwrap().local_addr().unwrap(), metrics_at);
-        assert!(listeners.take_handed("metrics").is_empty());
+        let mut metrics = tokio::net::TcpStream::connect(metrics_at).await.unwrap();
+        metrics.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut text = String::new();
+        metrics.read_to_string(&mut text).await.unwrap();
+        assert!(text.contains("rabbitmq_identity_info"), "{text}");
         server.stop().await.unwrap();
         assert!(path.exists(), "whoever has made it removes it");
     });
