@@ -2,8 +2,8 @@
 //!
 //! Nothing is kept for a single message. Now and then (once a turn, at most once a millisecond) a mark says which key
 //! came when; there are at most [`MOST`]. When they are used up, those of what has long gone are dropped, and if there
-//! are none every second one is: an age is then told too high or low by a part of itself, which a backlog that old does
-//! not mind.
+//! are too few of them every second one is, and marks are made half as often from then on: an age is then told too high
+//! by a part of what the oldest one is, one in [`MOST`] halves at most, which a backlog that old does not mind.
 
 use std::collections::VecDeque;
 
@@ -20,19 +20,25 @@ pub struct Marks {
     ring: VecDeque<(u64, Millis)>,
     /// When what is older than every mark came, at the latest.
     floor: Millis,
+    /// Least time between two marks.
+    grain: Millis,
 }
 
 impl Marks {
     /// No marks; what is there already counts as come at `now`.
     pub fn new(now: Millis) -> Self {
-        Self { ring: VecDeque::new(), floor: now }
+        Self { ring: VecDeque::new(), floor: now, grain: 1 }
     }
 
     /// Notes that `key` and those after it come at `now`. `oldest` is the lowest key still of interest.
     #[inline]
-    pub fn note(&mut self, key: u64, now: Millis, oldest: impl FnOnce() -> u64) {
-        if self.ring.back().is_some_and(|(_, at)| *at >= now) {
-            return;
+    pub fn note(&mut self, key: u64, now: Millis, oldest: impl Fn() -> u64) {
+        if self.ring.back().is_some_and(|(_, at)| now.saturating_sub(*at) < self.grain) {
+            // Time went by less than it takes for a mark, unless nothing older is there and marks can be fine again.
+            if self.grain == 1 || oldest() < key {
+                return;
+            }
+            self.relax(now);
         }
         if self.ring.len() >= MOST {
             self.make_room(oldest());
@@ -45,7 +51,10 @@ impl Marks {
         while self.ring.get(1).is_some_and(|(key, _)| *key <= oldest) {
             self.floor = self.ring.pop_front().map_or(self.floor, |(_, at)| at);
         }
-        if self.ring.len() >= MOST {
+        if self.ring.len() <= MOST / 4 {
+            self.grain = 1;
+        } else if self.ring.len() > MOST / 2 {
+            self.grain = self.grain.saturating_mul(2);
             let mut keep = false;
             self.ring.retain(|_| {
                 keep = !keep;
@@ -84,9 +93,9 @@ impl Marks {
     pub fn rows(&self, from: u64, until: u64, mut each: impl FnMut(u64, Millis)) {
         let mut key = from;
         while key <= until {
-            let after = self.after(key);
-            let (_, at) = self.before(after);
-            let last = self.ring.get(after).map_or(until, |(next, _)| until.min(next - 1));
+            let (_, next, at) = self.row(key);
+            // The last row has no end.
+            let last = if next == u64::MAX { until } else { until.min(next - 1) };
             each(last - key + 1, at);
             if last == u64::MAX {
                 return;
@@ -99,6 +108,7 @@ impl Marks {
     pub fn relax(&mut self, now: Millis) {
         self.ring = VecDeque::new();
         self.floor = now;
+        self.grain = 1;
     }
 }
 
@@ -123,7 +133,7 @@ impl Ages {
 
     /// See [`Marks::note`].
     #[inline]
-    pub fn note(&mut self, key: u64, now: Millis, oldest: impl FnOnce() -> u64) {
+    pub fn note(&mut self, key: u64, now: Millis, oldest: impl Fn() -> u64) {
         self.marks.note(key, now, oldest);
     }
 
@@ -191,9 +201,8 @@ mod tests {
         for n in 1..=10_000 {
             marks.note(n * 10, n, || (n * 10).saturating_sub(50));
             assert!(marks.ring.len() <= MOST);
-            if n > 5 {
-                assert_eq!(marks.since(n * 10 - 45), n - 5, "what is there is known exactly");
-            }
+            let (known, came) = ((n * 10).saturating_sub(45), n.saturating_sub(5));
+            assert_eq!(marks.since(known), came, "what is there is known exactly");
         }
         let mut backlog = Marks::new(0);
         for n in 1..=100_000 {
@@ -204,6 +213,17 @@ mod tests {
         for key in [10_u64, 1_000, 50_000, 99_999] {
             let off = backlog.since(key).abs_diff(key);
             assert!(off <= 10_000, "{key}: off by {off}");
+        }
+    }
+
+    #[test]
+    fn marks_are_fine_again_once_a_backlog_has_gone() {
+        let mut marks = Marks::new(0);
+        (1..=100_000).for_each(|n| marks.note(n, n, || 1));
+        assert!(marks.grain > 500, "{}", marks.grain);
+        for n in 100_001..100_200 {
+            marks.note(n, n, || n);
+            assert_eq!(marks.since(n), n, "nothing older is there");
         }
     }
 
