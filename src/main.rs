@@ -190,13 +190,14 @@ fn reload(args: &Args, config: &mut Config, server: &Server) {
         tracing::error!("the settings stay as they were: {error}");
         return;
     }
-    server.apply(&new);
+    let merged = config::merged(config, &new);
+    server.apply(&merged);
     let Changes { live, waiting } = Changes::between(config, &new);
     tracing::info!("applied: {}", if live.is_empty() { "nothing has changed".to_owned() } else { live.join(", ") });
     if !waiting.is_empty() {
         tracing::warn!("changed, and in force after a restart only: {}", waiting.join(", "));
     }
-    *config = config::merged(config, &new);
+    *config = merged;
 }
 
 /// The line that Testcontainers modules and scripts wait for; the plugins are RabbitMQ's names for what is built in.
@@ -204,10 +205,10 @@ fn announce(config: &Config) {
     use std::io::Write;
     let management = ["rabbitmq_management", "rabbitmq_management_agent", "rabbitmq_web_dispatch"];
     let mut plugins: Vec<&str> = Vec::new();
-    if !config.management_listen.is_empty() {
+    if !config.management_listen.is_empty() || !config.management_tls.listen.is_empty() {
         plugins.extend(management);
     }
-    if !config.metrics_listen.is_empty() {
+    if !config.metrics_listen.is_empty() || !config.metrics_tls.listen.is_empty() {
         plugins.push("rabbitmq_prometheus");
     }
     let mut text = format!("Server startup complete; {} plugins started.\n", plugins.len());

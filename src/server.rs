@@ -20,13 +20,13 @@ use tokio::task::JoinHandle;
 
 use crate::broker::{Broker, Running, Spill, Start, StartError};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Tls};
 use crate::store::lmdb::{self, LmdbEngine, LmdbOptions};
 use crate::store::memory::MemoryEngine;
 use crate::store::redo::Redo;
 use crate::store::{Engine, StoreError};
 use crate::tls::{Identity, TlsError};
-use doorman::Doorman;
+use doorman::{Doorman, Identities};
 use entrance::{Entrance, Socket, Speech};
 pub use entrance::{Handed, HandedSocket};
 
@@ -174,11 +174,20 @@ impl Builder {
         let (http, metrics): (Vec<_>, Vec<_>) = elsewhere.into_iter().partition(|handed| handed.name == "http");
         let http = entrance::listen(&self.config.management_listen, http)?;
         let metrics = entrance::listen(&self.config.metrics_listen, metrics)?;
+        let web_tls = self.config.web_tls();
+        let [https, secure_metrics] = web_tls.each_ref().map(|tls| entrance::listen(&tls.listen, Vec::new()));
+        let (https, secure_metrics) = (https?, secure_metrics?);
         let entrances = Entrance::all(&self.config, handed);
-        let identity = if entrances.iter().any(|entrance| entrance.speech == Speech::AmqpOverTls) {
-            Some(Arc::new(Identity::load(&self.config.tls, self.clock.wall())?))
-        } else {
-            None
+        let secure = entrances.iter().any(|entrance| entrance.speech == Speech::AmqpOverTls);
+        let wall = self.clock.wall();
+        let load = |wanted: bool, tls: &Tls| -> Result<Option<Arc<Identity>>, ServerError> {
+            Ok(if wanted { Some(Arc::new(Identity::load(tls, wall)?)) } else { None })
+        };
+        let [management_tls, metrics_tls] = &web_tls;
+        let identities = Identities {
+            amqp: load(secure, &self.config.tls)?,
+            management: load(!https.is_empty(), management_tls)?,
+            metrics: load(!secure_metrics.is_empty(), metrics_tls)?,
         };
         let open = open(entrances)?;
         let directory = match &self.keep {
@@ -206,8 +215,12 @@ impl Builder {
             http::load_definitions(broker, path)?;
         }
         let mut http = http::Http::start(http, directory.as_deref(), broker);
-        http.serve_metrics(metrics, broker);
-        let mut doorman = Doorman::new(running.broker.clone(), identity);
+        http.serve_metrics(metrics, None, broker);
+        if let Some(identity) = &identities.management {
+            http.serve_tls(https, identity, broker);
+        }
+        http.serve_metrics(secure_metrics, identities.metrics.as_ref(), broker);
+        let mut doorman = Doorman::new(running.broker.clone(), identities.clone());
         for (entrance, socket) in open {
             doorman.attend(entrance, socket);
         }
@@ -219,7 +232,7 @@ impl Builder {
                 doorman.run(orders, left).await;
             }
         });
-        Ok(Server { running, addresses, tls_addresses, leave, doorman, http })
+        Ok(Server { running, addresses, tls_addresses, leave, doorman, http, identities })
     }
 }
 
@@ -272,6 +285,7 @@ pub struct Server {
     leave: oneshot::Sender<()>,
     doorman: JoinHandle<()>,
     http: http::Http,
+    identities: Identities,
 }
 
 impl Server {
@@ -295,9 +309,22 @@ impl Server {
         &self.running.broker
     }
 
-    /// Takes over what may change while it runs from newly read settings, see [`LIVE`](crate::config::LIVE).
+    /// Where the management API is served with TLS.
+    pub fn management_tls_addresses(&self) -> &[SocketAddr] {
+        self.http.tls_addresses()
+    }
+
+    /// Where metrics are served, without TLS and with it.
+    pub fn metrics_addresses(&self) -> &[SocketAddr] {
+        self.http.metrics_addresses()
+    }
+
+    /// Takes over what may change while it runs from newly read settings, see [`LIVE`](crate::config::LIVE). Must be
+    /// called inside a tokio runtime; files of TLS are read a moment later.
     pub fn apply(&self, config: &Config) {
         self.running.broker.apply(config);
+        let (identities, broker, config) = (self.identities.clone(), self.running.broker.clone(), config.clone());
+        tokio::spawn(async move { identities.follow(&broker, &config).await });
     }
 
     /// Completes if the store fails; the server must be stopped then, and will not end well.

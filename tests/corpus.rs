@@ -11,6 +11,8 @@ mod choices;
 mod conversation;
 #[path = "fuzz/definitions.rs"]
 mod definitions;
+#[path = "fuzz/http.rs"]
+mod http;
 #[path = "fuzz/letters.rs"]
 mod letters;
 #[path = "fuzz/log.rs"]
@@ -35,13 +37,15 @@ use proptest::prelude::*;
 type Run = fn(&[u8]);
 
 /// Every target under its name; a test holds the list to what is there.
-const TARGETS: [(&str, Run); 12] = [
+const TARGETS: [(&str, Run); 14] = [
     ("decoder", decoder),
     ("definitions", definitions::start),
     ("headers", routing::headers),
+    ("import", http::document),
     ("letters", letters::travel),
     ("log", log::replay),
     ("proxy", proxy::header),
+    ("query", http::query),
     ("rabbitmq", rabbitmq::read),
     ("recovery", recovery::damage),
     ("session", conversation::converse),
@@ -111,6 +115,11 @@ fn headers_takes_its_corpus() {
 }
 
 #[test]
+fn import_takes_its_corpus() {
+    assert!(replay("import") >= FEWEST);
+}
+
+#[test]
 fn letters_takes_its_corpus() {
     assert!(replay("letters") >= FEWEST);
 }
@@ -123,6 +132,11 @@ fn log_takes_its_corpus() {
 #[test]
 fn proxy_takes_its_corpus() {
     assert!(replay("proxy") >= FEWEST);
+}
+
+#[test]
+fn query_takes_its_corpus() {
+    assert!(replay("query") >= FEWEST);
 }
 
 #[test]

@@ -9,6 +9,44 @@ use std::sync::Arc;
 
 use super::{Denied, Permissions, User, Users};
 
+/// What somebody shows to be let in.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Login {
+    /// A name and a password, as they came.
+    Password {
+        /// The name.
+        name: Vec<u8>,
+        /// The password, in the clear.
+        password: Vec<u8>,
+    },
+    /// A certificate that has been verified; the name is what it says.
+    Certificate(String),
+    /// Nothing.
+    Anonymous,
+}
+
+impl Login {
+    /// A name and a password.
+    pub fn password(name: &[u8], password: &[u8]) -> Self {
+        Self::Password { name: name.to_vec(), password: password.to_vec() }
+    }
+
+    /// The name that somebody says he has; empty if he says none.
+    pub fn name(&self) -> &[u8] {
+        match self {
+            Self::Password { name, .. } => name,
+            Self::Certificate(name) => name.as_bytes(),
+            Self::Anonymous => &[],
+        }
+    }
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[login]")
+    }
+}
+
 /// What can be done to a queue or exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
@@ -52,11 +90,14 @@ impl<'a> Resource<'a> {
     }
 }
 
-/// What the broker asks. Every question is answered at once and by nothing but what is in memory: they come from the
-/// middle of a session's turn.
+/// What the broker asks. Every question but a slow login is answered at once and by nothing but what is in memory: they
+/// come from the middle of a session's turn.
 pub trait Backend: fmt::Debug {
-    /// The user who logs in with this password from this address.
-    fn authenticate(&self, user: &[u8], password: &[u8], peer: IpAddr) -> Result<Arc<User>, Denied>;
+    /// Whether [`Backend::authenticate`] would take long, or wait: then it is asked on a thread where it may.
+    fn is_slow(&self, login: &Login) -> bool;
+
+    /// The user who logs in from this address.
+    fn authenticate(&self, login: &Login, peer: IpAddr) -> Result<Arc<User>, Denied>;
 
     /// Whether the user may enter the virtual host at all.
     fn may_enter(&self, user: &User, vhost: &str) -> bool;
@@ -81,8 +122,12 @@ pub struct Internal<'a> {
 }
 
 impl Backend for Internal<'_> {
-    fn authenticate(&self, user: &[u8], password: &[u8], peer: IpAddr) -> Result<Arc<User>, Denied> {
-        self.users.authenticate(user, password, peer)
+    fn is_slow(&self, login: &Login) -> bool {
+        self.users.is_slow(login)
+    }
+
+    fn authenticate(&self, login: &Login, peer: IpAddr) -> Result<Arc<User>, Denied> {
+        self.users.authenticate(login, peer)
     }
 
     fn may_enter(&self, user: &User, vhost: &str) -> bool {

@@ -32,7 +32,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use crate::config::Secret;
-pub use backend::{Access, Backend, Internal, Resource};
+pub use backend::{Access, Backend, Internal, Login, Resource};
 pub use password::{Algorithm, PasswordHash, RandomError, UnusableHash};
 pub use pattern::{BadPattern, Found, PATTERN_MAX, Pattern, STEPS_MAX};
 pub use permissions::{Permission, Permissions, Right, TopicPermission, TopicRight};
@@ -48,10 +48,13 @@ pub enum Denied {
     /// The user may log in from this machine only.
     #[error("user can only connect via localhost")]
     NotLoopback,
+    /// Whoever knows the user has not answered.
+    #[error("nobody could tell whether the credentials are valid")]
+    Unanswered,
 }
 
-/// Name and password of the user whom RabbitMQ takes anonymous clients for, unless configured otherwise.
-const ANONYMOUS: &[u8] = b"guest";
+/// The user whom RabbitMQ takes anonymous clients for, unless configured otherwise: here only those of this machine.
+const GUEST: &str = "guest";
 
 /// The registry of users. Cheap to share; every method may be called from any thread.
 #[derive(Debug)]
@@ -59,6 +62,8 @@ pub struct Users {
     by_name: DashMap<Arc<str>, Arc<User>>,
     /// Compared against when there is no such user, so that a stranger cannot tell which names exist by the time taken.
     nobody: PasswordHash,
+    /// Whom anonymous clients are taken for, if anybody, and the password that he must have.
+    anonymous: (String, Secret),
     /// Names held to this machine, whatever the users of these names say.
     loopback: Mutex<Vec<String>>,
 }
@@ -67,7 +72,8 @@ impl Users {
     /// A registry without users. Fails if the system has no randomness to give.
     pub fn new() -> Result<Self, RandomError> {
         let loopback = Mutex::new(Rank::Leaf, Vec::new());
-        Ok(Self { by_name: DashMap::new(), nobody: PasswordHash::of(b"nobody")?, loopback })
+        let anonymous = (GUEST.to_owned(), Secret::new(GUEST));
+        Ok(Self { by_name: DashMap::new(), nobody: PasswordHash::of(b"nobody")?, anonymous, loopback })
     }
 
     /// A registry with the users of the configuration. Fails if the system has no randomness to give.
@@ -83,6 +89,13 @@ impl Users {
             });
         }
         Ok(users)
+    }
+
+    /// Takes clients that do not say who they are for this user, if this is his password; the empty name is nobody.
+    #[must_use]
+    pub fn with_anonymous(mut self, name: &str, password: &Secret) -> Self {
+        self.anonymous = (name.to_owned(), password.clone());
+        self
     }
 
     /// Adds a user or replaces the one of that name.
@@ -117,8 +130,28 @@ impl Users {
         users
     }
 
-    /// The user who logs in with this password from this address.
-    pub fn authenticate(&self, user: &[u8], password: &[u8], peer: IpAddr) -> Result<Arc<User>, Denied> {
+    /// Whether looking at this login takes milliseconds, which depends on how the user's password is hashed.
+    pub fn is_slow(&self, login: &Login) -> bool {
+        let name = match login {
+            Login::Password { name, .. } => name.as_slice(),
+            Login::Anonymous => self.anonymous.0.as_bytes(),
+            Login::Certificate(_) => return false,
+        };
+        let known = std::str::from_utf8(name).ok().and_then(|name| self.get(name));
+        known.and_then(|known| known.password_hash.as_ref().map(PasswordHash::is_slow)).unwrap_or(false)
+    }
+
+    /// The user who logs in from this address.
+    pub fn authenticate(&self, login: &Login, peer: IpAddr) -> Result<Arc<User>, Denied> {
+        match login {
+            Login::Password { name, password } => self.by_password(name, password, peer),
+            Login::Certificate(name) => self.by_certificate(name, peer),
+            Login::Anonymous => self.anonymous(peer),
+        }
+    }
+
+    /// The user whose password this is.
+    fn by_password(&self, user: &[u8], password: &[u8], peer: IpAddr) -> Result<Arc<User>, Denied> {
         let known = std::str::from_utf8(user).ok().and_then(|name| self.get(name));
         let own = known.as_ref().and_then(|known| known.password_hash.as_ref());
         // Compared in every case: also for nobody, for a user without a password and for the empty password.
@@ -132,21 +165,22 @@ impl Users {
     }
 
     /// The user whom a verified certificate stands for (SASL EXTERNAL); no password is asked for.
-    pub fn by_certificate(&self, name: &str, peer: IpAddr) -> Result<Arc<User>, Denied> {
+    fn by_certificate(&self, name: &str, peer: IpAddr) -> Result<Arc<User>, Denied> {
         let user = self.get(name).ok_or(Denied::Credentials)?;
-        if user.loopback_only && !peer.to_canonical().is_loopback() {
+        if self.is_held_here(&user) && !peer.to_canonical().is_loopback() {
             return Err(Denied::NotLoopback);
         }
         Ok(user)
     }
 
-    /// Whom a client is that does not say who it is (SASL ANONYMOUS): RabbitMQ's default user with its default
-    /// password, and from this machine only.
-    pub fn anonymous(&self, peer: IpAddr) -> Result<Arc<User>, Denied> {
-        if !peer.to_canonical().is_loopback() {
+    /// Whom a client is that does not say who it is (SASL ANONYMOUS). Guest, of whom everybody knows the password, is
+    /// meant for this machine only, whatever the user of that name may do.
+    fn anonymous(&self, peer: IpAddr) -> Result<Arc<User>, Denied> {
+        let (name, password) = &self.anonymous;
+        if name == GUEST && !peer.to_canonical().is_loopback() {
             return Err(Denied::NotLoopback);
         }
-        self.authenticate(ANONYMOUS, ANONYMOUS, peer)
+        self.by_password(name.as_bytes(), password.expose().as_bytes(), peer)
     }
 }
 
@@ -166,7 +200,7 @@ mod tests {
 
     #[test]
     fn the_right_password_opens() {
-        let user = users().authenticate(b"app", b"s3cret", "203.0.113.9".parse().unwrap()).unwrap();
+        let user = users().by_password(b"app", b"s3cret", "203.0.113.9".parse().unwrap()).unwrap();
         assert_eq!(&*user.name, "app");
         assert_eq!(user.tags, ["monitoring".into()]);
     }
@@ -185,7 +219,7 @@ mod tests {
             (b"\xff\xfe", b"guest"),
             (b"APP", b"s3cret"),
         ] {
-            assert_eq!(users.authenticate(user, password, HERE), Err(Denied::Credentials), "{user:?}");
+            assert_eq!(users.by_password(user, password, HERE), Err(Denied::Credentials), "{user:?}");
         }
     }
 
@@ -195,7 +229,7 @@ mod tests {
         let password_hash = PasswordHash::of(b"").unwrap();
         let app = users.get("app").unwrap();
         users.insert(User { name: "open".into(), password_hash: Some(password_hash), ..(*app).clone() });
-        assert_eq!(users.authenticate(b"open", b"", HERE), Err(Denied::Credentials));
+        assert_eq!(users.by_password(b"open", b"", HERE), Err(Denied::Credentials));
     }
 
     #[test]
@@ -205,7 +239,7 @@ mod tests {
         users.insert(User { name: "certified".into(), password_hash: None, ..(*app).clone() });
         // The last is what a name that does not exist is compared with.
         for password in [&b""[..], b"s3cret", b"nobody"] {
-            assert_eq!(users.authenticate(b"certified", password, HERE), Err(Denied::Credentials));
+            assert_eq!(users.by_password(b"certified", password, HERE), Err(Denied::Credentials));
         }
     }
 
@@ -213,12 +247,12 @@ mod tests {
     fn guest_comes_from_this_machine_only() {
         let users = users();
         for here in ["127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1"] {
-            assert!(users.authenticate(b"guest", b"guest", here.parse().unwrap()).is_ok(), "{here}");
+            assert!(users.by_password(b"guest", b"guest", here.parse().unwrap()).is_ok(), "{here}");
         }
         for there in ["192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1", "0.0.0.0", "::"] {
-            let refused = users.authenticate(b"guest", b"guest", there.parse().unwrap());
+            let refused = users.by_password(b"guest", b"guest", there.parse().unwrap());
             assert_eq!(refused, Err(Denied::NotLoopback), "{there}");
-            let guessing = users.authenticate(b"guest", b"wrong", there.parse().unwrap());
+            let guessing = users.by_password(b"guest", b"wrong", there.parse().unwrap());
             assert_eq!(guessing, Err(Denied::Credentials), "{there}");
         }
     }
@@ -227,10 +261,10 @@ mod tests {
     fn names_are_held_to_this_machine_whoever_made_the_users() {
         let (users, there) = (users(), "192.0.2.1".parse().unwrap());
         users.hold_to_loopback(&["app".to_owned()]);
-        assert_eq!(users.authenticate(b"app", b"s3cret", there), Err(Denied::NotLoopback));
-        assert!(users.authenticate(b"app", b"s3cret", HERE).is_ok());
+        assert_eq!(users.by_password(b"app", b"s3cret", there), Err(Denied::NotLoopback));
+        assert!(users.by_password(b"app", b"s3cret", HERE).is_ok());
         users.hold_to_loopback(&[]);
-        assert!(users.authenticate(b"app", b"s3cret", there).is_ok());
+        assert!(users.by_password(b"app", b"s3cret", there).is_ok());
     }
 
     #[test]
@@ -245,6 +279,15 @@ mod tests {
             "guest with another password is not for everybody"
         );
         assert_eq!(changed.anonymous("192.0.2.1".parse().unwrap()), Err(Denied::NotLoopback));
+        let there = "192.0.2.1".parse().unwrap();
+        let named = |name: &str, password: &str| {
+            let named = Users::seeded(&[entry("app", "s3cret", false)]).unwrap();
+            named.with_anonymous(name, &Secret::new(password)).anonymous(there).map(|user| user.name.to_string())
+        };
+        assert_eq!(named("app", "s3cret"), Ok("app".to_owned()));
+        for (name, password) in [("app", "other"), ("app", ""), ("", ""), ("nobody", "nobody")] {
+            assert_eq!(named(name, password), Err(Denied::Credentials), "{name}");
+        }
     }
 
     #[test]
@@ -253,6 +296,8 @@ mod tests {
         assert_eq!(&*users.by_certificate("app", "203.0.113.9".parse().unwrap()).unwrap().name, "app");
         assert!(users.by_certificate("guest", HERE).is_ok());
         assert_eq!(users.by_certificate("guest", "203.0.113.9".parse().unwrap()), Err(Denied::NotLoopback));
+        users.hold_to_loopback(&["app".to_owned()]);
+        assert_eq!(users.by_certificate("app", "203.0.113.9".parse().unwrap()), Err(Denied::NotLoopback));
         for name in ["", "nobody", "APP", "CN=app"] {
             assert_eq!(users.by_certificate(name, HERE), Err(Denied::Credentials), "{name}");
         }
@@ -263,6 +308,6 @@ mod tests {
         let users = users();
         assert_eq!(users.list().iter().map(|user| user.name.to_string()).collect::<Vec<_>>(), ["app", "guest"]);
         assert!(users.remove("app").is_some() && users.remove("app").is_none() && users.get("app").is_none());
-        assert_eq!(users.authenticate(b"app", b"s3cret", HERE), Err(Denied::Credentials));
+        assert_eq!(users.by_password(b"app", b"s3cret", HERE), Err(Denied::Credentials));
     }
 }

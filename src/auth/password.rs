@@ -148,6 +148,11 @@ impl PasswordHash {
         }
     }
 
+    /// Whether comparing takes milliseconds, as is the purpose of bcrypt.
+    pub fn is_slow(&self) -> bool {
+        self.algorithm == Algorithm::Bcrypt
+    }
+
     /// How it was made, as RabbitMQ's definitions hold it as `hashing_algorithm`.
     pub fn algorithm_name(&self) -> &'static str {
         self.algorithm.name()

@@ -57,7 +57,7 @@ fn print(resource: Resource<'_>, vhost: &str) -> String {
 
 impl Broker {
     /// Who decides.
-    pub(crate) fn backend(&self) -> impl Backend + '_ {
+    pub(super) fn backend(&self) -> impl Backend + '_ {
         Internal { users: &self.users, permissions: &self.permissions }
     }
 

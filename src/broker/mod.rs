@@ -24,6 +24,7 @@ mod janitor;
 mod listening;
 mod live;
 mod loader;
+mod logins;
 mod messages;
 mod node;
 mod pager;
@@ -64,6 +65,7 @@ pub use exchange::kinds as exchange_kinds;
 pub use exchanges::ExchangeDeclare;
 pub use listening::{Asked, Listeners, Order, Then};
 pub use live::Live;
+pub use logins::{Judgement, Verdict};
 pub use messages::{Fetched, Published, Return, expiration};
 pub use node::{Attempts, Certificate, Listener, Node, Protocol};
 pub use pager::Spill;
@@ -103,6 +105,8 @@ pub struct Broker {
     permissions: Permissions,
     /// Who has to wait with a login.
     pub logins: Throttle,
+    /// Where slow logins are looked at.
+    desk: logins::Desk,
     /// How many have logged in.
     pub attempts: Attempts,
     /// Facts of the node as a whole.
@@ -332,10 +336,13 @@ impl Running {
         let (loader, requests) = loader::Loader::new();
         let (pager, surplus) = pager::Pager::new(start.config.resident_bytes, start.spill);
         let broker = Arc::new(Broker {
-            users: Users::seeded(&start.config.users).map_err(StartError::Random)?,
+            users: Users::seeded(&start.config.users)
+                .map_err(StartError::Random)?
+                .with_anonymous(&start.config.anonymous_user, &start.config.anonymous_password),
             live: Live::new(&start.config),
             permissions: Permissions::default(),
             logins: Throttle::new(start.config.login_failures),
+            desk: logins::Desk::new(),
             attempts: Attempts::default(),
             node: Node::new(&start.clock),
             deliveries: Pool::new(start.config.delivery_bytes),

@@ -1,11 +1,22 @@
 //! What may change while the broker runs, and what has changed between two readings.
 
-use super::{Config, keys};
+use super::{Config, Tls, keys};
 
 /// Settings that take effect without a restart, by the names of their keys. The files named in `[tls]` are read again,
 /// too.
 pub const LIVE: &[&str] = &[
     "loopback_users",
+    "tls.certificate",
+    "tls.key",
+    "tls.key_password",
+    "tls.ca",
+    "tls.crl",
+    "management.tls.certificate",
+    "management.tls.key",
+    "management.tls.key_password",
+    "metrics.tls.certificate",
+    "metrics.tls.key",
+    "metrics.tls.key_password",
     "log.level",
     "log.file_level",
     "limits.connection_max",
@@ -36,6 +47,10 @@ impl Changes {
         let differs = |key: &&keys::Key| match key.name {
             // What is shown of users hides their passwords.
             "users" => old.users != new.users,
+            "anonymous_password" => old.anonymous_password != new.anonymous_password,
+            "tls.key_password" => old.tls.key_password != new.tls.key_password,
+            "management.tls.key_password" => old.management_tls.key_password != new.management_tls.key_password,
+            "metrics.tls.key_password" => old.metrics_tls.key_password != new.metrics_tls.key_password,
             _ => (key.get)(old) != (key.get)(new),
         };
         let changed = keys::all().filter(differs).map(|key| key.name);
@@ -44,10 +59,19 @@ impl Changes {
     }
 }
 
+/// With another certificate and its key.
+fn with_files(old: &Tls, new: &Tls) -> Tls {
+    let (certificate, key, key_password) = (new.certificate.clone(), new.key.clone(), new.key_password.clone());
+    Tls { certificate, key, key_password, ..old.clone() }
+}
+
 /// The settings in force after a reload: the old ones, with what may change taken from the new ones.
 pub fn merged(old: &Config, new: &Config) -> Config {
     Config {
         loopback_users: new.loopback_users.clone(),
+        tls: Tls { ca: new.tls.ca.clone(), crl: new.tls.crl.clone(), ..with_files(&old.tls, &new.tls) },
+        management_tls: with_files(&old.management_tls, &new.management_tls),
+        metrics_tls: with_files(&old.metrics_tls, &new.metrics_tls),
         log_level: new.log_level.clone(),
         log_file_level: new.log_file_level.clone(),
         connection_max: new.connection_max,
@@ -75,7 +99,12 @@ mod tests {
         assert!(LIVE.iter().all(|name| keys::find(name).is_some()));
         let old = Config::default();
         let user = UserEntry { password: Secret::new("other"), ..old.users[0].clone() };
+        let (file, secret) = (Some("x.pem".into()), Some(Secret::new("x")));
+        let files = Tls { certificate: file.clone(), key: file.clone(), key_password: secret, ..Tls::default() };
         let new = Config {
+            management_tls: files.clone(),
+            metrics_tls: files.clone(),
+            tls: Tls { ca: file.clone(), crl: file, ..files },
             loopback_users: vec!["x".to_owned()],
             log_level: "debug".to_owned(),
             log_file_level: Some("warn".to_owned()),

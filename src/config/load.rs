@@ -78,7 +78,15 @@ impl Loader {
                 DeValue::Table(section) if keys::is_section(name.get_ref()) => {
                     for (key, value) in section {
                         let name = format!("{}.{}", name.get_ref(), key.get_ref());
-                        self.entry(&name, key.span().start, value.get_ref(), &value.span(), &at);
+                        match value.get_ref() {
+                            DeValue::Table(inner) if keys::is_section(&name) => {
+                                for (key, value) in inner {
+                                    let name = format!("{name}.{}", key.get_ref());
+                                    self.entry(&name, key.span().start, value.get_ref(), &value.span(), &at);
+                                }
+                            }
+                            _ => self.entry(&name, key.span().start, value.get_ref(), &value.span(), &at),
+                        }
                     }
                 }
                 _ => self.entry(name.get_ref(), name.span().start, value.get_ref(), &value.span(), &at),
@@ -222,7 +230,16 @@ impl Loader {
             let wrong = "nothing to listen on: clients could not connect".to_owned();
             self.report(Origin::Flag("--listen"), "listen", wrong, "an address here, in tls.listen, or a unix_socket");
         }
-        for (key, wrong) in self.config.tls.lacks() {
+        let mut lacks = self.config.tls.lacks();
+        for (tls, key) in
+            [(&self.config.management_tls, "management.tls.listen"), (&self.config.metrics_tls, "metrics.tls.listen")]
+        {
+            let whole = tls.for_web(&self.config.tls);
+            if !tls.listen.is_empty() && (whole.certificate.is_none() || whole.key.is_none()) {
+                lacks.push((key, "needs a certificate and its key: neither it nor [tls] names both"));
+            }
+        }
+        for (key, wrong) in lacks {
             let accepts = keys::find(key).map_or("", |key| key.accepts);
             self.report(Origin::Whole, key, wrong.to_owned(), accepts);
         }

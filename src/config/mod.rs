@@ -84,8 +84,16 @@ pub struct Config {
     pub management_listen: Vec<SocketAddr>,
     /// Addresses that metrics are read from; none switches that off.
     pub metrics_listen: Vec<SocketAddr>,
+    /// What every path of the management API begins with; empty, or `/` and more.
+    pub management_prefix: String,
+    /// Sites whose pages may use the management API, in lower case; `*` is every one.
+    pub cors_origins: Vec<String>,
     /// TLS.
     pub tls: Tls,
+    /// TLS of the management API; where it names no certificate, that of `tls` is meant, see [`Config::web_tls`].
+    pub management_tls: Tls,
+    /// TLS of the metrics, likewise.
+    pub metrics_tls: Tls,
     /// Name of the node, `NAME@HOST`.
     pub node_name: String,
     /// Name shown to clients; the node's if nobody has chosen another.
@@ -110,6 +118,10 @@ pub struct Config {
     pub loopback_users: Vec<String>,
     /// Login mechanisms that are offered, out of [`MECHANISMS`]; empty offers what the compatibility does.
     pub mechanisms: Vec<String>,
+    /// User whom clients are that name nobody; empty is none.
+    pub anonymous_user: String,
+    /// Password that this user must have.
+    pub anonymous_password: Secret,
     /// Virtual host that the first start creates.
     pub default_vhost: String,
     /// Type of queues declared without one, `classic` or `quorum`, where the virtual host has no default of its own.
@@ -285,7 +297,11 @@ impl Default for Config {
             proxy_protocol: Vec::new(),
             management_listen: on_this_machine(MANAGEMENT_PORT),
             metrics_listen: on_this_machine(METRICS_PORT),
+            management_prefix: String::new(),
+            cors_origins: Vec::new(),
             tls: Tls::default(),
+            management_tls: Tls::default(),
+            metrics_tls: Tls::default(),
             cluster_name: node_name.clone(),
             node_name,
             load_definitions: None,
@@ -303,6 +319,8 @@ impl Default for Config {
             permissions: Vec::new(),
             loopback_users: Vec::new(),
             mechanisms: Vec::new(),
+            anonymous_user: users::GUEST.to_owned(),
+            anonymous_password: Secret::new(users::GUEST),
             default_vhost: "/".to_owned(),
             default_queue_type: "classic".to_owned(),
             log_format: LogFormat::Human,
@@ -359,6 +377,11 @@ impl Config {
     pub fn only_guest(&self) -> Option<&'static str> {
         let [user] = &*self.users else { return None };
         (user.name == users::GUEST && user.password.expose() == users::GUEST).then_some(users::GUEST)
+    }
+
+    /// TLS of the management API and of the metrics as it is in force: with the certificate of `[tls]` where they name none.
+    pub fn web_tls(&self) -> [Tls; 2] {
+        [&self.management_tls, &self.metrics_tls].map(|tls| tls.for_web(&self.tls))
     }
 
     /// Largest message body accepted, in octets.

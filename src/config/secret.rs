@@ -16,6 +16,11 @@ impl Secret {
         Self(text.into())
     }
 
+    /// Takes a text into custody; the empty one stands for none.
+    pub fn unless_empty(text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| Self::new(text))
+    }
+
     /// The text itself, for the one place that needs it.
     pub fn expose(&self) -> &str {
         &self.0

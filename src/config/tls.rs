@@ -3,6 +3,7 @@
 //! Plain values. Deliberately absent: reading the files, which whoever listens does, at the start and again when they
 //! change.
 
+use super::Secret;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,6 +18,8 @@ pub struct Tls {
     pub certificate: Option<PathBuf>,
     /// Private key of the certificate: a PEM file.
     pub key: Option<PathBuf>,
+    /// Passphrase of the key.
+    pub key_password: Option<Secret>,
     /// Certificates of trusted issuers of clients' certificates: a PEM file.
     pub ca: Option<PathBuf>,
     /// Lists of revoked certificates: a PEM file. With it, a client whose issuer has no list is refused.
@@ -99,6 +102,7 @@ impl Default for Tls {
             listen: Vec::new(),
             certificate: None,
             key: None,
+            key_password: None,
             ca: None,
             crl: None,
             verify: TlsVerify::None,
@@ -111,6 +115,15 @@ impl Default for Tls {
 }
 
 impl Tls {
+    /// For a listener of HTTP: with the certificate of `own` if it names none itself.
+    pub(super) fn for_web(&self, own: &Self) -> Self {
+        if self.certificate.is_some() {
+            return self.clone();
+        }
+        let (certificate, key, key_password) = (own.certificate.clone(), own.key.clone(), own.key_password.clone());
+        Self { certificate, key, key_password, ..self.clone() }
+    }
+
     /// What is missing: the key it should have, and why.
     pub(super) fn lacks(&self) -> Vec<(&'static str, &'static str)> {
         let mut lacks = Vec::new();

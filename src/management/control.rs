@@ -16,6 +16,7 @@ use tokio::net::UnixListener;
 use super::answer::{Answer, ApiError, Outcome};
 use super::call::Call;
 use super::route::{Access, Route, get, post};
+use crate::auth::Login;
 use crate::wire::refusal::{Refusal, ReplyCode};
 use crate::{config, telemetry};
 
@@ -77,10 +78,9 @@ async fn authenticate(call: Call) -> Outcome {
     let body = call.object()?;
     let (name, password) = (body.required_text("username")?, body.required_text("password")?);
     let here = Ipv4Addr::LOCALHOST.into();
-    match call.broker.users.authenticate(name.as_bytes(), password.as_bytes(), here) {
-        Ok(_) => Ok(Answer::done()),
-        Err(_) => Err(ApiError::bad_credentials()),
-    }
+    let login = Login::password(name.as_bytes(), password.as_bytes());
+    let verdict = call.broker.log_in_and_wait(None, login, here).await;
+    verdict.map(|_| Answer::done()).map_err(|_| ApiError::bad_credentials())
 }
 
 /// Closes connections: of a virtual host, of a user, or all, and tells them why.

@@ -32,6 +32,7 @@ mod channels;
 mod connections;
 mod consumers;
 pub mod control;
+mod cors;
 mod definitions;
 mod doors;
 mod exchanges;
@@ -65,7 +66,7 @@ use crate::broker::Broker;
 pub use metrics::router as metrics_router;
 pub use principal::Origin;
 pub use route::{Access, Row, rows};
-pub use serve::{Serving, serve, serve_unix};
+pub use serve::{Serving, serve, serve_tls, serve_unix};
 
 /// The service of a broker for requests that come in at `origin`.
 pub fn router(broker: Arc<Broker>, origin: Origin) -> Router {

@@ -12,7 +12,7 @@ use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 
 use super::answer::ApiError;
-use crate::auth::{Admission, Denied, User, base64};
+use crate::auth::{Admission, Denied, Login, User, base64};
 use crate::broker::{Broker, Protocol};
 use crate::telemetry::printable;
 
@@ -115,7 +115,7 @@ fn credentials(headers: &HeaderMap) -> Option<(Vec<u8>, Vec<u8>)> {
 }
 
 /// The user whose credentials a request carries.
-pub(super) async fn login(broker: &Broker, headers: &HeaderMap, peer: IpAddr) -> Result<Principal, ApiError> {
+pub(super) async fn login(broker: &Arc<Broker>, headers: &HeaderMap, peer: IpAddr) -> Result<Principal, ApiError> {
     let Some((name, password)) = credentials(headers) else {
         tracing::debug!(%peer, "HTTP access denied: no credentials");
         return Err(ApiError::no_credentials());
@@ -125,7 +125,7 @@ pub(super) async fn login(broker: &Broker, headers: &HeaderMap, peer: IpAddr) ->
 
 /// The user of that name, if the password opens.
 pub(super) async fn authenticate(
-    broker: &Broker,
+    broker: &Arc<Broker>,
     name: &[u8],
     password: &[u8],
     peer: IpAddr,
@@ -139,14 +139,9 @@ pub(super) async fn authenticate(
             return Err(ApiError::bad_credentials());
         }
     }
-    match broker.users.authenticate(name, password, peer) {
-        Ok(user) => {
-            broker.attempts.count(Protocol::Http, true);
-            Ok(Principal::of(user))
-        }
+    match broker.log_in_and_wait(Some(Protocol::Http), Login::password(name, password), peer).await {
+        Ok(user) => Ok(Principal::of(user)),
         Err(denied) => {
-            broker.attempts.count(Protocol::Http, false);
-            broker.logins.refused(peer, broker.clock.now());
             tracing::warn!(%peer, user = %printable(name), "HTTP access denied: {denied}");
             Err(if denied == Denied::NotLoopback {
                 ApiError::not_authorised("User can only log in via localhost")

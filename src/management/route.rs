@@ -2,8 +2,8 @@
 //!
 //! In the order in which RabbitMQ checks: route (404), method (405), login (401), entitlement, virtual host, body. The
 //! entitlement stands in the row of the table, so that no handler runs without one; a test reads the rows. HEAD is
-//! answered as GET without the body, OPTIONS with the methods there are. Deliberately absent: CORS. A change that a web
-//! page of another site asks for is refused, since browsers send the password they know along.
+//! answered as GET without the body, OPTIONS with the methods there are. A change that a web page of another site asks for
+//! is refused, since browsers send the password they know along, unless the settings allow the site (`cors`).
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -23,8 +23,8 @@ use super::call::{Call, Names};
 use super::principal::{self, Origin, Peer, Principal};
 use super::query::Query;
 use super::{
-    bindings, body, channels, connections, consumers, control, definitions, doors, exchanges, features, health, logins,
-    messages, metrics, nodes, overview, parameters, permissions, policies, queues, users, vhosts,
+    bindings, body, channels, connections, consumers, control, cors, definitions, doors, exchanges, features, health,
+    logins, messages, metrics, nodes, overview, parameters, permissions, policies, queues, users, vhosts,
 };
 use crate::broker::Broker;
 
@@ -180,7 +180,15 @@ pub(super) fn router(broker: Arc<Broker>, origin: Origin) -> Router {
         // A slash at the end means nothing.
         router = router.route(&format!("{path}/"), answer.clone()).route(path, answer);
     }
-    router.fallback(|| async { dress(ApiError::no_object().into_response()) })
+    let nothing = || async { dress(ApiError::no_object().into_response()) };
+    let router = router.fallback(nothing);
+    // The control socket is nowhere else.
+    match &*broker.config.management_prefix {
+        prefix if !prefix.is_empty() && origin == Origin::Network => {
+            Router::new().nest(prefix, router).fallback(nothing)
+        }
+        _ => router,
+    }
 }
 
 /// The methods of a path as a header.
@@ -226,9 +234,15 @@ impl Place {
         names: Result<RawPathParams, RawPathParamsRejection>,
         request: Request,
     ) -> Response<Body> {
+        let site = cors::allowed(request.headers(), &self.broker.config.cors_origins);
         if request.method() == Method::OPTIONS {
             let allow = HeaderValue::from_str(&self.allow).unwrap_or_else(|_| HeaderValue::from_static("OPTIONS"));
-            return dress(Answer::text("", "application/json").with(ALLOW, allow).into_response());
+            let mut response = dress(Answer::text("", "application/json").with(ALLOW, allow.clone()).into_response());
+            if let Some(site) = site {
+                cors::admit(&mut response, site);
+                cors::prepare(&mut response, &allow);
+            }
+            return response;
         }
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let outcome = match names {
@@ -239,7 +253,7 @@ impl Place {
             // The path is not text once it is decoded.
             Err(_) => Err(ApiError::no_object()),
         };
-        dress(match outcome {
+        let mut response = dress(match outcome {
             Ok(answer) => answer.into_response(),
             Err(error) => {
                 if error.status().is_server_error() {
@@ -247,7 +261,11 @@ impl Place {
                 }
                 error.into_response()
             }
-        })
+        });
+        if let Some(site) = site {
+            cors::admit(&mut response, site);
+        }
+        response
     }
 
     async fn handle(&self, names: Names, request: Request) -> Outcome {
@@ -271,7 +289,8 @@ impl Place {
             return Err(ApiError::method_not_allowed(&self.allow));
         };
         let principal = self.principal(route.access, &parts).await?;
-        if method != Method::GET && is_foreign(&parts) {
+        let allowed = cors::allowed(&parts.headers, &self.broker.config.cors_origins).is_some();
+        if method != Method::GET && !allowed && is_foreign(&parts) {
             return Err(ApiError::foreign_origin());
         }
         let call = Call {

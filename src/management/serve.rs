@@ -1,7 +1,8 @@
 //! HTTP connections: accepted, bounded, served, and ended in order.
 //!
 //! Each listener has a task that accepts and a bounded number of connections. A connection that sends nothing, or its
-//! head too slowly, is closed. Deliberately absent: TLS (a stream is a stream), routes, HTTP/2.
+//! head too slowly, or does not finish the handshake of TLS in time, is closed. Deliberately absent: certificates, routes,
+//! HTTP/2.
 
 use std::convert::Infallible;
 use std::io;
@@ -22,13 +23,20 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
 use super::principal::Peer;
+use crate::tls::Identity;
 
 /// Connections of one listener at a time; further ones are closed at once.
 const CONNECTIONS_MAX: usize = 1_000;
 
 /// Time for the head of a request, and for the next request of a connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Time for the handshake of TLS.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Octets of a request's head, and of what is read ahead.
 const HEAD_MAX: usize = 64 * 1024;
@@ -89,20 +97,30 @@ impl Accept for UnixListener {
 
 /// Serves a TCP listener until it is stopped. Must be called inside a tokio runtime.
 pub fn serve(listener: TcpListener, router: Router) -> Serving {
-    start(listener, router)
+    start(listener, None, router)
+}
+
+/// [`serve`] for clients that speak TLS; each handshake is done with the certificate of that moment.
+pub fn serve_tls(listener: TcpListener, identity: Arc<Identity>, router: Router) -> Serving {
+    start(listener, Some(identity), router)
 }
 
 /// Serves a Unix socket until it is stopped; its clients count as being on this machine.
 pub fn serve_unix(listener: UnixListener, router: Router) -> Serving {
-    start(listener, router)
+    start(listener, None, router)
 }
 
-fn start(listener: impl Accept + Sync, router: Router) -> Serving {
+fn start(listener: impl Accept + Sync, identity: Option<Arc<Identity>>, router: Router) -> Serving {
     let (stop, stopping) = watch::channel(false);
-    Serving { stop, accepting: tokio::spawn(accept(listener, router, stopping)) }
+    Serving { stop, accepting: tokio::spawn(accept(listener, identity, router, stopping)) }
 }
 
-async fn accept(listener: impl Accept + Sync, router: Router, mut stopping: watch::Receiver<bool>) {
+async fn accept(
+    listener: impl Accept + Sync,
+    identity: Option<Arc<Identity>>,
+    router: Router,
+    mut stopping: watch::Receiver<bool>,
+) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
@@ -117,9 +135,20 @@ async fn accept(listener: impl Accept + Sync, router: Router, mut stopping: watc
                     tracing::warn!(%peer, "an HTTP connection is closed: there are {CONNECTIONS_MAX}");
                     continue;
                 };
-                let (router, stopping) = (router.clone(), stopping.clone());
+                let (router, mut stopping, identity) = (router.clone(), stopping.clone(), identity.clone());
                 connections.spawn(async move {
-                    connection(stream, peer, router, stopping).await;
+                    let Some(identity) = identity else {
+                        connection(stream, peer, router, stopping).await;
+                        return drop(place);
+                    };
+                    let secured = tokio::select! {
+                        secured = secure(&identity, stream) => secured,
+                        _ = stopping.changed() => return,
+                    };
+                    match secured {
+                        Ok(stream) => connection(stream, peer, router, stopping).await,
+                        Err(why) => tracing::debug!(%peer, "an HTTP connection is closed: {why}"),
+                    }
                     drop(place);
                 });
             }
@@ -133,6 +162,12 @@ async fn accept(listener: impl Accept + Sync, router: Router, mut stopping: watc
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
+}
+
+/// Does the handshake of TLS.
+async fn secure<S: AsyncRead + AsyncWrite + Unpin>(identity: &Identity, stream: S) -> io::Result<TlsStream<S>> {
+    let handshake = TlsAcceptor::from(identity.config()).accept(stream);
+    tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await.unwrap_or_else(|late| Err(late.into()))
 }
 
 /// Serves one connection: any stream, from a client at `peer`.

@@ -1,6 +1,6 @@
 //! Who keeps the entrances: a task that accepts at all of them, and closes and opens them as administrators ask.
 //!
-//! It also looks whether the files of `[tls]` have been exchanged. Invariant: when [`Doorman::run`] is over nobody comes
+//! It also looks whether the files of TLS have been exchanged. Invariant: when [`Doorman::run`] is over nobody comes
 //! in any more, and no socket is open. Deliberately absent: connections, which are their sessions' matter.
 
 use std::sync::Arc;
@@ -14,16 +14,93 @@ use super::accept::{self, Gate};
 use super::entrance::{Entrance, LocalFile, Socket, Speech};
 use super::{ServerError, systemd};
 use crate::broker::{Asked, Broker, Certificate, Listener, Order};
+use crate::clock::Millis;
+use crate::config::Config;
 use crate::tls::{Identity, TlsError};
 
-/// How often the files of `[tls]` are looked at. They are read when they look the same twice, so a new certificate is in
+/// How often the files of TLS are looked at. They are read when they look the same twice, so a new certificate is in
 /// use after two to three times that.
 const LOOK: Duration = Duration::from_secs(2);
+
+/// Who the broker is to TLS clients of each kind.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Identities {
+    /// Of AMQP.
+    pub(super) amqp: Option<Arc<Identity>>,
+    /// Of the management API.
+    pub(super) management: Option<Arc<Identity>>,
+    /// Of the metrics.
+    pub(super) metrics: Option<Arc<Identity>>,
+}
+
+impl Identities {
+    fn all(&self) -> impl Iterator<Item = &Arc<Identity>> {
+        [&self.amqp, &self.management, &self.metrics].into_iter().flatten()
+    }
+
+    /// Notes the certificates that TLS clients are shown from now on, for health checks.
+    fn show(&self, broker: &Broker) {
+        let certificate = |identity: &Arc<Identity>| {
+            let validity = identity.validity();
+            Certificate { certfile: validity.file.display().to_string(), expires: validity.not_after }
+        };
+        let mut shown: Vec<Certificate> = Vec::new();
+        for certificate in self.all().map(certificate) {
+            if !shown.contains(&certificate) {
+                shown.push(certificate);
+            }
+        }
+        broker.node.shows(shown);
+    }
+
+    /// Does to each of them what may wait for files, and logs what has come of it. Fails with the first mistake.
+    async fn each(
+        &self,
+        broker: &Arc<Broker>,
+        read: impl Fn(&Identity, Millis) -> Option<Result<(), TlsError>> + Send + 'static,
+    ) -> Result<(), String> {
+        let (own, wall) = (self.clone(), broker.clock.wall());
+        let read = move || own.all().filter_map(|identity| read(identity, wall)).collect::<Vec<_>>();
+        let outcomes = tokio::task::spawn_blocking(read).await.unwrap_or_default();
+        let mut wrong = None;
+        let changed = outcomes.iter().any(Result::is_ok);
+        for error in outcomes.into_iter().filter_map(Result::err) {
+            tracing::error!("TLS goes on with what it has: {error}");
+            wrong.get_or_insert_with(|| error.to_string());
+        }
+        if changed {
+            self.show(broker);
+            tracing::info!("the files of TLS have been read again; connections from now on use them");
+        }
+        wrong.map_or(Ok(()), Err)
+    }
+
+    /// Reads the files that the settings name by now, which need not be those of before.
+    pub(super) async fn follow(&self, broker: &Arc<Broker>, config: &Config) {
+        let [management, metrics] = config.web_tls();
+        let (own, amqp) = (self.clone(), config.tls.clone());
+        let is = |one: &Option<Arc<Identity>>, other: &Identity| {
+            one.as_ref().is_some_and(|one| std::ptr::eq(Arc::as_ptr(one), other))
+        };
+        let follow = move |identity: &Identity, wall| {
+            let settings = if is(&own.amqp, identity) {
+                &amqp
+            } else if is(&own.management, identity) {
+                &management
+            } else {
+                &metrics
+            };
+            Some(identity.follow(settings, wall))
+        };
+        // What is wrong has been logged, and nobody waits.
+        let _ = self.each(broker, follow).await;
+    }
+}
 
 /// The entrances and who accepts there.
 pub(super) struct Doorman {
     broker: Arc<Broker>,
-    identity: Option<Arc<Identity>>,
+    identities: Identities,
     entrances: Vec<Entrance>,
     accepting: JoinSet<()>,
     /// The files of Unix sockets, while they are open.
@@ -31,11 +108,9 @@ pub(super) struct Doorman {
 }
 
 impl Doorman {
-    pub(super) fn new(broker: Arc<Broker>, identity: Option<Arc<Identity>>) -> Self {
-        if let Some(identity) = &identity {
-            show(&broker, identity);
-        }
-        Self { broker, identity, entrances: Vec::new(), accepting: JoinSet::new(), files: Vec::new() }
+    pub(super) fn new(broker: Arc<Broker>, identities: Identities) -> Self {
+        identities.show(&broker);
+        Self { broker, identities, entrances: Vec::new(), accepting: JoinSet::new(), files: Vec::new() }
     }
 
     /// Accepts at an entrance that has been opened.
@@ -47,7 +122,7 @@ impl Doorman {
     fn accept(&mut self, entrance: &Entrance, socket: Socket) {
         let identity = match entrance.speech {
             Speech::Amqp => None,
-            Speech::AmqpOverTls => self.identity.clone(),
+            Speech::AmqpOverTls => self.identities.amqp.clone(),
         };
         let gate = Arc::new(Gate { broker: self.broker.clone(), identity });
         match socket {
@@ -78,7 +153,10 @@ impl Doorman {
                     // Whoever asked need not wait.
                     let _ = answer.send(outcome);
                 }
-                _ = look.tick(), if self.identity.is_some() => self.look().await,
+                _ = look.tick(), if self.identities.all().next().is_some() => {
+                    // What is wrong has been logged, and nobody has asked.
+                    let _ = self.identities.each(&self.broker, Identity::reload_if_changed).await;
+                }
             }
         }
         self.close().await;
@@ -105,11 +183,7 @@ impl Doorman {
                     Err(error.to_string())
                 }
             },
-            Order::ReloadTls => {
-                let Some(identity) = self.identity.clone() else { return Ok(()) };
-                let wall = self.broker.clock.wall();
-                self.judge(read(move || Some(identity.reload(wall))).await)
-            }
+            Order::ReloadTls => self.identities.each(&self.broker, |identity, wall| Some(identity.reload(wall))).await,
         }
     }
 
@@ -133,45 +207,9 @@ impl Doorman {
         }
     }
 
-    /// Looks whether the files of TLS have been exchanged.
-    async fn look(&self) {
-        let Some(identity) = self.identity.clone() else { return };
-        let wall = self.broker.clock.wall();
-        // What is wrong has been logged, and nobody has asked.
-        let _ = self.judge(read(move || identity.reload_if_changed(wall)).await);
-    }
-
-    /// Tells how reading the files of TLS has ended.
-    fn judge(&self, outcome: Option<Result<(), TlsError>>) -> Result<(), String> {
-        match (outcome, &self.identity) {
-            (Some(Ok(())), Some(identity)) => {
-                show(&self.broker, identity);
-                tracing::info!("the files of TLS have been read again; connections from now on use them");
-                Ok(())
-            }
-            (Some(Err(error)), _) => {
-                tracing::error!("TLS goes on with what it has: {error}");
-                Err(error.to_string())
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Where clients come in by TCP, with and without TLS.
     pub(super) fn addresses(&self, speech: Speech) -> Vec<std::net::SocketAddr> {
         let of_kind = self.entrances.iter().filter(|entrance| entrance.speech == speech);
         of_kind.filter_map(Entrance::address).collect()
     }
-}
-
-/// Notes the certificate that TLS clients are shown from now on, for health checks.
-fn show(broker: &Broker, identity: &Identity) {
-    let validity = identity.validity();
-    let certfile = validity.file.display().to_string();
-    broker.node.shows(vec![Certificate { certfile, expires: validity.not_after }]);
-}
-
-/// Reads files on a thread that may wait for them.
-async fn read<T: Send + 'static>(read: impl FnOnce() -> Option<T> + Send + 'static) -> Option<T> {
-    tokio::task::spawn_blocking(read).await.ok().flatten()
 }

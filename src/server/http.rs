@@ -13,11 +13,14 @@ use tokio::net::TcpListener;
 use super::ServerError;
 use crate::broker::{Broker, Listener, portable};
 use crate::management::{self, Origin, Serving, control};
+use crate::tls::Identity;
 
 /// The listeners of the management API.
 #[derive(Debug, Default)]
 pub(super) struct Http {
     addresses: Vec<SocketAddr>,
+    tls_addresses: Vec<SocketAddr>,
+    metrics_addresses: Vec<SocketAddr>,
     serving: Vec<Serving>,
     control: Option<PathBuf>,
 }
@@ -43,13 +46,36 @@ impl Http {
         http
     }
 
-    /// Serves the listeners for metrics.
-    pub(super) fn serve_metrics(&mut self, listeners: Vec<TcpListener>, broker: &Arc<Broker>) {
+    /// Serves the listeners of the management API with TLS.
+    pub(super) fn serve_tls(&mut self, listeners: Vec<TcpListener>, identity: &Arc<Identity>, broker: &Arc<Broker>) {
+        let router = management::router(broker.clone(), Origin::Network);
         for listener in listeners {
             if let Ok(address) = listener.local_addr() {
-                broker.node.listens(Listener { protocol: "http/prometheus", address, tls: false });
+                self.tls_addresses.push(address);
+                broker.node.listens(Listener { protocol: "https", address, tls: true });
             }
-            self.serving.push(management::serve(listener, management::metrics_router(broker)));
+            self.serving.push(management::serve_tls(listener, identity.clone(), router.clone()));
+        }
+    }
+
+    /// Serves listeners for metrics, with TLS if there is an identity for it.
+    pub(super) fn serve_metrics(
+        &mut self,
+        listeners: Vec<TcpListener>,
+        identity: Option<&Arc<Identity>>,
+        broker: &Arc<Broker>,
+    ) {
+        for listener in listeners {
+            let protocol = if identity.is_some() { "https/prometheus" } else { "http/prometheus" };
+            if let Ok(address) = listener.local_addr() {
+                self.metrics_addresses.push(address);
+                broker.node.listens(Listener { protocol, address, tls: identity.is_some() });
+            }
+            let router = management::metrics_router(broker);
+            self.serving.push(match identity {
+                Some(identity) => management::serve_tls(listener, identity.clone(), router),
+                None => management::serve(listener, router),
+            });
         }
     }
 
@@ -71,6 +97,16 @@ impl Http {
     /// Where the network finds it.
     pub(super) fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where the network finds it with TLS.
+    pub(super) fn tls_addresses(&self) -> &[SocketAddr] {
+        &self.tls_addresses
+    }
+
+    /// Where metrics are read.
+    pub(super) fn metrics_addresses(&self) -> &[SocketAddr] {
+        &self.metrics_addresses
     }
 
     /// Ends in order: requests that have begun have `grace` to come to their end.

@@ -13,8 +13,7 @@ use amq_protocol::protocol::{AMQPClass, connection};
 use super::context::{Capabilities, Context};
 use super::pacing::Ahead;
 use super::{Session, Stage};
-use crate::auth::{User, sasl};
-use crate::broker::Protocol;
+use crate::auth::{Login, User, sasl};
 use crate::broker::stats::{Client, Passed};
 use crate::queue::Effects;
 use crate::telemetry::printable;
@@ -58,6 +57,8 @@ pub(super) enum Failure {
     Silent(String),
     /// It has not ended yet: the login is to be looked at again after this time.
     Later(Duration),
+    /// It has not ended yet: the login is being looked at.
+    Asked,
     /// The client is told.
     Refused(Refusal),
 }
@@ -127,7 +128,7 @@ impl<S> Session<S> {
     fn mechanisms(&self) -> Cow<'static, str> {
         let offered = self.broker.config.profile().mechanisms;
         let offered = match offered.strip_suffix(ANONYMOUS) {
-            Some(others) if self.broker.users.anonymous(self.peer.ip()).is_err() => others.trim_end(),
+            Some(others) if !self.broker.admits_anonymous(self.peer.ip()) => others.trim_end(),
             _ => offered,
         };
         // Last, so that a client that shows a certificate and logs in by password is not led astray.
@@ -209,18 +210,16 @@ impl<S> Session<S> {
         let Some(credentials) = credentials else {
             return Err(Failure::Silent("the login cannot be read".to_owned()));
         };
-        let (users, peer) = (&self.broker.users, self.peer.ip());
-        let (name, login) = match (credentials, certified) {
-            (Some((name, password)), _) => (name, users.authenticate(name, password, peer)),
-            (None, Some(name)) if mechanism == EXTERNAL => (name.as_bytes(), users.by_certificate(name, peer)),
-            (None, _) => (&b""[..], users.anonymous(peer)),
+        let login = match (credentials, certified) {
+            (Some((name, password)), _) => Login::password(name, password),
+            (None, Some(name)) if mechanism == EXTERNAL => Login::Certificate(name.to_owned()),
+            (None, _) => Login::Anonymous,
         };
-        self.broker.attempts.count(Protocol::Amqp, login.is_ok());
-        let user = match login {
+        let name = printable(login.name()).to_string();
+        let user = match self.judge(login)? {
             Ok(user) => user,
             Err(denied) => {
-                self.broker.logins.refused(peer, self.broker.clock.now());
-                tracing::warn!(connection = self.name(), user = %printable(name), "login refused: {denied}");
+                tracing::warn!(connection = self.name(), user = %name, "login refused: {denied}");
                 let text = format!(
                     "Login was refused using authentication mechanism {mechanism}. For details see the broker logfile."
                 );

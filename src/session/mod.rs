@@ -470,6 +470,8 @@ impl<S> Session<S> {
                 Some(Park::Load) | None => {}
                 park => context.park = park,
             }
+        } else {
+            self.hear_verdict();
         }
         // Frames that waited behind the answer.
         if self.wants_input() && !self.rest.is_empty() {

@@ -1,7 +1,7 @@
 //! The files of `[tls]`: certificate, key, trusted issuers, revocations.
 //!
 //! Each mistake names the file and what is wrong with it. Invariant: no text of a file reaches an error. Deliberately
-//! absent: keys behind a passphrase, which would stand in the settings beside them.
+//! absent: the form in which openssl wrote keys behind a passphrase before PKCS#8, which guards them badly.
 
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use pkcs8::{EncryptedPrivateKeyInfo, SecretDocument};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
@@ -21,7 +22,7 @@ use x509_cert::der::Decode;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
 use super::{Validity, peer};
-use crate::config::{Tls, TlsVerify, TlsVersion};
+use crate::config::{Secret, Tls, TlsVerify, TlsVersion};
 
 /// A larger file is none of those expected here. The certificates of all public issuers take 250 KB.
 const FILE_MAX: u64 = 16 * 1024 * 1024;
@@ -67,7 +68,7 @@ pub(super) fn read(settings: &Tls) -> Result<(ServerConfig, Validity), TlsError>
     let own = chain.first().ok_or_else(|| TlsError::new(file, "it holds no certificate"))?;
     let own = Certificate::from_der(own).map_err(|_| TlsError::new(file, "its first certificate cannot be read"))?;
     let provider = Arc::new(ring::default_provider());
-    let key = private_key(key_file, &provider)?;
+    let key = private_key(key_file, settings.key_password.as_ref(), &provider)?;
     if !fits(key.as_ref(), &own) {
         return Err(TlsError::new(key_file, format!("the key is not that of the certificate in {}", file.display())));
     }
@@ -121,18 +122,46 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     blocks(file, "certificate (-----BEGIN CERTIFICATE-----)")
 }
 
-fn private_key(file: &Path, provider: &CryptoProvider) -> Result<Arc<dyn SigningKey>, TlsError> {
+fn private_key(
+    file: &Path,
+    password: Option<&Secret>,
+    provider: &CryptoProvider,
+) -> Result<Arc<dyn SigningKey>, TlsError> {
     let octets = octets(file)?;
-    let text = String::from_utf8_lossy(&octets);
-    if text.contains("ENCRYPTED") {
-        return Err(TlsError::new(file, "the key is behind a passphrase; write it without one (openssl pkey)"));
-    }
-    let key = PrivateKeyDer::pem_slice_iter(&octets).next().ok_or_else(|| {
-        TlsError::new(file, "holds no PEM block with a private key (-----BEGIN PRIVATE KEY-----, RSA and EC as well)")
-    })?;
-    let key = key.map_err(|_| TlsError::new(file, "a PEM block in it is damaged"))?;
+    let key = if let Some(block) = locked(&octets) {
+        unlock(&block, password).map_err(|wrong| TlsError::new(file, wrong))?
+    } else if String::from_utf8_lossy(&octets).contains("Proc-Type: 4,ENCRYPTED") {
+        let old = "the key is behind a passphrase in an old form; write it as PKCS#8 (openssl pkcs8 -topk8)";
+        return Err(TlsError::new(file, old));
+    } else {
+        let key = PrivateKeyDer::pem_slice_iter(&octets).next().ok_or_else(|| {
+            let forms = "(-----BEGIN PRIVATE KEY-----, RSA and EC as well)";
+            TlsError::new(file, format!("holds no PEM block with a private key {forms}"))
+        })?;
+        key.map_err(|_| TlsError::new(file, "a PEM block in it is damaged"))?
+    };
     let unusable = "the private key cannot be used: RSA from 2048 bits on, ECDSA P-256 and P-384, and Ed25519 can";
     provider.key_provider.load_private_key(key).map_err(|_| TlsError::new(file, unusable))
+}
+
+/// The block of a file that is a key behind a passphrase.
+fn locked(octets: &[u8]) -> Option<String> {
+    const END: &str = "-----END ENCRYPTED PRIVATE KEY-----";
+    let text = String::from_utf8_lossy(octets);
+    let (_, rest) = text.split_once("-----BEGIN ENCRYPTED PRIVATE KEY-----")?;
+    let (inside, _) = rest.split_once(END)?;
+    Some(format!("-----BEGIN ENCRYPTED PRIVATE KEY-----{inside}{END}"))
+}
+
+fn unlock(block: &str, password: Option<&Secret>) -> Result<PrivateKeyDer<'static>, String> {
+    let Some(password) = password else {
+        return Err("the key is behind a passphrase, and no key_password is set".to_owned());
+    };
+    let (_, document) = SecretDocument::from_pem(block).map_err(|_| "a PEM block in it is damaged")?;
+    let locked = EncryptedPrivateKeyInfo::try_from(document.as_bytes()).map_err(|_| "a PEM block in it is damaged")?;
+    let key =
+        locked.decrypt(password.expose()).map_err(|_| "key_password does not open it, or the cipher is unknown")?;
+    Ok(PrivateKeyDer::Pkcs8(key.as_bytes().to_vec().into()))
 }
 
 /// Whether key and certificate belong together; yes if the key does not tell.

@@ -55,7 +55,7 @@ struct Loaded {
 /// The broker's certificate and whom it trusts: what the files of the settings hold.
 #[derive(Debug)]
 pub struct Identity {
-    settings: Tls,
+    settings: Mutex<Tls>,
     loaded: Mutex<Loaded>,
     /// What [`Identity::reload_if_changed`] saw last.
     seen: Mutex<Option<files::Stamp>>,
@@ -66,7 +66,7 @@ impl Identity {
     pub fn load(settings: &Tls, wall: Millis) -> Result<Self, TlsError> {
         let loaded = load(settings, wall)?;
         let loaded = Mutex::new(Rank::Leaf, loaded);
-        Ok(Self { settings: settings.clone(), loaded, seen: Mutex::new(Rank::Leaf, None) })
+        Ok(Self { settings: Mutex::new(Rank::Leaf, settings.clone()), loaded, seen: Mutex::new(Rank::Leaf, None) })
     }
 
     /// What the next handshake is to be done with.
@@ -81,13 +81,23 @@ impl Identity {
 
     /// What of a client's certificate is its user name.
     pub fn login_from(&self) -> LoginFrom {
-        self.settings.login_from
+        self.settings.lock().login_from
     }
 
     /// Reads the files again. If they can be used the next handshakes are done with what they hold; if not everything
     /// stays as it was. Sessions of earlier handshakes are not resumed, so that nobody comes in by a trust that is over.
     pub fn reload(&self, wall: Millis) -> Result<(), TlsError> {
-        let loaded = load(&self.settings, wall)?;
+        let settings = self.settings.lock().clone();
+        let loaded = load(&settings, wall)?;
+        *self.loaded.lock() = loaded;
+        Ok(())
+    }
+
+    /// [`Identity::reload`] from other files, if the settings name others by now. Fails as that does, and then the files
+    /// named before stay the ones that are looked at.
+    pub fn follow(&self, settings: &Tls, wall: Millis) -> Result<(), TlsError> {
+        let loaded = load(settings, wall)?;
+        *self.settings.lock() = settings.clone();
         *self.loaded.lock() = loaded;
         Ok(())
     }
@@ -96,7 +106,8 @@ impl Identity {
     /// whoever exchanges several files is given the time to do so. `None` if there is nothing to do. Files that cannot be
     /// used are read once, not again until they change.
     pub fn reload_if_changed(&self, wall: Millis) -> Option<Result<(), TlsError>> {
-        let now = files::Stamp::of(&self.settings);
+        let settings = self.settings.lock().clone();
+        let now = files::Stamp::of(&settings);
         if self.loaded.lock().stamp == now {
             *self.seen.lock() = None;
             return None;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
 use lapin::{Connection, ConnectionProperties};
-use leveret::auth::{PasswordHash, Permission, Secret, TopicPermission, User, UserLimits};
+use leveret::auth::{Login, PasswordHash, Permission, Secret, TopicPermission, User, UserLimits};
 use leveret::broker::{AdminError, VhostSettings};
 use leveret::config::{Config, UserEntry, VhostEntry};
 use leveret::server::Builder;
@@ -235,7 +235,10 @@ fn names_may_be_anything() {
             assert_eq!(broker.inside().set_permission("/", name, Permission::all()).await, Ok(true));
             assert_eq!(broker.inside().set_topic_permission("/", name, own).await, Ok(true));
             let peer = broker.address().ip();
-            let logged_in = broker.inside().users.authenticate(name.as_bytes(), b"secret", peer).unwrap();
+            let logged_in = {
+                let login = Login::password(name.as_bytes(), b"secret");
+                broker.inside().users.authenticate(&login, peer).unwrap()
+            };
             let may = |key: &str| {
                 let access = leveret::auth::Access::Write;
                 broker.inside().authorize_topic(&logged_in, access, "/", "amq.topic", key).is_ok()
@@ -304,7 +307,8 @@ fn who_has_no_password_cannot_log_in_by_one() {
         broker.inside().set_permission("/", "certified", Permission::all()).await.unwrap();
         let peer = broker.address().ip();
         for password in [&b""[..], b"secret", b"nobody"] {
-            assert!(broker.inside().users.authenticate(b"certified", password, peer).is_err());
+            let login = Login::password(b"certified", password);
+            assert!(broker.inside().users.authenticate(&login, peer).is_err());
         }
         for algorithm in [PasswordHash::of_sha512(b"secret").unwrap(), PasswordHash::of(b"secret").unwrap()] {
             let known = User { password_hash: Some(algorithm), ..user("certified") };

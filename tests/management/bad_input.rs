@@ -119,3 +119,111 @@ fn filters_that_blow_up_elsewhere_take_no_time() {
         assert_eq!(api.get(&long).await.refusal(), expected);
     });
 }
+
+/// Sends octets and reads what comes until the broker closes or says enough.
+async fn raw(address: std::net::SocketAddr, octets: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("the API listens");
+    // It may be refused before all of it is sent.
+    let _ = stream.write_all(octets).await;
+    let _ = stream.shutdown().await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn bodies_that_lie_about_their_length_change_nothing() {
+    scenario(async |_, api| {
+        let head = "PUT /api/global-parameters/lie HTTP/1.1\r\nhost: a\r\nauthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n";
+        let body = r#"{"value":1}"#;
+        let chunk = format!("{:x}\r\n{}\r\n", 1 << 20, "x".repeat(1 << 20));
+        for (why, rest, statuses) in [
+            ("shorter than it says", format!("content-length: 100\r\n\r\n{body}"), &["400"][..]),
+            ("no number", format!("content-length: many\r\n\r\n{body}"), &["400"]),
+            ("negative", format!("content-length: -1\r\n\r\n{body}"), &["400"]),
+            ("two lengths", format!("content-length: 11\r\ncontent-length: 12\r\n\r\n{body}"), &["400"]),
+            ("beyond all numbers", format!("content-length: 99999999999999999999\r\n\r\n{body}"), &["400"]),
+            ("announced too long", "content-length: 18446744073709551615\r\n\r\n".to_owned(), &["400", "413"]),
+            ("chunked, too long", format!("transfer-encoding: chunked\r\n\r\n{}0\r\n\r\n", chunk.repeat(30)), &["400"]),
+            ("chunked, cut off", format!("transfer-encoding: chunked\r\n\r\nb\r\n{body}"), &["400"]),
+            ("chunked, no size", format!("transfer-encoding: chunked\r\n\r\nzz\r\n{body}\r\n0\r\n\r\n"), &["400"]),
+        ] {
+            let answer = raw(api.address(), format!("{head}{rest}").as_bytes()).await;
+            let status = answer.strip_prefix("HTTP/1.1 ").map(|rest| &rest[..3]);
+            assert!(status.is_none_or(|status| statuses.contains(&status)), "{why}: {answer:.200}");
+            api.get("/api/global-parameters/lie").await.is(404);
+        }
+        // Both a length and chunks: whoever stands between might have read another request.
+        let both = format!("{head}content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n");
+        assert!(!raw(api.address(), both.as_bytes()).await.starts_with("HTTP/1.1 2"));
+        api.get("/api/global-parameters/lie").await.is(404);
+    });
+}
+
+#[test]
+fn paths_lead_nowhere_else() {
+    scenario(async |_, api| {
+        api.put("/api/vhosts/v", "").await.is(201);
+        for path in [
+            "/api/queues/%2F/../../vhosts/v",
+            "/api/../api/vhosts/v",
+            "/api/vhosts/x/%2E%2E/v",
+            "/api//vhosts/v",
+            "/api/vhosts/v%00",
+            "/api/vhosts/v%2F",
+            "/api%2Fvhosts%2Fv",
+            "/api/vhosts/%76%2F..%2Fv",
+            "//api/vhosts/v",
+            "/api/vhosts/v/.",
+        ] {
+            let status = api.delete(path).await.status;
+            assert!(matches!(status, 404 | 405), "{path}: {status}");
+            api.get("/api/vhosts/v").await.is(200);
+        }
+        for path in ["/api/vhosts/%", "/api/vhosts/%2", "/api/vhosts/%zz", "/api/queues/%2F/%c0%af"] {
+            let status = api.get(path).await.status;
+            assert!(matches!(status, 400 | 404), "{path}: {status}");
+        }
+    });
+}
+
+#[test]
+fn every_answer_says_what_it_is_and_that_it_is_nothing_else() {
+    scenario(async |_, api| {
+        let name = "%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E";
+        api.put(&format!("/api/queues/%2F/{name}"), "{}").await.is(201);
+        api.put(&format!("/api/exchanges/%2F/{name}"), r#"{"type":"fanout"}"#).await.is(201);
+        let policy = r#"{"pattern":"<script>","definition":{"max-length":1},"apply-to":"queues"}"#;
+        api.put(&format!("/api/policies/%2F/{name}"), policy).await.is(201);
+        api.put(&format!("/api/users/{name}"), r#"{"password":"x","tags":"<b>"}"#).await.is(201);
+        for path in [
+            format!("/api/queues/%2F/{name}"),
+            format!("/api/exchanges/%2F/{name}"),
+            format!("/api/policies/%2F/{name}"),
+            format!("/api/users/{name}"),
+            format!("/api/queues/%2F/{name}?columns={name}"),
+            format!("/api/queues?page=x&name={name}"),
+            format!("/api/queues/{name}/{name}"),
+            format!("/api/{name}"),
+            format!("/{name}"),
+            "/api/definitions".to_owned(),
+        ] {
+            let answer = api.get(&path).await;
+            assert_eq!(answer.header("content-type"), Some("application/json"), "{path}");
+            assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
+            assert_eq!(
+                answer.header("content-security-policy"),
+                Some("default-src 'none'; frame-ancestors 'none'"),
+                "{path}"
+            );
+            assert!(answer.header("access-control-allow-origin").is_none(), "{path}");
+            assert!(answer.header("set-cookie").is_none(), "{path}");
+        }
+        let metrics = api.get("/metrics/per-object").await.is(200);
+        assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4"));
+        assert_eq!(metrics.header("x-content-type-options"), Some("nosniff"));
+        // Not even a refused body comes back as it went in.
+        let answer = api.put("/api/queues/%2F/q", r#"{"arguments":{"x-max-length":"<script>"}}"#).await.is(400);
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+    });
+}

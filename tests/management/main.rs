@@ -17,3 +17,4 @@ mod health;
 mod people;
 mod settings;
 mod shapes;
+mod sites;

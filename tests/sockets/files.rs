@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use leveret::config::{Tls, TlsVerify};
+use leveret::config::{Secret, Tls, TlsVerify};
 use leveret::server::Builder;
 use leveret::tls::Identity;
 
@@ -38,6 +38,8 @@ fn each_mistake_names_the_file_and_what_is_wrong() {
     let no_der = file("no.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     let no_key = file("no.key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
     openssl(dir.path(), &["genrsa", "-aes128", "-passout", "pass:secret", "-out", "locked.key", "2048"]);
+    openssl(dir.path(), &["genrsa", "-traditional", "-aes128", "-passout", "pass:secret", "-out", "old.key", "2048"]);
+    let old = dir.path().join("old.key");
     openssl(dir.path(), &["genrsa", "-out", "short.key", "1024"]);
     let (locked, short) = (dir.path().join("locked.key"), dir.path().join("short.key"));
     let missing = dir.path().join("missing.pem");
@@ -55,7 +57,17 @@ fn each_mistake_names_the_file_and_what_is_wrong() {
         (with_key(&missing), &missing, "cannot be read: No such file"),
         (with_key(&shared().broker.certificate), &shared().broker.certificate, "holds no PEM block with a private key"),
         (with_key(&shared().guest.key), &shared().guest.key, "the key is not that of the certificate in"),
-        (with_key(&locked), &locked, "the key is behind a passphrase"),
+        (with_key(&locked), &locked, "the key is behind a passphrase, and no key_password is set"),
+        (
+            Tls { key_password: Some(Secret::new("wrong")), ..with_key(&locked) },
+            &locked,
+            "key_password does not open it",
+        ),
+        (
+            Tls { key_password: Some(Secret::new("secret")), ..with_key(&old) },
+            &old,
+            "the key is behind a passphrase in",
+        ),
         (with_key(&no_key), &no_key, "the private key cannot be used"),
         (with_key(&short), &short, "the private key cannot be used"),
         (with_ca(&missing), &missing, "cannot be read: No such file"),
@@ -89,9 +101,16 @@ fn every_common_form_of_key_and_certificate_serves() {
         openssl(at, &["genrsa", "-traditional", "-out", "pkcs1.key", "2048"]);
         openssl(at, &["ecparam", "-name", "secp384r1", "-genkey", "-noout", "-out", "sec1.key"]);
         openssl(at, &["genpkey", "-algorithm", "ed25519", "-out", "pkcs8.key"]);
-        for name in ["pkcs1", "sec1", "pkcs8"] {
+        let lock = ["pkcs8", "-topk8", "-passout", "pass:secret"];
+        openssl(at, &[&lock[..], &["-in", "sec1.key", "-out", "locked.key"]].concat());
+        openssl(at, &[&lock[..], &["-in", "pkcs1.key", "-scrypt", "-out", "scrypt.key"]].concat());
+        for name in ["pkcs1", "sec1", "pkcs8", "locked", "scrypt"] {
             let (key, request, certificate) = (format!("{name}.key"), format!("{name}.csr"), format!("{name}.pem"));
-            openssl(at, &["req", "-new", "-key", &key, "-out", &request, "-subj", "/CN=localhost"]);
+            let open = ["-passin", "pass:secret"];
+            openssl(
+                at,
+                &[&["req", "-new", "-key", &key, "-out", &request, "-subj", "/CN=localhost"][..], &open].concat(),
+            );
             openssl(at, &[&sign[..], &authority, &["-in", &request, "-out", &certificate]].concat());
             // Key and certificate in one file, with words around them, as some tools write them.
             let both = format!(
@@ -100,8 +119,9 @@ fn every_common_form_of_key_and_certificate_serves() {
                 std::fs::read_to_string(at.join(&certificate)).unwrap()
             );
             std::fs::write(at.join("both.pem"), both).unwrap();
-            let settings =
-                Tls { certificate: Some(at.join("both.pem")), key: Some(at.join("both.pem")), ..shared().settings() };
+            let both = Some(at.join("both.pem"));
+            let key_password = Some(Secret::new("secret"));
+            let settings = Tls { certificate: both.clone(), key: both, key_password, ..shared().settings() };
             let identity = Identity::load(&settings, now()).unwrap();
             assert_eq!(identity.validity().subject, "CN=localhost", "{name}");
             assert!(identity.validity().not_after > now());

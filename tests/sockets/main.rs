@@ -22,3 +22,4 @@ mod local;
 mod proxy;
 mod swap;
 mod tls;
+mod web;

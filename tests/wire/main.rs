@@ -19,6 +19,7 @@ mod framing;
 mod handshake;
 mod heartbeat;
 mod limits;
+mod logins;
 mod permissions;
 mod publish;
 mod queues;

@@ -1,8 +1,8 @@
 //! Keys that stand before the first section: places, names, and what exists from the start on.
 
-use super::super::{Compatibility, MECHANISMS, tables};
+use super::super::{Compatibility, MECHANISMS, Secret, tables};
 use super::{
-    ADDRESSES, Key, NAME_MAX, NETWORKS, POLICIES, QUEUE_TYPE, Set, addresses, networks, node_name, path, show,
+    ADDRESSES, Key, NAME_MAX, NETWORKS, POLICIES, QUEUE_TYPE, Set, addresses, hidden, networks, node_name, path, show,
 };
 
 /// Rows of these keys.
@@ -114,6 +114,31 @@ pub(super) const KEYS: &[Key] = &[
             Ok(())
         }),
         get: |config| show::list(&config.mechanisms),
+    },
+    Key {
+        name: "anonymous_user",
+        default: r#""guest""#,
+        doc: "User whom clients are that name nobody (ANONYMOUS); empty lets none of them in.",
+        accepts: "a name of at most 255 octets",
+        set: Set::Text(|config, text| {
+            if text.len() > NAME_MAX {
+                return Err("is too long".to_owned());
+            }
+            text.clone_into(&mut config.anonymous_user);
+            Ok(())
+        }),
+        get: |config| show::text(&config.anonymous_user),
+    },
+    Key {
+        name: "anonymous_password",
+        default: r#""guest""#,
+        doc: "Password that this user must have, or such clients are refused.",
+        accepts: "a text",
+        set: Set::Text(|config, text| {
+            config.anonymous_password = Secret::new(text);
+            Ok(())
+        }),
+        get: |config| hidden(Secret::unless_empty(config.anonymous_password.expose()).as_ref()),
     },
     Key {
         name: "loopback_users",

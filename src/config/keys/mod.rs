@@ -11,11 +11,12 @@ mod log;
 mod network;
 mod running;
 mod show;
+mod web;
 
 use super::names::{self, NAME_MAX};
 use super::units::{self, DURATION, SIZE};
 use super::users::Wrong;
-use super::{Config, Network, UserEntry};
+use super::{Config, Network, Secret, UserEntry};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -77,7 +78,7 @@ impl Key {
 
 /// Every setting, in the order of `config/leveret.toml`.
 pub(super) fn all() -> impl Iterator<Item = &'static Key> {
-    [general::KEYS, log::KEYS, network::KEYS, limits::KEYS, running::KEYS].into_iter().flatten()
+    [general::KEYS, log::KEYS, web::KEYS, network::KEYS, limits::KEYS, running::KEYS].into_iter().flatten()
 }
 
 /// All settings as a file of this kind; passwords are hidden.
@@ -101,11 +102,12 @@ pub(super) fn find(name: &str) -> Option<&'static Key> {
     all().find(|key| key.name == name)
 }
 
-/// Whether `name` is a section of the file.
+/// Whether `name` is a section of the file, or one within a section.
 pub(super) fn is_section(name: &str) -> bool {
-    all().any(|key| key.name.split_once('.').is_some_and(|(section, _)| section == name))
+    all().any(|key| key.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
 }
 
+const PATH: &str = "a path; ~ is not expanded";
 const LIMIT: &str = "a number from 0 to 9007199254740991, or infinity";
 const QUEUE_TYPE: &str = "classic or quorum";
 const POLICIES: &str = "tables with name, vhost or vhosts, pattern, definition (a table), priority and apply_to";
@@ -158,6 +160,11 @@ fn addresses(items: &[String]) -> Result<Vec<SocketAddr>, String> {
 fn networks(items: &[String]) -> Result<Vec<Network>, String> {
     let read = |item: &String| item.trim().parse().map_err(|()| format!("{item:?} is neither"));
     items.iter().map(read).collect()
+}
+
+/// What is shown of a password.
+fn hidden(secret: Option<&Secret>) -> String {
+    show::text(secret.map_or("", |_| show::HIDDEN))
 }
 
 /// A path; the empty text is none.

@@ -1,32 +1,10 @@
-//! The sections `[management]`, `[metrics]` and `[tls]`.
+//! The section `[tls]`.
 
-use super::super::{LoginFrom, TlsVerify, TlsVersion};
-use super::{ADDRESSES, Key, Set, addresses, ms, path, show, time};
+use super::super::{LoginFrom, Secret, TlsVerify, TlsVersion};
+use super::{ADDRESSES, Key, PATH, Set, addresses, hidden, ms, path, show, time};
 
-/// Rows of the sections.
+/// Rows of the section.
 pub(super) const KEYS: &[Key] = &[
-    Key {
-        name: "management.listen",
-        default: r#"["127.0.0.1:15672", "[::1]:15672"]"#,
-        doc: "Addresses of the management API; an empty list or \"none\" switches it off.",
-        accepts: ADDRESSES,
-        set: Set::List(|config, items| {
-            config.management_listen = addresses(items)?;
-            Ok(())
-        }),
-        get: |config| show::list(&config.management_listen),
-    },
-    Key {
-        name: "metrics.listen",
-        default: r#"["127.0.0.1:15692", "[::1]:15692"]"#,
-        doc: "Addresses that Prometheus reads metrics from; an empty list or \"none\" switches that off.",
-        accepts: ADDRESSES,
-        set: Set::List(|config, items| {
-            config.metrics_listen = addresses(items)?;
-            Ok(())
-        }),
-        get: |config| show::list(&config.metrics_listen),
-    },
     Key {
         name: "tls.listen",
         default: "[]",
@@ -42,7 +20,7 @@ pub(super) const KEYS: &[Key] = &[
         name: "tls.certificate",
         default: r#""""#,
         doc: "Certificate of this broker, with those of its issuers behind it: a PEM file.",
-        accepts: "a path; ~ is not expanded",
+        accepts: PATH,
         set: Set::Text(|config, text| {
             config.tls.certificate = path(text)?;
             Ok(())
@@ -53,7 +31,7 @@ pub(super) const KEYS: &[Key] = &[
         name: "tls.key",
         default: r#""""#,
         doc: "Private key of the certificate: a PEM file.",
-        accepts: "a path; ~ is not expanded",
+        accepts: PATH,
         set: Set::Text(|config, text| {
             config.tls.key = path(text)?;
             Ok(())
@@ -61,10 +39,21 @@ pub(super) const KEYS: &[Key] = &[
         get: |config| show::place(config.tls.key.as_ref()),
     },
     Key {
+        name: "tls.key_password",
+        default: r#""""#,
+        doc: "Passphrase of the key, if it has one.",
+        accepts: "a text",
+        set: Set::Text(|config, text| {
+            config.tls.key_password = Secret::unless_empty(text);
+            Ok(())
+        }),
+        get: |config| hidden(config.tls.key_password.as_ref()),
+    },
+    Key {
         name: "tls.ca",
         default: r#""""#,
         doc: "Certificates of those whose clients are trusted: a PEM file.",
-        accepts: "a path; ~ is not expanded",
+        accepts: PATH,
         set: Set::Text(|config, text| {
             config.tls.ca = path(text)?;
             Ok(())
@@ -75,7 +64,7 @@ pub(super) const KEYS: &[Key] = &[
         name: "tls.crl",
         default: r#""""#,
         doc: "Lists of revoked certificates of clients, of every trusted issuer one: a PEM file.",
-        accepts: "a path; ~ is not expanded",
+        accepts: PATH,
         set: Set::Text(|config, text| {
             config.tls.crl = path(text)?;
             Ok(())

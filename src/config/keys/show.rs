@@ -16,7 +16,7 @@ use toml::map::Map;
 const UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
 /// Stands for a password.
-const HIDDEN: &str = "[hidden]";
+pub(super) const HIDDEN: &str = "[hidden]";
 
 pub(super) fn text(text: impl Into<String>) -> String {
     Value::String(text.into()).to_string()

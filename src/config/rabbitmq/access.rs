@@ -29,6 +29,10 @@ pub(super) struct Access {
     pub mechanisms: BTreeMap<String, String>,
     /// `anonymous_login_user` or its password is `none`.
     pub no_anonymous: bool,
+    /// `anonymous_login_user`.
+    pub anonymous_user: Option<String>,
+    /// `anonymous_login_pass`.
+    pub anonymous_password: Option<Secret>,
 }
 
 /// Regular expressions.
@@ -115,6 +119,12 @@ impl Access {
         }
         if !self.mechanisms.is_empty() {
             config.mechanisms = self.mechanisms.into_values().collect();
+        }
+        if let Some(user) = self.anonymous_user {
+            config.anonymous_user = user;
+        }
+        if let Some(password) = self.anonymous_password {
+            config.anonymous_password = password;
         }
         if self.no_anonymous {
             if config.mechanisms.is_empty() {
@@ -215,15 +225,18 @@ pub(super) const ROWS: &[Row] = &[
         draft.access.mechanisms.insert(names.concat(), text.to_owned());
         Ok(())
     }),
-    part("anonymous_login_user", "mechanisms", |draft, _, text| anonymous(draft, text)),
-    part("anonymous_login_pass", "mechanisms", |draft, _, text| anonymous(draft, text)),
+    part("anonymous_login_user", "anonymous_user", |draft, _, text| {
+        match text {
+            "none" => draft.access.no_anonymous = true,
+            _ => draft.access.anonymous_user = Some(name(text)?),
+        }
+        Ok(())
+    }),
+    part("anonymous_login_pass", "anonymous_password", |draft, _, text| {
+        match text {
+            "none" => draft.access.no_anonymous = true,
+            _ => draft.access.anonymous_password = Some(Secret::new(text)),
+        }
+        Ok(())
+    }),
 ];
-
-fn anonymous(draft: &mut Draft<'_>, text: &str) -> Result<(), String> {
-    match text {
-        "none" => draft.access.no_anonymous = true,
-        GUEST => {}
-        _ => return Err("clients that name nobody are guest here, or with none are refused".to_owned()),
-    }
-    Ok(())
-}

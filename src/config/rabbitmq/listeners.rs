@@ -3,7 +3,7 @@
 //! Several keys make one list here: `listeners.tcp.*` are Leveret's `listen`. RabbitMQ listens on every address where
 //! nobody says otherwise, and so does Leveret where RabbitMQ's configuration is in force.
 
-use super::super::{Config, Network, TlsVersion};
+use super::super::{Config, Network, Tls, TlsVerify, TlsVersion};
 use super::draft::Draft;
 use super::table::{Row, part};
 use super::values::{Listener, everywhere, flag, listener};
@@ -48,6 +48,27 @@ pub(super) struct Web {
     pub enabled: bool,
     /// There is to be none.
     pub none: bool,
+    /// The listener with TLS.
+    pub secure: Secure,
+}
+
+/// A listener for HTTP with TLS.
+#[derive(Debug, Default)]
+pub(super) struct Secure {
+    /// Port.
+    pub port: Option<u16>,
+    /// Address.
+    pub address: Option<IpAddr>,
+    /// Issuers of clients' certificates.
+    pub ca: Option<String>,
+    /// Whether certificates are looked at.
+    pub verify: bool,
+    /// Whether one must be shown.
+    pub required: bool,
+}
+
+fn at(address: Option<IpAddr>, port: u16) -> Vec<SocketAddr> {
+    address.map_or_else(|| everywhere(port), |address| vec![SocketAddr::new(address, port)])
 }
 
 impl Web {
@@ -56,11 +77,24 @@ impl Web {
         if self.none {
             return Some(Vec::new());
         }
-        let port = match (self.port, self.address, self.enabled) {
-            (None, None, false) => return None,
-            (given, ..) => given.unwrap_or(port),
-        };
-        Some(self.address.map_or_else(|| everywhere(port), |address| vec![SocketAddr::new(address, port)]))
+        match (self.port, self.address, self.enabled) {
+            // Whoever asks for TLS and for nothing else gets nothing else, as with RabbitMQ.
+            (None, None, _) if self.secure.port.is_some() => Some(Vec::new()),
+            (None, None, false) => None,
+            (given, address, _) => Some(at(address, given.unwrap_or(port))),
+        }
+    }
+
+    fn secure(&self, tls: &mut Tls) {
+        if let Some(port) = self.secure.port {
+            tls.listen = at(self.secure.address, port);
+        }
+        // A certificate that need not be shown lets nobody in who would be kept out without.
+        if let (Some(ca), true, true) = (&self.secure.ca, self.secure.verify, self.secure.required) {
+            tls.ca = Some(ca.into());
+            tls.verify = TlsVerify::Peer;
+            tls.require_client_certificate = true;
+        }
     }
 }
 
@@ -104,6 +138,8 @@ impl Listeners {
             let everybody = ["0.0.0.0/0", "::/0"].iter().filter_map(|network| network.parse::<Network>().ok());
             config.proxy_protocol = if proxied { everybody.collect() } else { Vec::new() };
         }
+        self.management.secure(&mut config.management_tls);
+        self.metrics.secure(&mut config.metrics_tls);
         if let Some(place) = self.management.place(super::super::MANAGEMENT_PORT) {
             config.management_listen = place;
         }
@@ -132,6 +168,24 @@ fn management_port(draft: &mut Draft<'_>, _: &[&str], text: &str) -> Result<(), 
 
 fn management_address(draft: &mut Draft<'_>, _: &[&str], text: &str) -> Result<(), String> {
     draft.listeners.management.address = address(text)?;
+    Ok(())
+}
+
+/// The last word of a key of a listener with TLS for HTTP, and its value.
+fn secure(secure: &mut Secure, key: &str, text: &str) -> Result<(), String> {
+    match key {
+        "port" => secure.port = port(text)?,
+        "ip" => secure.address = address(text)?,
+        "cacertfile" => secure.ca = Some(text.to_owned()),
+        "fail_if_no_peer_cert" => secure.required = flag(text)?,
+        _ => {
+            secure.verify = match text {
+                "verify_none" => false,
+                "verify_peer" => true,
+                _ => return Err(format!("{text:?} is neither verify_none nor verify_peer")),
+            }
+        }
+    }
     Ok(())
 }
 
@@ -173,6 +227,44 @@ pub(super) const ROWS: &[Row] = &[
     part("management.tcp.ip", "management.listen", management_address),
     part("management.listener.port", "management.listen", management_port),
     part("management.listener.ip", "management.listen", management_address),
+    part("management.ssl.port", "management.tls.listen", |draft, _, text| {
+        secure(&mut draft.listeners.management.secure, "port", text)
+    }),
+    part("management.ssl.ip", "management.tls.listen", |draft, _, text| {
+        secure(&mut draft.listeners.management.secure, "ip", text)
+    }),
+    part("management.ssl.cacertfile", "management.tls.client_ca", |draft, _, text| {
+        secure(&mut draft.listeners.management.secure, "cacertfile", text)
+    }),
+    part("management.ssl.verify", "management.tls.client_ca", |draft, _, text| {
+        secure(&mut draft.listeners.management.secure, "verify", text)
+    }),
+    part("management.ssl.fail_if_no_peer_cert", "management.tls.client_ca", |draft, _, text| {
+        secure(&mut draft.listeners.management.secure, "fail_if_no_peer_cert", text)
+    }),
+    part("prometheus.ssl.port", "metrics.tls.listen", |draft, _, text| {
+        secure(&mut draft.listeners.metrics.secure, "port", text)
+    }),
+    part("prometheus.ssl.ip", "metrics.tls.listen", |draft, _, text| {
+        secure(&mut draft.listeners.metrics.secure, "ip", text)
+    }),
+    part("prometheus.ssl.cacertfile", "metrics.tls.client_ca", |draft, _, text| {
+        secure(&mut draft.listeners.metrics.secure, "cacertfile", text)
+    }),
+    part("prometheus.ssl.verify", "metrics.tls.client_ca", |draft, _, text| {
+        secure(&mut draft.listeners.metrics.secure, "verify", text)
+    }),
+    part("prometheus.ssl.fail_if_no_peer_cert", "metrics.tls.client_ca", |draft, _, text| {
+        secure(&mut draft.listeners.metrics.secure, "fail_if_no_peer_cert", text)
+    }),
+    part("management.cors.allow_origins.$name", "management.cors_origins", |draft, _, text| {
+        let own = super::super::keys::find("management.cors_origins").ok_or("is not here")?;
+        let mut all = draft.config.cors_origins.clone();
+        own.assign(&mut draft.config, text)?;
+        all.append(&mut draft.config.cors_origins);
+        draft.config.cors_origins = all;
+        Ok(())
+    }),
     part("prometheus.tcp.port", "metrics.listen", |draft, _, text| {
         draft.listeners.metrics.port = port(text)?;
         Ok(())

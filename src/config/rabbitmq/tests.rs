@@ -2,7 +2,7 @@
 
 use super::super::{
     Args, Config, DiskFreeLimit, Environment, LogConsole, LogFormat, LogRotation, LoginFrom, MemoryWatermark, Parts,
-    TlsVerify, TlsVersion, load_from, load_noted,
+    Secret, TlsVerify, TlsVersion, load_from, load_noted,
 };
 use super::notes::{Notes, Reason};
 use super::table::{self, Does};
@@ -137,7 +137,7 @@ fn keys_without_meaning_are_named_once_with_their_reason() {
         "cluster_formation.peer_discovery_backend = k8s\ncluster_partition_handling = autoheal\n\
          cluster_partition_handling = ignore\ncollect_statistics_interval = 5000\nmqtt.listeners.tcp.default = 1883\n\
          auth_backends.1 = internal\nauth_backends.2 = ldap\ndeprecated_features.permit.global_qos = true\n\
-         quorum_queue.initial_cluster_size = 3\ntcp_listen_options.backlog = 128\nmanagement.ssl.port = 15671\n",
+         quorum_queue.initial_cluster_size = 3\ntcp_listen_options.backlog = 128\nmanagement.http_log_dir = /x\n",
     );
     let expected = [
         ("cluster_formation.peer_discovery_backend", Reason::Cluster),
@@ -148,12 +148,54 @@ fn keys_without_meaning_are_named_once_with_their_reason() {
         ("deprecated_features.permit.global_qos", Reason::Compatibility),
         ("quorum_queue.initial_cluster_size", Reason::Cluster),
         ("tcp_listen_options.backlog", Reason::Always),
-        ("management.ssl.port", Reason::Missing),
+        ("management.http_log_dir", Reason::Missing),
     ];
     assert_eq!(notes.ignored, expected.map(|(key, reason)| (key.to_owned(), reason)));
     let lines = notes.lines();
     assert_eq!(lines[0].0, Reason::Missing, "what somebody relies on comes first");
-    assert!(lines[0].1.ends_with(": auth_backends.2, management.ssl.port"), "{}", lines[0].1);
+    assert!(lines[0].1.ends_with(": auth_backends.2, management.http_log_dir"), "{}", lines[0].1);
+}
+
+#[test]
+fn the_management_api_and_the_metrics_have_their_own_tls() {
+    let (config, _) = conf(
+        "management.ssl.port = 15671\nmanagement.ssl.ip = 127.0.0.1\nmanagement.ssl.certfile = /c\n\
+         management.ssl.keyfile = /k\nmanagement.ssl.password = hunter2\nmanagement.ssl.cacertfile = /a\n\
+         management.ssl.verify = verify_peer\nmanagement.ssl.fail_if_no_peer_cert = true\n\
+         management.path_prefix = /mq/\nmanagement.cors.allow_origins.1 = https://A.example\n\
+         management.cors.allow_origins.2 = https://b.example:8080\n\
+         prometheus.ssl.port = 15691\nprometheus.ssl.cacertfile = /a\nprometheus.tcp.port = 15692\n\
+         ssl_options.certfile = /own\nssl_options.keyfile = /own.key\nssl_options.password = hunter3\n\
+         anonymous_login_user = app\nanonymous_login_pass = hunter4\n",
+    );
+    let [management, metrics] = config.web_tls();
+    assert_eq!(management.listen, addresses(&["127.0.0.1:15671"]));
+    assert_eq!((management.certificate, management.key), (Some("/c".into()), Some("/k".into())));
+    assert_eq!(management.key_password, Some(Secret::new("hunter2")));
+    assert_eq!((management.ca, management.verify), (Some("/a".into()), TlsVerify::Peer));
+    assert!(management.require_client_certificate);
+    assert_eq!(config.management_listen, [], "who asks for TLS and nothing else gets nothing else");
+    assert_eq!(metrics.listen, addresses(&["0.0.0.0:15691", "[::]:15691"]));
+    assert_eq!((metrics.ca, metrics.certificate, metrics.key), (None, Some("/own".into()), Some("/own.key".into())));
+    assert_eq!(metrics.key_password, Some(Secret::new("hunter3")));
+    assert_eq!(config.metrics_listen, addresses(&["0.0.0.0:15692", "[::]:15692"]));
+    assert_eq!(config.management_prefix, "/mq");
+    let mut origins = config.cors_origins.clone();
+    origins.sort();
+    assert_eq!(origins, ["https://a.example", "https://b.example:8080"]);
+    assert_eq!((config.anonymous_user.as_str(), config.anonymous_password.expose()), ("app", "hunter4"));
+    let shown = super::super::shown(&config);
+    assert!(!shown.contains("hunter") && shown.contains("key_password = \"[hidden]\""), "{shown}");
+    for wrong in [
+        "management.path_prefix = mq",
+        "management.path_prefix = /a/../b",
+        "management.cors.allow_origins.1 = x",
+        "management.ssl.port = x",
+        "management.ssl.verify = yes",
+    ] {
+        assert_eq!(problems(&format!("{wrong}\n")).len(), 1, "{wrong}");
+    }
+    assert!(problems("prometheus.ssl.port = 1\n")[0].contains("metrics.tls.listen: needs a certificate"));
 }
 
 #[test]

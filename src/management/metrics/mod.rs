@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::RawQuery;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::response::IntoResponse;
 
 use self::objects::Views;
@@ -64,7 +64,7 @@ pub fn router(broker: &Arc<Broker>) -> Router {
         let broker = broker.clone();
         let serve = move |RawQuery(query): RawQuery| async move {
             let text = page(&broker, endpoint, &Query::parse(query.as_deref().unwrap_or_default()));
-            ([(CONTENT_TYPE, TEXT)], text).into_response()
+            ([(CONTENT_TYPE, TEXT), (X_CONTENT_TYPE_OPTIONS, "nosniff")], text).into_response()
         };
         router =
             router.route(path, axum::routing::get(serve.clone())).route(&format!("{path}/"), axum::routing::get(serve));
