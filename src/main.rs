@@ -126,6 +126,10 @@ async fn serve(args: Args, mut config: Config) -> Result<(), ServerError> {
         let port = address.port();
         tracing::info!("Management plugin: HTTP (non-TLS) listener started on port {port} at {address}");
     }
+    for address in server.management_tls_addresses() {
+        let port = address.port();
+        tracing::info!("Management plugin: HTTPS (TLS) listener started on port {port} at {address}");
+    }
     for address in server.addresses() {
         tracing::info!("started TCP listener on {address}");
     }

@@ -131,3 +131,84 @@ fn the_log_shows_no_password_and_no_client_can_forge_it() {
         assert!(log.iter().any(|line| line.contains("forged line")), "the names were logged, escaped");
     });
 }
+
+/// One request of its own connection; the whole answer.
+async fn http(port: u16, method: &str, path: &str, login: &str, body: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let login = leveret::auth::base64::encode(login.as_bytes());
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Basic {login}\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.expect("the API listens");
+    stream.write_all(head.as_bytes()).await.expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("it answers");
+    answer
+}
+
+#[test]
+fn no_password_that_settings_definitions_or_requests_hold_is_shown_anywhere() {
+    in_time(async {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let definitions = format!(
+            r#"{{"users":[{{"name":"egg","password":"{CANARY}","tags":"administrator"}}],"vhosts":[{{"name":"/"}}],
+            "permissions":[{{"user":"egg","vhost":"/","configure":"","write":"","read":""}}],"parameters":[{{
+            "component":"shovel","vhost":"/","name":"s","value":{{"src-uri":"amqp://egg:{CANARY}@h","dest-uri":"amqp://",
+            "src-queue":"a","dest-queue":"b"}}}}]}}"#
+        );
+        std::fs::write(at("definitions.json"), definitions).unwrap();
+        let settings = format!(
+            "default_user = bird\ndefault_pass = {CANARY}\nssl_options.password = {CANARY}\n\
+             management.ssl.password = {CANARY}\nanonymous_login_pass = {CANARY}\nldap_auth.dn_lookup_bind.password = {CANARY}\n\
+             management.load_definitions = {}\n",
+            at("definitions.json").display()
+        );
+        std::fs::write(at("rabbitmq.conf"), settings).unwrap();
+        let mut command = process::plain();
+        command.arg("--config").arg(at("rabbitmq.conf")).env("LEVERET_LOG", "trace");
+        command.arg("--data-dir").arg(directory.path()).args(["--listen", "127.0.0.1:0"]);
+        command.args(["--http-listen", "127.0.0.1:0", "--metrics-listen", "none"]);
+        let broker = Process::run(command).await;
+        let port = broker.management_port().expect("the API is on");
+        let right = format!("egg:{CANARY}");
+        assert!(http(port, "GET", "/api/whoami", &right, "").await.starts_with("HTTP/1.1 200"));
+        let mut said = Vec::new();
+        for (method, path, login, body) in [
+            ("GET", "/api/overview", format!("egg:{CANARY}x"), String::new()),
+            ("GET", "/api/overview", CANARY.to_owned(), String::new()),
+            ("PUT", "/api/users/new", right.clone(), format!(r#"{{"password":"{CANARY}","tags":""}}"#)),
+            ("PUT", "/api/users/new", right.clone(), format!(r#"{{"password":"{CANARY}","tags":7}}"#)),
+            ("PUT", "/api/users/new", right.clone(), format!(r#"{{"password":"{CANARY}""#)),
+            (
+                "POST",
+                "/api/definitions",
+                right.clone(),
+                format!(r#"{{"users":[{{"name":"u","password":"{CANARY}","x":"#),
+            ),
+            ("POST", "/api/definitions", right.clone(), format!(r#"{{"users":[{{"password":"{CANARY}"}}]}}"#)),
+            (
+                "POST",
+                "/api/definitions",
+                right.clone(),
+                format!(r#"{{"users":[{{"name":"u","password_hash":"{CANARY}"}}]}}"#),
+            ),
+            ("GET", "/api/users", right.clone(), String::new()),
+            ("GET", "/api/config/effective", right.clone(), String::new()),
+            ("GET", "/api/nodes", right.clone(), String::new()),
+        ] {
+            said.push(http(port, method, path, &login, &body).await);
+        }
+        broker.terminate();
+        let (status, log) = broker.ended().await;
+        assert!(status.success());
+        assert!(log.len() > 10, "trace says more than {} lines", log.len());
+        for line in log.iter().chain(&said) {
+            assert!(!line.contains(CANARY), "{line}");
+        }
+        let encoded = leveret::auth::base64::encode(right.as_bytes());
+        assert!(log.iter().all(|line| !line.contains(&encoded)), "not even encoded");
+    });
+}

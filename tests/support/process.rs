@@ -19,10 +19,14 @@ const READY: &str = "Server startup complete";
 /// What the log says of the port.
 const LISTENING: &str = "started TCP listener on ";
 
+/// What the log says of the port of the management API.
+const MANAGING: &str = "HTTP (non-TLS) listener started on port ";
+
 /// A broker in its own process; killed when dropped.
 pub(crate) struct Process {
     child: Child,
     address: SocketAddr,
+    management_port: Option<u16>,
     /// From the start of the process until its first answer to a client.
     pub(crate) start_time: Duration,
     // Kept open, so that the broker may go on writing.
@@ -89,11 +93,14 @@ impl Process {
         let mut child = command.spawn().expect("the command runs");
         let mut stderr = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
-        let mut seen = Vec::new();
+        let (mut seen, mut management_port) = (Vec::new(), None);
         let address = loop {
             let Some(line) = stderr.next_line().await.expect("the log is text") else {
                 return Err((child.wait().await.expect("the process ends"), seen));
             };
+            if let Some((_, rest)) = line.split_once(MANAGING) {
+                management_port = rest.split(' ').next().and_then(|port| port.parse().ok());
+            }
             let address = line.split_once(LISTENING).map(|(_, address)| address.trim().to_owned());
             seen.push(line);
             if let Some(address) = address {
@@ -114,7 +121,14 @@ impl Process {
             return Err((child.wait().await.expect("the process ends"), seen));
         }
         let start_time = started.elapsed();
-        Ok(Self { child, address, start_time, _stdout: stdout, log: tokio::spawn(collect(stderr, seen)) })
+        Ok(Self {
+            child,
+            address,
+            management_port,
+            start_time,
+            _stdout: stdout,
+            log: tokio::spawn(collect(stderr, seen)),
+        })
     }
 
     /// A new connection.
@@ -130,6 +144,12 @@ impl Process {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where the management API is on this machine, if it is on.
+    #[allow(dead_code, reason = "of use to the floods")]
+    pub(crate) fn management_port(&self) -> Option<u16> {
+        self.management_port
     }
 
     /// Ends the process at once, as a crash would; returns its log.
