@@ -46,6 +46,7 @@ for how in rabbitmq-server '' '--log-format json'; do
   [ "$(stat -c %u /var/lib/rabbitmq/leveret/data.mdb)" = 999 ] || fail "data is not user 999's"
   rabbitmq-diagnostics -q ping || fail "the health check fails"
   rabbitmqctl version >/dev/null || fail "rabbitmqctl does not run"
+  command -v rabbitmq-upgrade >/dev/null || fail "rabbitmq-upgrade is not there"
   stop
 done
 

@@ -291,3 +291,40 @@ fn the_floors_are_read_as_meant() {
     assert_eq!(named, ["1 queue", "2 store", "2 wire", "6 sync"]);
     assert_eq!(rooms_named("use leveret::server;", "leveret"), [(1, "server".to_owned())]);
 }
+
+/// Words in backquotes that can only be names of tests: of several words.
+fn tests_named(page: &str) -> Vec<&str> {
+    let words = page.split('`').skip(1).step_by(2);
+    words
+        .filter(|word| {
+            word.matches('_').count() > 1
+                && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit())
+        })
+        .collect()
+}
+
+#[test]
+fn the_page_about_security_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("src/SECURITY.md")).expect("the page is there");
+    let mut folders = vec![root.join("src"), root.join("tests")];
+    let mut code = String::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder can be listed") {
+            let path = entry.expect("a folder can be listed").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                code += &std::fs::read_to_string(&path).expect("source is UTF-8");
+            }
+        }
+    }
+    let named = tests_named(&page);
+    assert!(named.len() > 50, "{}", named.len());
+    let missing: Vec<String> = named
+        .into_iter()
+        .filter(|name| !code.contains(&format!("fn {name}(")))
+        .map(|name| format!("src/SECURITY.md: there is no test {name}"))
+        .collect();
+    report(&missing);
+}

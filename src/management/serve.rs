@@ -138,7 +138,7 @@ async fn accept(
                 let (router, mut stopping, identity) = (router.clone(), stopping.clone(), identity.clone());
                 connections.spawn(async move {
                     let Some(identity) = identity else {
-                        connection(stream, peer, router, stopping).await;
+                        connection(stream, peer, router, stopping, HEAD_TIMEOUT).await;
                         return drop(place);
                     };
                     let secured = tokio::select! {
@@ -146,7 +146,7 @@ async fn accept(
                         _ = stopping.changed() => return,
                     };
                     match secured {
-                        Ok(stream) => connection(stream, peer, router, stopping).await,
+                        Ok(stream) => connection(stream, peer, router, stopping, HEAD_TIMEOUT).await,
                         Err(why) => tracing::debug!(%peer, "an HTTP connection is closed: {why}"),
                     }
                     drop(place);
@@ -176,6 +176,7 @@ async fn connection(
     peer: IpAddr,
     router: Router,
     mut stopping: watch::Receiver<bool>,
+    head_timeout: Duration,
 ) {
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
@@ -184,7 +185,7 @@ async fn connection(
         async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_MAX);
+    builder.timer(TokioTimer::new()).header_read_timeout(head_timeout).max_buf_size(HEAD_MAX);
     let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = served.as_mut() => ended,
@@ -195,5 +196,35 @@ async fn connection(
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, "an HTTP connection ended: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// What becomes of a connection that sends this and then nothing.
+    async fn after(octets: &[u8]) -> String {
+        let (mut client, server) = tokio::io::duplex(1 << 16);
+        let (_stop, stopping) = watch::channel(false);
+        let limit = Duration::from_millis(50);
+        let serving = connection(server, Ipv4Addr::LOCALHOST.into(), Router::new(), stopping, limit);
+        let served = tokio::spawn(serving);
+        client.write_all(octets).await.unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        served.await.unwrap();
+        String::from_utf8(answer).unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_sends_his_head_too_slowly_or_never_is_closed() {
+        for begun in [&b""[..], b"GET", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nhost: a\r\nx: "] {
+            assert!(!after(begun).await.contains(" 200 "), "{begun:?}");
+        }
+        // The next request of a connection has no more time than the first.
+        let answered = after(b"GET / HTTP/1.1\r\nhost: a\r\n\r\nGET /").await;
+        assert!(answered.starts_with("HTTP/1.1 404"), "{answered}");
     }
 }
