@@ -188,10 +188,8 @@ impl<'a> Writer<'a> {
             self.broker.stats.commits.sizes.observe(bytes as u64, 1);
         }
         self.written = self.written.saturating_add(bytes as u64).saturating_add(OVERHEAD);
-        if epoch > self.broker.watermark.get() {
-            if self.broker.watermark.mark(epoch) {
-                self.broker.relay.ring();
-            }
+        if epoch > self.broker.watermark.get() && self.broker.watermark.mark(epoch) {
+            self.broker.relay.ring();
         }
     }
 

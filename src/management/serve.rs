@@ -209,8 +209,8 @@ mod tests {
         let (mut client, server) = tokio::io::duplex(1 << 16);
         let (_stop, stopping) = watch::channel(false);
         let limit = Duration::from_millis(50);
-        let serving = connection(server, Ipv4Addr::LOCALHOST.into(), Router::new(), stopping, limit);
-        let served = tokio::spawn(serving);
+        let here = Ipv4Addr::LOCALHOST.into();
+        let served = tokio::spawn(connection(server, here, Router::new(), stopping, limit));
         client.write_all(octets).await.unwrap();
         let mut answer = Vec::new();
         client.read_to_end(&mut answer).await.unwrap();

@@ -52,7 +52,7 @@ fn the_api_and_the_metrics_are_served_over_tls_with_the_brokers_certificate() {
         assert!(answer.starts_with("HTTP/1.1 200") && answer.contains(r#""name":"guest""#), "{answer}");
         let answer = ask(shared().client(None), metrics, "/metrics").await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("rabbitmq_connections"), "{answer:.300}");
-        let listed = ask(shared().client(None), api, "/api/nodes").await.unwrap();
+        let listed = ask(shared().client(None), api, "/api/overview").await.unwrap();
         assert!(listed.contains(r#""protocol":"https""#) && listed.contains(r#""protocol":"https/prometheus""#));
         // Without TLS nothing is told there, and nobody else is held up by who stays silent.
         let silent = TcpStream::connect(api).await.unwrap();
