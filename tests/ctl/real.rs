@@ -97,6 +97,43 @@ async fn what_is_set_is_listed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn objects_are_declared_listed_and_gone() {
+    let broker = Broker::start().await;
+    let overview = broker.fine("rabbitmq-diagnostics -q listeners").await;
+    let port = overview.lines().find(|line| line.contains("protocol: http,")).expect("a listener");
+    let port = port.split("port: ").nth(1).and_then(|rest| rest.split(',').next()).expect("a port").to_owned();
+    let admin = format!("rabbitmqadmin -c /dev/null -H 127.0.0.1 -P {port}");
+    broker.fine(&format!("{admin} declare queue name=q queue_type=quorum")).await;
+    broker.fine(&format!("{admin} declare exchange name=x type=topic")).await;
+    broker.fine(&format!("{admin} declare binding source=x destination=q routing_key=a.*")).await;
+    assert_eq!(
+        broker.fine(&format!("{admin} publish exchange=x routing_key=a.b payload=hello")).await,
+        "Message published\n"
+    );
+    let got =
+        broker.fine(&format!("{admin} --non-interactive get messages --queue q --ack-mode ack_requeue_true")).await;
+    assert!(got.contains("hello"), "{got}");
+    let listed = broker.fine("rabbitmqctl -q list_queues name type messages").await;
+    assert_eq!(listed, "name\ttype\tmessages\nq\tquorum\t1\n");
+    let listed = broker.fine("rabbitmqctl -q list_bindings source_name destination_name routing_key").await;
+    assert!(listed.contains("x\tq\ta.*\n"), "{listed}");
+    let listed = broker.fine("rabbitmqctl -q list_exchanges").await;
+    assert!(listed.contains("x\ttopic\n") && listed.contains("amq.direct\tdirect\n"), "{listed}");
+    broker.fine("rabbitmqctl purge_queue q").await;
+    // RabbitMQ refuses the condition for quorum queues.
+    assert_eq!(broker.run("rabbitmqctl delete_queue q --if-empty").await.status, 69);
+    let deleted = broker.fine("rabbitmqctl -q delete_queue q").await;
+    assert_eq!(deleted, "Queue was successfully deleted with 0 ready messages\n");
+    assert_eq!(broker.run("rabbitmqctl purge_queue q").await.status, 65);
+    assert_eq!(broker.run(&format!("{admin} delete queue name=q")).await.status, 1);
+    let file = broker.dir.path().join("definitions.json");
+    broker.fine(&format!("rabbitmqctl export_definitions {}", file.display())).await;
+    broker.fine(&format!("{admin} delete exchange name=x")).await;
+    broker.fine(&format!("rabbitmqctl -q import_definitions {}", file.display())).await;
+    assert!(broker.fine("rabbitmqctl -q list_exchanges").await.contains("x\ttopic\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_check_passes_and_the_broker_stops_when_told() {
     let mut broker = Broker::start().await;
     for line in [
@@ -111,6 +148,9 @@ async fn every_check_passes_and_the_broker_stops_when_told() {
         "rabbitmq-queues check_if_node_is_quorum_critical",
         "rabbitmqctl cluster_status",
         "rabbitmqctl report",
+        "rabbitmqctl list_connections",
+        "rabbitmqctl list_channels",
+        "rabbitmqctl list_consumers",
         "rabbitmqctl list_feature_flags",
         "rabbitmqctl await_startup",
     ] {
