@@ -11,13 +11,13 @@ use tokio::process::{Child, Command};
 use crate::run::{Ran, run_words, words};
 
 /// The broker, killed when dropped.
-struct Broker {
+pub(crate) struct Broker {
     dir: tempfile::TempDir,
     child: Child,
 }
 
 impl Broker {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
         for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("LEVERET_") || key.starts_with("RABBITMQ_"))
@@ -38,7 +38,7 @@ impl Broker {
     }
 
     /// Runs a tool on a thread where it may block.
-    async fn run(&self, line: &str) -> Ran {
+    pub(crate) async fn run(&self, line: &str) -> Ran {
         self.run_typing(line, "").await
     }
 
@@ -48,10 +48,18 @@ impl Broker {
     }
 
     /// Runs a tool that has to succeed.
-    async fn fine(&self, line: &str) -> String {
+    pub(crate) async fn fine(&self, line: &str) -> String {
         let ran = self.run(line).await;
         assert_eq!((ran.status, ran.err.as_str()), (0, ""), "{line}: {ran:?}");
         ran.out
+    }
+
+    /// The port of the listener for this protocol.
+    pub(crate) async fn port(&self, protocol: &str) -> String {
+        let listeners = self.fine("rabbitmq-diagnostics -q listeners").await;
+        let protocol = format!("protocol: {protocol}");
+        let listener = listeners.lines().find(|line| line.contains(&protocol)).expect("a listener");
+        listener.split("port: ").nth(1).and_then(|rest| rest.split(',').next()).expect("a port").to_owned()
     }
 }
 
@@ -99,9 +107,7 @@ async fn what_is_set_is_listed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn objects_are_declared_listed_and_gone() {
     let broker = Broker::start().await;
-    let overview = broker.fine("rabbitmq-diagnostics -q listeners").await;
-    let port = overview.lines().find(|line| line.contains("protocol: http,")).expect("a listener");
-    let port = port.split("port: ").nth(1).and_then(|rest| rest.split(',').next()).expect("a port").to_owned();
+    let port = broker.port("http,").await;
     let admin = format!("rabbitmqadmin -c /dev/null -H 127.0.0.1 -P {port}");
     broker.fine(&format!("{admin} declare queue name=q queue_type=quorum")).await;
     broker.fine(&format!("{admin} declare exchange name=x type=topic")).await;
@@ -153,6 +159,12 @@ async fn every_check_passes_and_the_broker_stops_when_told() {
         "rabbitmqctl list_consumers",
         "rabbitmqctl list_feature_flags",
         "rabbitmqctl await_startup",
+        "rabbitmqctl environment",
+        "rabbitmqctl set_log_level warning",
+        "rabbitmqctl set_log_level none",
+        "rabbitmqctl list_node_auth_attempt_stats",
+        "rabbitmq-upgrade drain -t 1",
+        "rabbitmq-upgrade revive",
     ] {
         broker.fine(line).await;
     }
