@@ -86,7 +86,7 @@ async fn enable(call: Call) -> Outcome {
     if FLAGS.contains(&call.name("name")) && !is_absent(call.name("name")) {
         return Ok(Answer::done());
     }
-    Err(ApiError::bad_request("The feature flag is not supported"))
+    Err(ApiError::bad_request("unsupported"))
 }
 
 async fn deprecated(call: Call) -> Outcome {

@@ -210,11 +210,11 @@ mod tests {
         let (_stop, stopping) = watch::channel(false);
         let limit = Duration::from_millis(50);
         let here = Ipv4Addr::LOCALHOST.into();
-        let served = tokio::spawn(connection(server, here, Router::new(), stopping, limit));
+        let task = tokio::spawn(connection(server, here, Router::new(), stopping, limit));
         client.write_all(octets).await.unwrap();
         let mut answer = Vec::new();
         client.read_to_end(&mut answer).await.unwrap();
-        served.await.unwrap();
+        task.await.unwrap();
         String::from_utf8(answer).unwrap()
     }
 
