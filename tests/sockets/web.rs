@@ -92,7 +92,7 @@ fn without_files_that_serve_nothing_starts() {
             ..Tls::default()
         };
         let refused = Builder::in_memory().configure(|config| config.management_tls = tls).start();
-        let wrong = refused.err().expect("it does not start").to_string();
+        let wrong = refused.expect_err("it does not start").to_string();
         assert!(wrong.starts_with("TLS: /no/such/file.pem: cannot be read"), "{wrong}");
     });
 }

@@ -15,8 +15,8 @@ const COST: u32 = 4;
 /// A broker with a user `slow`, whose password is `secret`.
 async fn with_slow() -> Server {
     let server = start(|_| {});
-    let text = bcrypt::hash("secret", COST).unwrap();
-    let password_hash = PasswordHash::from_export(&text, "bcrypt").unwrap();
+    let text = bcrypt::hash("secret", COST).expect("a cost that bcrypt takes");
+    let password_hash = PasswordHash::from_export(&text, "bcrypt").expect("a hash");
     assert_eq!(server.broker().put_user(User { password_hash, ..user("slow") }).await, Ok(true));
     assert_eq!(server.broker().set_permission("/", "slow", Permission::all()).await, Ok(true));
     server
