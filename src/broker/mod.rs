@@ -40,6 +40,7 @@ mod route;
 pub mod stats;
 mod topology;
 mod transaction;
+mod uplinks;
 mod users;
 mod vhost;
 mod vhosts;

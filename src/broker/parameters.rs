@@ -14,7 +14,7 @@ use super::administration::AdminError;
 use super::policy::{PolicyAsk, PolicyKind};
 use super::topology::Topology;
 use super::vhosts::VhostLimits;
-use super::{Broker, VirtualHost, definitions};
+use super::{Broker, VirtualHost, definitions, uplinks};
 use crate::store::Epoch;
 use crate::sync::{Mutex, Rank};
 use crate::telemetry::printable;
@@ -132,6 +132,7 @@ fn check(component: &str, name: &str, value: &Value) -> Result<(), AdminError> {
     if !value.is_object() && !value.is_array() {
         return Err(validation(&format!("value of component {component} should be an object")));
     }
+    uplinks::check(component, name, value).map_err(|problem| validation(&problem))?;
     check_size(name, value)
 }
 

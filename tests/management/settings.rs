@@ -98,6 +98,10 @@ fn shovels_and_federation_are_kept_and_listed_as_idle() {
         let reason = api.put("/api/parameters/foo/%2F/x", r#"{"value":{}}"#).await.is(400).reason();
         assert_eq!(reason, "Validation failed\n\ncomponent foo not found\n");
         api.put("/api/parameters/shovel/%2F/x", "{}").await.is(400);
+        let upstream = "/api/parameters/federation-upstream/%2F/x";
+        let reason = api.put(upstream, r#"{"value":{"uri":null}}"#).await.is(400).reason();
+        assert_eq!(reason, "Validation failed\n\nuri should be list, actually was null\n");
+        api.get(upstream).await.is(404);
         api.delete("/api/parameters/shovel/%2F/move").await.is(204);
         api.delete("/api/parameters/shovel/%2F/move").await.is(404);
         assert_eq!(api.get("/api/shovels").await.ok(), json!([]));

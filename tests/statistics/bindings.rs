@@ -44,6 +44,9 @@ fn a_binding_is_made_listed_found_by_its_key_and_removed() {
         let with_arguments = api.post(ENDS, r#"{"routing_key":"a.#","arguments":{"k":"v"}}"#).await;
         let location = with_arguments.is(201).header("location").unwrap().to_owned();
         api.post(ENDS, "{}").await.is(201);
+        // Python's pyrabbit2 sends null where there is no key.
+        let null = api.post(ENDS, r#"{"routing_key":null,"arguments":[]}"#).await.is(201);
+        assert_eq!(null.header("location"), Some("q/~"));
         let listed = api.get(ENDS).await.ok();
         let keys: Vec<_> = listed.as_array().unwrap().iter().map(|b| b["properties_key"].as_str().unwrap()).collect();
         assert_eq!((keys.len(), keys[1]), (3, "a.%23"), "{keys:?}");
