@@ -72,7 +72,7 @@ impl<'a> Bench<'a> {
             (Broker::Peer(_), _) if row.needs_start() => Ok(None),
             (Broker::Own, _) => {
                 let dir = Directory::new(&self.scratch)?;
-                let running = Running::start(dir.path(), &self.clock)?;
+                let running = Running::start_apart(dir.path(), &self.clock)?;
                 let whom = whom(running.uri(), Some(running.pid()));
                 self.on(row, whom)
             }
