@@ -40,7 +40,7 @@ mod route;
 pub mod stats;
 mod topology;
 mod transaction;
-mod uplinks;
+pub mod uplinks;
 mod users;
 mod vhost;
 mod vhosts;

@@ -34,11 +34,22 @@ fn uri(key: &str, value: &Value) -> Result<(), String> {
     Err(format!("\"{uri}\" not a valid URI: {{{problem},\"{uri}\"}}"))
 }
 
+/// The first address of an upstream for everybody to see: without login and options.
+pub fn public_uri(value: &Value) -> String {
+    let first = value.get("uri").map(|uri| uri.get(0).unwrap_or(uri));
+    let uri = first.and_then(Value::as_str).unwrap_or_default();
+    let uri = uri.split_once('?').map_or(uri, |(uri, _)| uri);
+    match (uri.split_once(':'), uri.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, place))) => format!("{scheme}://{place}"),
+        _ => uri.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::check;
+    use super::{check, public_uri};
 
     #[test]
     fn addresses_are_asked_for_and_read() {
@@ -53,6 +64,14 @@ mod tests {
         refused(json!({"uri": "x"}), "\"x\" not a valid URI: {{unable_to_parse_uri,no_scheme},\"x\"}");
         let http = "\"http://x\" not a valid URI: {{unexpected_uri_scheme,\"http\"},\"http://x\"}";
         refused(json!({"uri": "http://x"}), http);
+    }
+
+    #[test]
+    fn nobody_is_shown_a_password() {
+        assert_eq!(public_uri(&json!({"uri": "amqp://u:p/@d@host/v?password=x"})), "amqp://host/v");
+        assert_eq!(public_uri(&json!({"uri": ["amqps://host/%2f", "amqp://other"]})), "amqps://host/%2f");
+        assert_eq!(public_uri(&json!({"uri": "amqp:u:p@host"})), "amqp://host");
+        assert_eq!(public_uri(&json!({})), "");
     }
 
     #[test]

@@ -124,7 +124,7 @@ pub struct Profile {
     pub passive_needs_permission: bool,
     /// Topic permissions are asked for the routing keys of `CC` and `BCC` too.
     pub topic_permission_of_copies: bool,
-    /// Feature flags named after a version, the newest last.
+    /// Feature flags that 3.13 does not have enabled, that of the version itself last.
     pub version_flags: &'static [&'static str],
 }
 
@@ -196,7 +196,7 @@ static V4_2: Profile = Profile {
     unlimited_deliveries_by_policy: true,
     passive_needs_permission: true,
     topic_permission_of_copies: true,
-    version_flags: &["rabbitmq_4.0.0", "rabbitmq_4.1.0", "rabbitmq_4.2.0"],
+    version_flags: &["khepri_db", "rabbitmq_4.0.0", "rabbitmq_4.1.0", "rabbitmq_4.2.0"],
     ..V3_13
 };
 
@@ -216,7 +216,7 @@ static V4_3: Profile = Profile {
     ack_timeout: AckTimeout::CancelConsumer,
     timeout_of_consumer: true,
     timeout_arguments_of_quorum: true,
-    version_flags: &["rabbitmq_4.0.0", "rabbitmq_4.1.0", "rabbitmq_4.2.0", "rabbitmq_4.3.0"],
+    version_flags: &["khepri_db", "rabbitmq_4.0.0", "rabbitmq_4.1.0", "rabbitmq_4.2.0", "rabbitmq_4.3.0"],
     ..V4_2
 };
 

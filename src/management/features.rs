@@ -14,7 +14,7 @@ use super::route::{Access, Route, get, put};
 use crate::broker::VirtualHost;
 
 /// Flags of RabbitMQ that describe what is here. `stream_queue` is among them without streams: no RabbitMQ lacks it, and
-/// NServiceBus does not start without it, since it is a condition there for dead-lettering at least once.
+/// `NServiceBus` does not start without it, since it is a condition there for dead-lettering at least once.
 const FLAGS: [&str; 23] = [
     "classic_mirrored_queue_version",
     "classic_queue_type_delivery_support",

@@ -15,5 +15,6 @@ mod control;
 mod definitions;
 mod health;
 mod people;
+mod replays;
 mod settings;
 mod shapes;

@@ -45,8 +45,8 @@ fn a_binding_is_made_listed_found_by_its_key_and_removed() {
         let location = with_arguments.is(201).header("location").unwrap().to_owned();
         api.post(ENDS, "{}").await.is(201);
         // Python's pyrabbit2 sends null where there is no key.
-        let null = api.post(ENDS, r#"{"routing_key":null,"arguments":[]}"#).await.is(201);
-        assert_eq!(null.header("location"), Some("q/~"));
+        let null = api.post(ENDS, r#"{"routing_key":null,"arguments":[]}"#).await;
+        assert_eq!((null.status, null.header("location")), (201, Some("q/~")));
         let listed = api.get(ENDS).await.ok();
         let keys: Vec<_> = listed.as_array().unwrap().iter().map(|b| b["properties_key"].as_str().unwrap()).collect();
         assert_eq!((keys.len(), keys[1]), (3, "a.%23"), "{keys:?}");
@@ -85,7 +85,10 @@ fn exchanges_are_bound_to_exchanges_and_what_is_missing_is_named() {
         assert_eq!(refusal, refused(404, "not_found", "no exchange 'nox' in vhost '/'"));
         let refusal = api.post("/api/bindings/%2F/e/amq.topic/q/noq", "{}").await.refusal();
         assert_eq!(refusal, refused(404, "not_found", "no queue 'noq' in vhost '/'"));
-        api.get("/api/bindings/%2F/e/nox/q/q").await.is(404);
+        assert_eq!(api.get("/api/bindings/%2F/e/nox/q/q").await.ok(), json!([]));
+        assert_eq!(api.get("/api/bindings/%2F/e/amq.direct/q/noq").await.ok(), json!([]));
+        api.get("/api/bindings/nowhere/e/amq.direct/q/q").await.is(404);
+        api.delete("/api/bindings/%2F/e/nox/q/q/~").await.is(404);
         api.get("/api/queues/%2F/noq/bindings").await.is(404);
     });
 }
