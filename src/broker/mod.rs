@@ -35,6 +35,7 @@ pub mod portable;
 pub mod probe;
 mod queues;
 mod recover;
+mod relay;
 mod replies;
 mod route;
 pub mod stats;
@@ -112,6 +113,8 @@ pub struct Broker {
     pub intake: Arc<Intake>,
     /// How far the store has got.
     pub watermark: Watermark,
+    /// By which the writer has those rung who wait for that.
+    relay: relay::Relay,
     /// Whether memory or disk run out.
     pub alarms: Alarms,
     /// Direct reply-to consumers.
@@ -324,6 +327,7 @@ pub struct Running {
     courier: tokio::task::JoinHandle<()>,
     watch: tokio::task::JoinHandle<()>,
     sampler: tokio::task::JoinHandle<()>,
+    relay: tokio::task::JoinHandle<()>,
 }
 
 impl Running {
@@ -331,6 +335,7 @@ impl Running {
     pub fn start(start: Start) -> Result<Self, StartError> {
         let recovered = start.engine.recover()?;
         let (loader, requests) = loader::Loader::new();
+        let (relay, heard) = relay::Relay::new().map_err(StoreError::from)?;
         let (pager, surplus) = pager::Pager::new(start.config.resident_bytes, start.spill);
         let broker = Arc::new(Broker {
             users: Users::seeded(&start.config.users).map_err(StartError::Random)?,
@@ -344,6 +349,7 @@ impl Running {
             clock: start.clock,
             intake: Arc::new(Intake::default()),
             watermark: Watermark::default(),
+            relay,
             alarms: Alarms::new(&start.config),
             replies: Replies::default(),
             vhosts: DashMap::new(),
@@ -374,10 +380,11 @@ impl Running {
         let courier = tokio::spawn(courier::run(broker.clone()));
         let watch = tokio::spawn(alarm::run(broker.clone()));
         let sampler = tokio::spawn(stats::run(broker.clone()));
+        let relay = tokio::spawn(relay::run(broker.clone(), heard));
         let writer = writer::spawn(broker.clone())?;
         let loader = loader::spawn(broker.clone(), requests)?;
         let pager = pager::spawn(broker.clone(), surplus)?;
-        Ok(Self { broker, writer, loader, pager, janitor, courier, watch, sampler })
+        Ok(Self { broker, writer, loader, pager, janitor, courier, watch, sampler, relay })
     }
 
     /// Ends the workers and makes everything durable. Sessions must have ended.
@@ -406,6 +413,8 @@ impl Running {
         let (loader, pager, writer) = (self.loader, self.pager, self.writer);
         // The last commit may take as long as the disk does.
         let joined = tokio::task::spawn_blocking(move || (loader.join(), pager.join(), writer.join())).await;
+        self.relay.abort();
+        let _ = self.relay.await;
         match joined {
             Ok((Ok(()), Ok(()), Ok(result))) => result,
             _ => Err(StoreError::Engine("a thread of the store has panicked".to_owned())),

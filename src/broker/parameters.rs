@@ -149,10 +149,11 @@ pub fn read_limits(value: &Value) -> Result<VhostLimits, AdminError> {
     let map = match value {
         Value::Object(map) => map,
         Value::Array(list) if list.is_empty() => &none,
-        _ => return Err(validation("limits should be an object")),
+        _ => return Err(validation(&format!("limits not a list {value}"))),
     };
     for (key, value) in map {
-        let limit = value.as_i64().ok_or_else(|| validation(&format!("{key} should be integer, actually was {value}")));
+        let limit =
+            value.as_i64().ok_or_else(|| validation(&format!("{key} should be a number, actually was {value}")));
         match key.as_str() {
             "max-connections" => limits.max_connections = Some(limit?),
             "max-queues" => limits.max_queues = Some(limit?),
@@ -162,8 +163,11 @@ pub fn read_limits(value: &Value) -> Result<VhostLimits, AdminError> {
     Ok(limits)
 }
 
-/// Reads a policy as a parameter holds it.
-fn read_policy(value: Value) -> Result<PolicyAsk, AdminError> {
+/// Reads a policy as a parameter of this name holds it.
+fn read_policy(name: &str, value: Value) -> Result<PolicyAsk, AdminError> {
+    if !value.is_object() {
+        return Err(validation(&format!("{name} not a list {value}")));
+    }
     serde_json::from_value(value).map_err(|error| validation(&error.to_string()))
 }
 
@@ -246,7 +250,7 @@ impl Broker {
             }
             OPERATOR_POLICY => {
                 let new = !present();
-                self.set_operator_policy(vhost, name, read_policy(value)?).await.map(|()| new)
+                self.set_operator_policy(vhost, name, read_policy(name, value)?).await.map(|()| new)
             }
             _ => {
                 check(component, name, &value)?;
@@ -263,7 +267,7 @@ impl Broker {
             POLICY => Err(invalid("policies may not be set using this method".to_owned())),
             VHOST_LIMITS => read_limits(value).map(|_| ()),
             OPERATOR_POLICY => {
-                let ask = read_policy(value.clone())?;
+                let ask = read_policy(name, value.clone())?;
                 self.judge_policy(PolicyKind::Operator, name, ask)
             }
             _ => check(component, name, value),

@@ -88,7 +88,7 @@ pub(super) fn check(name: &str, settings: &VhostSettings) -> Result<(), AdminErr
     }
     match &settings.default_queue_type {
         Some(kind) if queue_type(kind).is_none() => {
-            Err(AdminError::Invalid(format!("Unsupported default queue type '{kind}'")))
+            Err(AdminError::Invalid(format!("{kind} is not a valid queue type")))
         }
         _ => Ok(()),
     }

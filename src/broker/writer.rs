@@ -189,7 +189,9 @@ impl<'a> Writer<'a> {
         }
         self.written = self.written.saturating_add(bytes as u64).saturating_add(OVERHEAD);
         if epoch > self.broker.watermark.get() {
-            self.broker.watermark.advance(epoch);
+            if self.broker.watermark.mark(epoch) {
+                self.broker.relay.ring();
+            }
         }
     }
 

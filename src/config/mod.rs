@@ -52,7 +52,7 @@ pub use load::{load, load_from, load_noted};
 pub use log::{LogConsole, LogFormat, LogRotation};
 pub use names::Network;
 pub use problem::{Origin, Problem};
-pub use rabbitmq::{Notes, Reason};
+pub use rabbitmq::{Notes, Reason, log_level};
 pub use secret::Secret;
 pub use thresholds::{DiskFreeLimit, MemoryWatermark, Parts};
 pub use tls::{LoginFrom, Tls, TlsVerify, TlsVersion};

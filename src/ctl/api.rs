@@ -115,6 +115,15 @@ impl Api {
         read(self.client.request("GET", path, None, &[]))
     }
 
+    /// What is at `path`, where that is no JSON.
+    pub(super) fn text(&self, path: &str) -> Result<String, ApiError> {
+        let reply = self.client.request("GET", path, None, &[]).map_err(ApiError::Broken)?;
+        if reply.status == 200 {
+            return Ok(String::from_utf8_lossy(&reply.body).into_owned());
+        }
+        read(Ok(reply)).map(|answer| answer.to_string())
+    }
+
     /// The list at `path`; the items of a page, if it is one.
     pub(super) fn list(&self, path: &str) -> Result<Vec<Value>, ApiError> {
         match self.get(path)? {

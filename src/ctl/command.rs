@@ -110,6 +110,8 @@ pub(super) struct Command {
     pub format: Format,
     /// Seconds after which it gives up, unless told otherwise.
     pub patience: Option<u64>,
+    /// Whether the broker is told `--timeout` and answers in that time, so that nobody gives up before it.
+    pub entrusted: bool,
     /// Whether its usage names `--timeout`.
     pub timed: bool,
     pub banner: Option<Banner>,
@@ -148,6 +150,7 @@ impl Command {
             columns: None,
             format: Format::Plain,
             patience: Some(PATIENCE),
+            entrusted: false,
             timed: false,
             banner: None,
             run,
@@ -190,6 +193,10 @@ impl Command {
 
     pub(super) const fn patience(self, seconds: Option<u64>) -> Self {
         Self { patience: seconds, ..self }
+    }
+
+    pub(super) const fn entrusted(self) -> Self {
+        Self { patience: None, entrusted: true, timed: true, ..self }
     }
 
     pub(super) const fn banner(self, banner: Banner) -> Self {

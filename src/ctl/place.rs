@@ -55,7 +55,7 @@ impl Place {
 
     /// A client of the broker; whether there is one shows when it is used.
     pub(super) fn connect(&self, line: &Parsed, command: &Command) -> Result<Api, Failure> {
-        let timeout = match line.number("timeout") {
+        let timeout = match line.number("timeout").filter(|_| !command.entrusted) {
             Some(seconds) => u64::try_from(seconds).ok().filter(|seconds| *seconds > 0),
             None => command.patience,
         }

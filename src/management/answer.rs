@@ -31,7 +31,7 @@ pub(super) struct Answer {
 pub(super) type Outcome = Result<Answer, ApiError>;
 
 impl Answer {
-    fn of(status: StatusCode) -> Self {
+    pub(super) fn of(status: StatusCode) -> Self {
         Self { status, headers: Vec::new(), body: Vec::new() }
     }
 
@@ -126,6 +126,11 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, error, reason.into())
     }
 
+    /// 400 with a pair of Erlang's for a reason, which RabbitMQ shows as a list.
+    pub(super) fn pair(kind: &'static str, value: impl Into<Value>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", Value::from(vec![kind.into(), value.into()]))
+    }
+
     /// 404: no such route or object.
     pub(super) fn no_object() -> Self {
         Self::new(StatusCode::NOT_FOUND, "Object Not Found", "Not Found")
@@ -175,6 +180,11 @@ impl ApiError {
     /// 415.
     pub(super) fn unsupported_media_type() -> Self {
         Self::without_body(StatusCode::UNSUPPORTED_MEDIA_TYPE, None)
+    }
+
+    /// 503: it cannot be done here.
+    pub(super) fn unavailable(reason: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", reason.into())
     }
 
     /// 500.

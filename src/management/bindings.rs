@@ -10,7 +10,7 @@ use super::answer::{Answer, ApiError, Outcome};
 use super::binding_key;
 use super::call::Call;
 use super::list::{self, Fields};
-use super::queues::{arguments_of, queue_of};
+use super::queues::arguments_of;
 use super::route::{Access, Route, delete, get, post};
 use crate::broker::portable::json::written;
 use crate::broker::{Binding, Destination, Topology, VirtualHost};
@@ -130,53 +130,52 @@ fn to(vhost: &VirtualHost, destination: &Destination) -> Vec<BindingRow> {
     default.into_iter().chain(others).collect()
 }
 
-async fn list_of_queue(call: Call) -> Outcome {
-    let (vhost, queue) = queue_of(&call)?;
-    list::all(to(&vhost, &Destination::Queue(queue.name().clone())), &call.query, &ORDER)
+/// The virtual host of the path. What does not exist has no bindings, which RabbitMQ answers with an empty list.
+fn place(call: &Call) -> Option<Arc<VirtualHost>> {
+    call.broker.vhost(call.name("vhost"))
 }
 
-/// The virtual host and the exchange that a path names.
-fn exchange_of(call: &Call) -> Result<(Arc<VirtualHost>, String), ApiError> {
-    let (vhost, name) = (call.vhost()?, call.exchange_name("name").to_owned());
-    let known = vhost.topology().exchange(&name).is_some();
-    if known { Ok((vhost, name)) } else { Err(ApiError::no_object()) }
+async fn list_of_queue(call: Call) -> Outcome {
+    let destination = to_queue(call.name("name"));
+    let rows = place(&call).map(|vhost| to(&vhost, &destination));
+    list::all(rows.unwrap_or_default(), &call.query, &ORDER)
 }
 
 async fn list_from(call: Call) -> Outcome {
-    let (vhost, name) = exchange_of(&call)?;
-    let rows = {
+    let name = call.exchange_name("name");
+    let from = |vhost: Arc<VirtualHost>| {
         let topology = vhost.topology();
         if name.is_empty() {
             defaults(&vhost, &topology).collect()
         } else {
-            topology.bindings_from(&name).map(|binding| BindingRow::new(&vhost, binding)).collect::<Vec<_>>()
+            topology.bindings_from(name).map(|binding| BindingRow::new(&vhost, binding)).collect::<Vec<_>>()
         }
     };
-    list::all(rows, &call.query, &ORDER)
+    list::all(place(&call).map(from).unwrap_or_default(), &call.query, &ORDER)
 }
 
 async fn list_to(call: Call) -> Outcome {
-    let (vhost, name) = exchange_of(&call)?;
-    list::all(to(&vhost, &Destination::Exchange(name.into())), &call.query, &ORDER)
+    let destination = to_exchange(call.name("name"));
+    let rows = place(&call).map(|vhost| to(&vhost, &destination));
+    list::all(rows.unwrap_or_default(), &call.query, &ORDER)
 }
 
-/// The bindings between the two ends that a path names: none where one of them is missing, as RabbitMQ says.
-fn between(call: &Call, end: fn(&str) -> Destination) -> Result<Vec<BindingRow>, ApiError> {
-    let (vhost, source) = (call.vhost()?, call.exchange_name("source"));
-    let destination = end(call.name("destination"));
-    let mut rows = to(&vhost, &destination);
+/// The bindings between the two ends that a path names.
+fn between(call: &Call, end: fn(&str) -> Destination) -> Vec<BindingRow> {
+    let (source, destination) = (call.exchange_name("source"), end(call.name("destination")));
+    let mut rows = place(call).map(|vhost| to(&vhost, &destination)).unwrap_or_default();
     rows.retain(|row| *row.source == *source);
-    Ok(rows)
+    rows
 }
 
 fn list_between(call: &Call, end: fn(&str) -> Destination) -> Outcome {
-    list::all(between(call, end)?, &call.query, &ORDER)
+    list::all(between(call, end), &call.query, &ORDER)
 }
 
 /// The binding that a path names.
 fn binding_of(call: &Call, end: fn(&str) -> Destination) -> Result<BindingRow, ApiError> {
     let named = call.name("props");
-    let mut rows = between(call, end)?.into_iter();
+    let mut rows = between(call, end).into_iter();
     rows.find(|row| binding_key::names(named, &row.routing_key, &row.arguments)).ok_or_else(ApiError::no_object)
 }
 

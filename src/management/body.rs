@@ -20,6 +20,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(120);
 /// Octets of a body that are read and thrown away, so that its client listens to the refusal.
 const SKIP_MAX: usize = 1_000_000;
 
+/// Columns of a line of Erlang's printer.
+const LINE: usize = 80;
+
 /// Time for that.
 const SKIP_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -81,7 +84,13 @@ impl Object {
     pub(super) fn require(&self, keys: &[&str]) -> Result<(), ApiError> {
         let missing = keys.iter().filter(|key| !self.0.contains_key(**key));
         let missing: Vec<_> = missing.map(|key| format!("{{key_missing,{key}}}")).collect();
-        if missing.is_empty() { Ok(()) } else { Err(ApiError::bad_request(format!("[{}]", missing.join(",\n ")))) }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        // Erlang's printer begins a new line for each where one line is too short for all.
+        let line = format!("[{}]", missing.join(","));
+        let text = if line.len() <= LINE { line } else { format!("[{}]", missing.join(",\n ")) };
+        Err(ApiError::bad_request(text))
     }
 
     /// The value under `key`.
@@ -111,7 +120,7 @@ impl Object {
             Some(Value::Bool(truth)) => Ok(Some(*truth)),
             Some(Value::String(text)) if text == "true" => Ok(Some(true)),
             Some(Value::String(text)) if text == "false" => Ok(Some(false)),
-            Some(other) => Err(ApiError::bad_request(format!("{{not_boolean,{}}}", erlang(other)))),
+            Some(other) => Err(ApiError::pair("not_boolean", other.clone())),
         }
     }
 
@@ -120,7 +129,8 @@ impl Object {
         match self.0.get(key) {
             None => Ok(None),
             Some(value) => value.as_i64().map(Some).ok_or_else(|| {
-                ApiError::bad_request(format!("{key} should be integer, actually was {}", erlang(value)))
+                let text = format!("Validation failed\n\n{key} should be a number, actually was {}\n", erlang(value));
+                ApiError::bad_request(text)
             }),
         }
     }
@@ -164,8 +174,12 @@ mod tests {
         let body = Object::parse(b"{\"b\":1}").unwrap();
         assert_eq!(body.require(&["b"]), Ok(()));
         assert_eq!(body.require(&["a"]), Err(ApiError::bad_request("[{key_missing,a}]")));
-        let both = ApiError::bad_request("[{key_missing,a},\n {key_missing,c}]");
+        let both = ApiError::bad_request("[{key_missing,a},{key_missing,c}]");
         assert_eq!(body.require(&["a", "b", "c"]), Err(both));
+        let long = ["routing_key", "properties", "payload", "payload_encoding"];
+        let lines = "[{key_missing,routing_key},\n {key_missing,properties},\n {key_missing,payload},\n \
+                     {key_missing,payload_encoding}]";
+        assert_eq!(body.require(&long), Err(ApiError::bad_request(lines)));
     }
 
     #[test]

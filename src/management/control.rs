@@ -110,7 +110,9 @@ async fn environment(call: Call) -> Outcome {
 /// Changes what is logged until the end of the process, or the next change.
 async fn log_level(call: Call) -> Outcome {
     let body = call.object()?;
-    let level = body.required_text("level")?;
+    let given = body.required_text("level")?;
+    // Any other word would be taken for the name of a module.
+    let level = config::log_level(given).unwrap_or(given);
     telemetry::set_level(level, level).map_err(|error| ApiError::bad_request(error.to_string()))?;
     tracing::info!("the log level is changed on the control socket");
     Ok(Answer::done())

@@ -106,7 +106,8 @@ async fn document(call: &Call) -> Result<Vec<u8>, ApiError> {
 fn refused(error: ImportError) -> ApiError {
     tracing::warn!("definitions are refused: {error}");
     // The word that clients look for.
-    if error.path.is_empty() && error.problem.starts_with("failed_to_parse_json") {
+    let is_no_document = ["failed_to_parse_json", "definitions are an object"].iter();
+    if error.path.is_empty() && is_no_document.clone().any(|start| error.problem.starts_with(start)) {
         return ApiError::bad_request("failed_to_parse_json");
     }
     ApiError::bad_request(error.to_string())

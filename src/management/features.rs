@@ -87,7 +87,7 @@ async fn enable(call: Call) -> Outcome {
     if stabilities(&call).any(|(name, _)| name == call.name("name")) {
         return Ok(Answer::done());
     }
-    Err(ApiError::bad_request("The feature flag is not supported"))
+    Err(ApiError::bad_request("unsupported"))
 }
 
 /// The deprecated features that `which` chooses, as a list.

@@ -42,11 +42,11 @@ pub(super) fn routes() -> Vec<Route> {
             Access::Manager,
             well,
         ),
-        get("/api/health/checks/quorum-queues-without-elected-leaders/vhost/{vhost}", Access::Manager, leaders),
+        get("/api/health/checks/quorum-queues-without-elected-leaders/vhost/{vhost}", Access::Manager, well),
         get(
             "/api/health/checks/quorum-queues-without-elected-leaders/vhost/{vhost}/pattern/{pattern}",
             Access::Manager,
-            leaders,
+            well,
         ),
         get("/api/health/checks/metadata-store/initialized", Access::Manager, well),
         get("/api/health/checks/metadata-store/initialized/with-data", Access::Manager, with_data),
@@ -169,11 +169,6 @@ async fn certificates(call: Call) -> Outcome {
 
 async fn quorum_critical(_: Call) -> Outcome {
     Ok(Answer::json(&json!({"status": "ok", "reason": "single node cluster"})))
-}
-
-async fn leaders(call: Call) -> Outcome {
-    call.vhost()?;
-    ok()
 }
 
 async fn with_data(call: Call) -> Outcome {

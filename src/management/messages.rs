@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, ApiError, Outcome};
-use super::body::{Object, erlang};
+use super::body::Object;
 use super::call::Call;
 use super::route::{Access, Route, post};
 use crate::auth::base64;
@@ -72,15 +72,15 @@ impl Given {
             *text = match map.get(name) {
                 None => None,
                 Some(Value::String(text)) if u8::try_from(text.len()).is_ok() => Some(text.clone()),
-                Some(_) => return Err(ApiError::bad_request(format!("{{not_string,{name}}}"))),
+                Some(_) => return Err(ApiError::pair("not_string", name)),
             };
         }
         let number = |name| match map.get(name) {
             None => Ok(None),
-            Some(value) => value.as_u64().map(Some).ok_or_else(|| ApiError::bad_request(format!("{{not_int,{name}}}"))),
+            Some(value) => value.as_u64().map(Some).ok_or_else(|| ApiError::pair("not_int", name)),
         };
         let octet = |name| -> Result<Option<u8>, ApiError> {
-            let too_large = |_| ApiError::bad_request(format!("{{not_int,{name}}}"));
+            let too_large = |_| ApiError::pair("not_int", name);
             number(name)?.map(u8::try_from).transpose().map_err(too_large)
         };
         given.delivery_mode = octet("delivery_mode")?;
@@ -139,12 +139,10 @@ fn payload(body: &Object) -> Result<Vec<u8>, ApiError> {
     };
     match body.get("payload_encoding") {
         Some(Value::String(encoding)) if encoding == "string" => Ok(text.clone().into_bytes()),
-        Some(Value::String(encoding)) if encoding == "base64" => base64::decode(text)
-            .ok_or_else(|| ApiError::bad_request(format!("{{not_base64,{}}}", erlang(&json!(text))))),
-        other => {
-            let encoding = other.map(erlang).unwrap_or_default();
-            Err(ApiError::bad_request(format!("{{unsupported_encoding,{encoding}}}")))
+        Some(Value::String(encoding)) if encoding == "base64" => {
+            base64::decode(text).ok_or_else(|| ApiError::pair("not_base64", text.as_str()))
         }
+        other => Err(ApiError::pair("unsupported_encoding", other.cloned())),
     }
 }
 
@@ -161,7 +159,7 @@ fn check_user_id(call: &Call, properties: &Properties<'_>) -> Result<(), ApiErro
 }
 
 async fn publish(call: Call) -> Outcome {
-    let (vhost, exchange) = (call.vhost()?, call.exchange_name("name"));
+    let (vhost, exchange) = (call.vhost_to_change()?, call.exchange_name("name"));
     if vhost.topology().exchange(exchange).is_none() {
         return Err(ApiError::not_found("exchange_not_found"));
     }
@@ -220,22 +218,26 @@ fn ack_mode(body: &Object) -> Result<AckMode, ApiError> {
 
 /// A number that may be written as text, as RabbitMQ takes them here.
 fn number(body: &Object, key: &str) -> Result<Option<u64>, ApiError> {
-    let wrong = |value: &Value| ApiError::bad_request(format!("{{not_integer,{}}}", erlang(value)));
+    let wrong = |value: &Value| ApiError::pair("not_integer", value.clone());
     match body.get(key) {
         None => Ok(None),
-        Some(value @ Value::String(text)) => text.parse().map(Some).map_err(|_| wrong(value)),
-        Some(value) => value.as_u64().map(Some).ok_or_else(|| wrong(value)),
+        // A number below nothing is no limit.
+        Some(value @ Value::String(text)) => text.parse().map_err(|_| wrong(value)).map(or_all),
+        Some(value) => value.as_i64().ok_or_else(|| wrong(value)).map(or_all),
     }
 }
 
+fn or_all(number: i64) -> Option<u64> {
+    u64::try_from(number).ok()
+}
+
 async fn fetch(call: Call) -> Outcome {
-    let (vhost, name) = (call.vhost()?, call.name("name"));
+    let (vhost, name) = (call.vhost_to_change()?, call.name("name"));
+    if vhost.queue(name).is_none() {
+        return Err(ApiError::not_found("queue_not_found"));
+    }
     let body = call.object()?;
     body.require(&["ackmode", "count", "encoding"])?;
-    if vhost.queue(name).is_none() {
-        let text = format!("no {}", crate::broker::print_queue(name, &vhost.name));
-        return Err(closed(&Refusal::new(ReplyCode::NotFound, text)));
-    }
     let mode = ack_mode(&body)?;
     let count = number(&body, "count")?.and_then(|n| usize::try_from(n).ok()).unwrap_or(COUNT_MAX);
     let as_base64 = match body.text("encoding")? {
@@ -338,15 +340,15 @@ mod tests {
     #[test]
     fn properties_of_wrong_types_are_refused_in_rabbitmqs_words() {
         for (value, reason) in [
-            (json!({"priority": "5"}), "{not_int,priority}"),
-            (json!({"delivery_mode": 2.5}), "{not_int,delivery_mode}"),
-            (json!({"delivery_mode": 300}), "{not_int,delivery_mode}"),
-            (json!({"timestamp": -1}), "{not_int,timestamp}"),
-            (json!({"app_id": 7}), "{not_string,app_id}"),
-            (json!({"app_id": "a".repeat(256)}), "{not_string,app_id}"),
-            (json!({"headers": {"a": null}}), "null_not_allowed"),
+            (json!({"priority": "5"}), ApiError::pair("not_int", "priority")),
+            (json!({"delivery_mode": 2.5}), ApiError::pair("not_int", "delivery_mode")),
+            (json!({"delivery_mode": 300}), ApiError::pair("not_int", "delivery_mode")),
+            (json!({"timestamp": -1}), ApiError::pair("not_int", "timestamp")),
+            (json!({"app_id": 7}), ApiError::pair("not_string", "app_id")),
+            (json!({"app_id": "a".repeat(256)}), ApiError::pair("not_string", "app_id")),
+            (json!({"headers": {"a": null}}), ApiError::bad_request("null_not_allowed")),
         ] {
-            assert_eq!(given(value).unwrap_err(), ApiError::bad_request(reason));
+            assert_eq!(given(value).unwrap_err(), reason);
         }
     }
 
@@ -361,7 +363,7 @@ mod tests {
         );
         assert!(of(json!({"payload": "!", "payload_encoding": "base64"})).is_err());
         let rot13 = of(json!({"payload": "x", "payload_encoding": "rot13"}));
-        assert_eq!(rot13, Err(ApiError::bad_request("{unsupported_encoding,<<\"rot13\">>}")));
+        assert_eq!(rot13, Err(ApiError::pair("unsupported_encoding", "rot13")));
     }
 
     #[test]
@@ -372,6 +374,7 @@ mod tests {
         assert!(mode("maybe").is_err());
         let body = object(json!({"a": 5, "b": "5", "c": "x", "d": -1}));
         assert_eq!((number(&body, "a"), number(&body, "b"), number(&body, "z")), (Ok(Some(5)), Ok(Some(5)), Ok(None)));
-        assert!(number(&body, "c").is_err() && number(&body, "d").is_err());
+        assert!(number(&body, "c").is_err());
+        assert_eq!(number(&body, "d"), Ok(None), "below nothing there is no limit");
     }
 }

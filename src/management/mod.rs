@@ -50,6 +50,7 @@ mod policies;
 mod principal;
 mod query;
 mod queues;
+mod quorum;
 mod route;
 mod serve;
 mod totals;

@@ -97,6 +97,10 @@ pub(super) fn routes() -> Vec<Route> {
         get("/api/nodes/{node}", Access::Monitoring, one),
         get("/api/nodes/{node}/memory", Access::Monitoring, memory),
         get("/api/nodes/{node}/memory/relative", Access::Monitoring, relative_memory),
+        get("/api/nodes/{node}/memory/ets", Access::Monitoring, tables),
+        get("/api/nodes/{node}/memory/ets/relative", Access::Monitoring, tables),
+        get("/api/nodes/{node}/memory/ets/{filter}", Access::Monitoring, tables),
+        get("/api/nodes/{node}/memory/ets/{filter}/relative", Access::Monitoring, tables),
     ]
 }
 
@@ -215,5 +219,15 @@ async fn memory(call: Call) -> Outcome {
 async fn relative_memory(call: Call) -> Outcome {
     named(&call)?;
     let of = |kind: &str| if kind == "other_system" { 100.into() } else { 0.into() };
-    Ok(Answer::json(&breakdown(of, &100.into())))
+    let mut shares = breakdown(of, &100.into());
+    if let Some(memory) = shares.get_mut("memory").and_then(Value::as_object_mut) {
+        memory.remove("strategy");
+    }
+    Ok(Answer::json(&shares))
+}
+
+/// Erlang's tables in memory, of which there are none.
+async fn tables(call: Call) -> Outcome {
+    named(&call)?;
+    Ok(Answer::json(&json!({"ets_tables_memory": "no_tables"})))
 }

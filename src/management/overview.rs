@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::answer::{Answer, Outcome};
+use super::answer::{Answer, ApiError, Outcome};
 use super::call::Call;
 use super::route::{Access, Route, delete, get, post, put};
 use super::{list, totals};
@@ -38,7 +38,7 @@ pub(super) fn routes() -> Vec<Route> {
         put("/api/cluster-name", Access::Administrator, set_cluster_name),
         post("/api/rebalance/queues", Access::Administrator, nothing_to_do),
         delete("/api/reset", Access::Administrator, nothing_to_do),
-        delete("/api/reset/{node}", Access::Administrator, nothing_to_do),
+        delete("/api/reset/{node}", Access::Administrator, reset_node),
     ]
 }
 
@@ -157,4 +157,8 @@ async fn set_cluster_name(call: Call) -> Outcome {
 /// One node has nobody to share queues with, and no database of statistics to reset.
 async fn nothing_to_do(_: Call) -> Outcome {
     Ok(Answer::done())
+}
+
+async fn reset_node(call: Call) -> Outcome {
+    if call.name("node") == call.broker.config.node_name { Ok(Answer::done()) } else { Err(ApiError::no_object()) }
 }

@@ -123,12 +123,13 @@ async fn limits(call: Call) -> Outcome {
 }
 
 /// The limit of that name.
-fn limit<'a>(limits: &'a mut VhostLimits, name: &str) -> Result<&'a mut Option<i64>, ApiError> {
+fn limit<'a>(limits: &'a mut VhostLimits, name: &str, value: &Value) -> Result<&'a mut Option<i64>, ApiError> {
     match name {
         "max-connections" => Ok(&mut limits.max_connections),
         "max-queues" => Ok(&mut limits.max_queues),
         _ => {
-            let text = format!("Validation failed\n\nUnrecognised terms [<<\"{name}\">>] in limits\n");
+            let term = format!("{{<<\"{name}\">>,{}}}", erlang(value));
+            let text = format!("Validation failed\n\nUnrecognised terms [{term}] in limits\n");
             Err(ApiError::bad_request(text))
         }
     }
@@ -143,9 +144,9 @@ async fn set_limit(call: Call) -> Outcome {
     body.require(&["value"])?;
     let (name, value) = (call.name("name"), body.get("value").unwrap_or(&Value::Null));
     let mut limits = vhost.settings().limits;
-    let place = limit(&mut limits, name)?;
+    let place = limit(&mut limits, name, value)?;
     let Some(number) = value.as_i64() else {
-        let text = format!("Validation failed\n\n{name} should be integer, actually was {}\n", erlang(value));
+        let text = format!("Validation failed\n\n{name} should be a number, actually was {}\n", erlang(value));
         return Err(ApiError::bad_request(text));
     };
     *place = Some(number);
@@ -156,7 +157,7 @@ async fn set_limit(call: Call) -> Outcome {
 async fn clear_limit(call: Call) -> Outcome {
     let vhost = call.vhost_to_change()?;
     let mut limits = vhost.settings().limits;
-    if let Ok(place) = limit(&mut limits, call.name("name")) {
+    if let Ok(place) = limit(&mut limits, call.name("name"), &Value::Null) {
         *place = None;
     }
     call.broker.set_vhost_limits(&vhost.name, limits).await?;

@@ -118,10 +118,12 @@ async fn set_topic(call: Call) -> Outcome {
 
 async fn clear_topic(call: Call) -> Outcome {
     let (vhost, user, exchange) = (call.name("vhost"), call.name("user"), call.name("exchange"));
-    match call.broker.clear_topic_permission(vhost, user, exchange).await {
-        Ok(true) => Ok(Answer::done()),
-        _ => Err(ApiError::no_object()),
+    // RabbitMQ asks whether the user has any in this virtual host, not whether this one is there.
+    if topic_rows(&call.broker, |known, who| known == vhost && who == user).is_empty() {
+        return Err(ApiError::no_object());
     }
+    call.broker.clear_topic_permission(vhost, user, exchange).await?;
+    Ok(Answer::done())
 }
 
 async fn clear_topics(call: Call) -> Outcome {

@@ -33,6 +33,7 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         get("/api/queues", Access::Manager, list_all),
         get("/api/queues/detailed", Access::Manager, list_detailed),
+        get("/api/users/{user}/queues", Access::Manager, list_of_user),
         get("/api/queues/{vhost}", Access::VisibleVhost, list_all),
         get("/api/queues/{vhost}/{name}", Access::VisibleVhost, one),
         put("/api/queues/{vhost}/{name}", Access::Vhost, declare),
@@ -213,12 +214,12 @@ impl Fields for QueueRow {
         ("node", |row| Some(row.node())),
         ("state", |_| Some("running".into())),
         ("owner_pid_details", Self::owner),
-        ("policy", |row| row.from(Level::Totals, |row| name(row.governing().policy.as_ref().map(|p| &*p.name)))),
+        ("policy", |row| row.from(Level::Plain, |row| name(row.governing().policy.as_ref().map(|p| &*p.name)))),
         ("operator_policy", |row| {
-            row.from(Level::Totals, |row| name(row.governing().operator_policy.as_ref().map(|p| &*p.name)))
+            row.from(Level::Plain, |row| name(row.governing().operator_policy.as_ref().map(|p| &*p.name)))
         }),
         ("effective_policy_definition", |row| {
-            row.from(Level::Totals, |row| Value::Object(row.governing().definition()))
+            row.from(Level::Plain, |row| Value::Object(row.governing().definition()))
         }),
         ("consumers", |row| row.from(Level::Full, |row| row.figures().consumers.into())),
         ("consumer_capacity", |row| row.from(Level::Full, Self::capacity)),
@@ -317,6 +318,23 @@ async fn list_all(call: Call) -> Outcome {
 
 async fn list_detailed(call: Call) -> Outcome {
     listed(&call, Level::Detailed)
+}
+
+/// The queues that connections of a user own. Who has declared a queue that is anybody's is not remembered.
+async fn list_of_user(call: Call) -> Outcome {
+    let (ranges, level) = (Ranges::of(&call.query)?, level(&call, Level::Full));
+    let user = call.name("user");
+    let owns = |id| {
+        let owner = call.broker.connections.get(id);
+        owner.is_some_and(|owner| owner.user().is_some_and(|owner| *owner.name == *user))
+    };
+    let mut rows = Vec::new();
+    for vhost in call.vhosts()? {
+        let queues: Vec<_> = vhost.topology().queues().cloned().collect();
+        let owned = queues.into_iter().filter(|queue| queue.definition().exclusive_to.is_some_and(owns));
+        rows.extend(owned.map(|queue| QueueRow::new(&call.broker, &vhost, queue, level, ranges)));
+    }
+    list::pages(rows, &call.query, &ORDER)
 }
 
 fn listed(call: &Call, full: Level) -> Outcome {
@@ -419,9 +437,8 @@ async fn purge(call: Call) -> Outcome {
 
 /// What could once be asked of mirrored queues.
 async fn act(call: Call) -> Outcome {
-    queue_of(&call)?;
+    queue_of(&call).map_err(|_| ApiError::not_found("queue_not_found"))?;
     let body = call.object()?;
     body.require(&["action"])?;
-    let action = body.get("action").map(erlang).unwrap_or_default();
-    Err(ApiError::bad_request(format!("{{unknown,{action}}}")))
+    Err(ApiError::pair("unknown", body.get("action").cloned()))
 }

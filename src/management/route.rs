@@ -24,7 +24,7 @@ use super::principal::{self, Origin, Peer, Principal};
 use super::query::Query;
 use super::{
     bindings, body, channels, connections, consumers, control, definitions, doors, exchanges, features, health, logins,
-    messages, metrics, nodes, overview, parameters, permissions, policies, queues, users, vhosts,
+    messages, metrics, nodes, overview, parameters, permissions, policies, queues, quorum, users, vhosts,
 };
 use crate::broker::Broker;
 
@@ -131,6 +131,7 @@ fn table() -> Vec<Route> {
         parameters::routes(),
         definitions::routes(),
         queues::routes(),
+        quorum::routes(),
         exchanges::routes(),
         bindings::routes(),
         connections::routes(),
@@ -239,7 +240,7 @@ impl Place {
             // The path is not text once it is decoded.
             Err(_) => Err(ApiError::no_object()),
         };
-        dress(match outcome {
+        let mut response = match outcome {
             Ok(answer) => answer.into_response(),
             Err(error) => {
                 if error.status().is_server_error() {
@@ -247,7 +248,12 @@ impl Place {
                 }
                 error.into_response()
             }
-        })
+        };
+        // As RabbitMQ tells them with every answer.
+        if let Ok(allow) = HeaderValue::from_str(&self.allow) {
+            response.headers_mut().entry(ALLOW).or_insert(allow);
+        }
+        dress(response)
     }
 
     async fn handle(&self, names: Names, request: Request) -> Outcome {

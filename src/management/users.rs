@@ -121,7 +121,7 @@ fn own_limits(body: &Object) -> Result<Option<UserLimits>, ApiError> {
     let mut limits = UserLimits::default();
     let Value::Object(map) = value else { return Err(ApiError::bad_request("limits should be an object")) };
     for (name, value) in map {
-        *limit(&mut limits, name)? = Some(integer(name, value)?);
+        *limit(&mut limits, name, value)? = Some(integer(name, value)?);
     }
     Ok(Some(limits))
 }
@@ -220,18 +220,21 @@ async fn granted_topics(call: Call) -> Outcome {
 }
 
 /// The limit of that name.
-fn limit<'a>(limits: &'a mut UserLimits, name: &str) -> Result<&'a mut Option<i64>, ApiError> {
+fn limit<'a>(limits: &'a mut UserLimits, name: &str, value: &Value) -> Result<&'a mut Option<i64>, ApiError> {
     match name {
         "max-connections" => Ok(&mut limits.max_connections),
         "max-channels" => Ok(&mut limits.max_channels),
-        _ => Err(ApiError::bad_request(format!("Unrecognised terms [{name}] in user-limits"))),
+        _ => {
+            let text = format!("Unrecognised terms [{{<<\"{name}\">>,{}}}] in user-limits", erlang(value));
+            Err(ApiError::bad_request(text))
+        }
     }
 }
 
 fn integer(name: &str, value: &Value) -> Result<i64, ApiError> {
     value
         .as_i64()
-        .ok_or_else(|| ApiError::bad_request(format!("{name} should be integer, actually was {}", erlang(value))))
+        .ok_or_else(|| ApiError::bad_request(format!("{name} should be a number, actually was {}", erlang(value))))
 }
 
 fn limit_row(user: &User) -> Option<Value> {
@@ -255,12 +258,13 @@ async fn set_limit(call: Call) -> Outcome {
     if !call.is_of_type("application/json") {
         return Err(ApiError::unsupported_media_type());
     }
-    let user = call.broker.users.get(call.name("user")).ok_or_else(|| ApiError::not_found("user_not_found"))?;
+    let user = call.broker.users.get(call.name("user"));
+    let user = user.ok_or_else(|| ApiError::pair("no_such_user", call.name("user")))?;
     let body = call.object()?;
     body.require(&["value"])?;
     let mut limits = user.limits;
-    let name = call.name("name");
-    *limit(&mut limits, name)? = Some(integer(name, body.get("value").unwrap_or(&Value::Null))?);
+    let (name, value) = (call.name("name"), body.get("value").unwrap_or(&Value::Null));
+    *limit(&mut limits, name, value)? = Some(integer(name, value)?);
     call.broker.set_user_limits(&user.name, limits).await?;
     Ok(Answer::done())
 }
@@ -268,7 +272,9 @@ async fn set_limit(call: Call) -> Outcome {
 async fn clear_limit(call: Call) -> Outcome {
     let user = named(&call)?;
     let mut limits = user.limits;
-    *limit(&mut limits, call.name("name"))? = None;
+    if let Ok(place) = limit(&mut limits, call.name("name"), &Value::Null) {
+        *place = None;
+    }
     call.broker.set_user_limits(&user.name, limits).await?;
     Ok(Answer::done())
 }

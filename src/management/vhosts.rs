@@ -120,22 +120,36 @@ async fn remove(call: Call) -> Outcome {
     Ok(Answer::done())
 }
 
+/// Refuses to protect what is not there, or to take its protection away, in RabbitMQ's words.
+fn to_protect(call: &Call, verb: &str) -> Result<(), ApiError> {
+    let name = call.name("vhost");
+    let missing = || format!("Cannot {verb} deletion protection of virtual host '{name}' because it does not exist");
+    call.broker.vhost(name).map(drop).ok_or_else(|| ApiError::not_found(missing()))
+}
+
 async fn protect(call: Call) -> Outcome {
-    call.vhost()?;
+    to_protect(&call, "enable")?;
     call.broker.protect_vhost(call.name("vhost"), true).await?;
     Ok(Answer::done())
 }
 
 async fn release(call: Call) -> Outcome {
-    call.vhost()?;
+    to_protect(&call, "disable")?;
     call.broker.protect_vhost(call.name("vhost"), false).await?;
     Ok(Answer::done())
 }
 
 /// Every virtual host runs as long as the broker does.
 async fn start(call: Call) -> Outcome {
-    call.vhost()?;
-    if call.name("node") == call.broker.config.node_name { Ok(Answer::done()) } else { Err(ApiError::no_object()) }
+    let (name, node) = (call.name("vhost"), call.name("node"));
+    if node != call.broker.config.node_name {
+        return Err(ApiError::bad_request(format!("Unknown node: {node}")));
+    }
+    if call.broker.vhost(name).is_none() {
+        let why = format!("Request to node {node} failed with {{no_such_vhost,<<\"{name}\">>}}");
+        return Err(ApiError::bad_request(why));
+    }
+    Ok(Answer::done())
 }
 
 async fn granted(call: Call) -> Outcome {

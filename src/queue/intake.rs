@@ -250,9 +250,16 @@ impl Watermark {
         false
     }
 
-    /// Moves the mark and rings whoever waited for it. Called by the writer only.
-    pub fn advance(&self, epoch: Epoch) {
+    /// Moves the mark; whether somebody waited for it, who is to be rung. Called by one thread only.
+    #[must_use]
+    pub fn mark(&self, epoch: Epoch) -> bool {
         self.committed.store(epoch, Ordering::Release);
+        self.waiting.lock().iter().any(|(wanted, _)| *wanted <= epoch)
+    }
+
+    /// Rings whoever waited for what is marked.
+    pub fn ring_due(&self) {
+        let epoch = self.get();
         let due: Vec<Arc<Bell>> = {
             let mut waiting = self.waiting.lock();
             let (due, rest) = std::mem::take(&mut *waiting).into_iter().partition(|(wanted, _)| *wanted <= epoch);
@@ -262,6 +269,13 @@ impl Watermark {
         };
         for bell in due {
             bell.ring();
+        }
+    }
+
+    /// Both.
+    pub fn advance(&self, epoch: Epoch) {
+        if self.mark(epoch) {
+            self.ring_due();
         }
     }
 }

@@ -75,6 +75,7 @@ fn changes_are_one_request_each() {
             json!({ "user": "u", "reason": "bye" }),
         ),
         ("rabbitmq-upgrade drain", "POST /api/leveret/drain", json!({})),
+        ("rabbitmq-upgrade drain -t 7", "POST /api/leveret/drain?timeout=7", json!({})),
         ("rabbitmq-upgrade revive", "POST /api/leveret/resume-listeners", json!({})),
     ];
     for (line, request, body) in rows {

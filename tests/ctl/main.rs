@@ -5,6 +5,7 @@ mod admin_first;
 mod admin_second;
 mod commands;
 mod fake;
+mod headings;
 mod line;
 mod real;
 mod refused;

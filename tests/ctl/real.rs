@@ -11,13 +11,13 @@ use tokio::process::{Child, Command};
 use crate::run::{Ran, run_words, words};
 
 /// The broker, killed when dropped.
-struct Broker {
+pub(crate) struct Broker {
     dir: tempfile::TempDir,
     child: Child,
 }
 
 impl Broker {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
         for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("LEVERET_") || key.starts_with("RABBITMQ_"))
@@ -38,7 +38,7 @@ impl Broker {
     }
 
     /// Runs a tool on a thread where it may block.
-    async fn run(&self, line: &str) -> Ran {
+    pub(crate) async fn run(&self, line: &str) -> Ran {
         self.run_typing(line, "").await
     }
 
@@ -48,10 +48,18 @@ impl Broker {
     }
 
     /// Runs a tool that has to succeed.
-    async fn fine(&self, line: &str) -> String {
+    pub(crate) async fn fine(&self, line: &str) -> String {
         let ran = self.run(line).await;
         assert_eq!((ran.status, ran.err.as_str()), (0, ""), "{line}: {ran:?}");
         ran.out
+    }
+
+    /// The port of the listener for this protocol.
+    pub(crate) async fn port(&self, protocol: &str) -> String {
+        let listeners = self.fine("rabbitmq-diagnostics -q listeners").await;
+        let protocol = format!("protocol: {protocol}");
+        let listener = listeners.lines().find(|line| line.contains(&protocol)).expect("a listener");
+        listener.split("port: ").nth(1).and_then(|rest| rest.split(',').next()).expect("a port").to_owned()
     }
 }
 
@@ -97,6 +105,41 @@ async fn what_is_set_is_listed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn objects_are_declared_listed_and_gone() {
+    let broker = Broker::start().await;
+    let port = broker.port("http,").await;
+    let admin = format!("rabbitmqadmin -c /dev/null -H 127.0.0.1 -P {port}");
+    broker.fine(&format!("{admin} declare queue name=q queue_type=quorum")).await;
+    broker.fine(&format!("{admin} declare exchange name=x type=topic")).await;
+    broker.fine(&format!("{admin} declare binding source=x destination=q routing_key=a.*")).await;
+    assert_eq!(
+        broker.fine(&format!("{admin} publish exchange=x routing_key=a.b payload=hello")).await,
+        "Message published\n"
+    );
+    let got =
+        broker.fine(&format!("{admin} --non-interactive get messages --queue q --ack-mode ack_requeue_true")).await;
+    assert!(got.contains("hello"), "{got}");
+    let listed = broker.fine("rabbitmqctl -q list_queues name type messages").await;
+    assert_eq!(listed, "name\ttype\tmessages\nq\tquorum\t1\n");
+    let listed = broker.fine("rabbitmqctl -q list_bindings source_name destination_name routing_key").await;
+    assert!(listed.contains("x\tq\ta.*\n"), "{listed}");
+    let listed = broker.fine("rabbitmqctl -q list_exchanges").await;
+    assert!(listed.contains("x\ttopic\n") && listed.contains("amq.direct\tdirect\n"), "{listed}");
+    broker.fine("rabbitmqctl purge_queue q").await;
+    // RabbitMQ refuses the condition for quorum queues.
+    assert_eq!(broker.run("rabbitmqctl delete_queue q --if-empty").await.status, 69);
+    let deleted = broker.fine("rabbitmqctl -q delete_queue q").await;
+    assert_eq!(deleted, "Queue was successfully deleted with 0 ready messages\n");
+    assert_eq!(broker.run("rabbitmqctl purge_queue q").await.status, 65);
+    assert_eq!(broker.run(&format!("{admin} delete queue name=q")).await.status, 1);
+    let file = broker.dir.path().join("definitions.json");
+    broker.fine(&format!("rabbitmqctl export_definitions {}", file.display())).await;
+    broker.fine(&format!("{admin} delete exchange name=x")).await;
+    broker.fine(&format!("rabbitmqctl -q import_definitions {}", file.display())).await;
+    assert!(broker.fine("rabbitmqctl -q list_exchanges").await.contains("x\ttopic\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_check_passes_and_the_broker_stops_when_told() {
     let mut broker = Broker::start().await;
     for line in [
@@ -111,8 +154,17 @@ async fn every_check_passes_and_the_broker_stops_when_told() {
         "rabbitmq-queues check_if_node_is_quorum_critical",
         "rabbitmqctl cluster_status",
         "rabbitmqctl report",
+        "rabbitmqctl list_connections",
+        "rabbitmqctl list_channels",
+        "rabbitmqctl list_consumers",
         "rabbitmqctl list_feature_flags",
         "rabbitmqctl await_startup",
+        "rabbitmqctl environment",
+        "rabbitmqctl set_log_level warning",
+        "rabbitmqctl set_log_level none",
+        "rabbitmqctl list_node_auth_attempt_stats",
+        "rabbitmq-upgrade drain -t 1",
+        "rabbitmq-upgrade revive",
     ] {
         broker.fine(line).await;
     }

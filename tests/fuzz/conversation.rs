@@ -29,7 +29,7 @@ pub(crate) fn converse(input: &[u8]) {
     let mut choices = Choices(input);
     let buffer = 1 + usize::from(choices.octet()) * 16;
     let said = sayings(&mut choices);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let engine = Arc::new(MemoryEngine::new());
         let start = Start { config: Arc::new(Config::default()), clock: Clock::system(), engine, spill: None };

@@ -45,7 +45,7 @@ pub(crate) fn start(input: &[u8]) {
     let engine = MemoryEngine::new();
     let batch = Batch { epoch: 1, definitions, ..Batch::default() };
     assert!(matches!(engine.commit(&batch), Commit::Done));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         for _ in 0..2 {
             let start = Start {

@@ -365,7 +365,7 @@ fn recover_again(engine: &LmdbEngine, harm: &Harm) -> Option<Recovered> {
 
 /// A broker starts on it, serves a client and stops in order, or says what it cannot read.
 fn serve(engine: &Arc<LmdbEngine>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let start =
             Start { config: Arc::new(Config::default()), clock: Clock::system(), engine: engine.clone(), spill: None };

@@ -78,7 +78,7 @@ fn every_route_asks_for_the_tag_its_row_names() {
                 match expected {
                     _ if row.access == Access::Control => assert_eq!(answer.status, 404, "{what}: {answer:?}"),
                     Err(reason) => assert_eq!(answer.refusal(), refused(401, "not_authorised", reason), "{what}"),
-                    Ok(()) if row.path == "/api/login" => assert_eq!(answer.status, 415, "{what}"),
+                    Ok(()) if row.path == "/api/login" => assert_eq!(answer.status, 401, "{what}"),
                     Ok(()) if row.path.starts_with("/api/user-limits/{user}") && *tag != "administrator" => {
                         // One's own only, unless one is a monitor.
                         assert!(matches!(answer.status, 401 | 404), "{what}: {answer:?}");

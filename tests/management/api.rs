@@ -32,10 +32,14 @@ impl Answer {
         self.json()["reason"].as_str().unwrap_or_else(|| panic!("no reason: {self:?}")).to_owned()
     }
 
-    /// Status, kind and reason of a refusal.
+    /// Status, kind and reason of a refusal; a reason that is no text as JSON.
     pub(crate) fn refusal(&self) -> (u16, String, String) {
         let json = self.json();
-        let text = |key: &str| json[key].as_str().unwrap_or_else(|| panic!("no {key}: {self:?}")).to_owned();
+        let text = |key: &str| match &json[key] {
+            serde_json::Value::Null => panic!("no {key}: {self:?}"),
+            serde_json::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
         (self.status, text("error"), text("reason"))
     }
 

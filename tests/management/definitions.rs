@@ -139,7 +139,7 @@ fn a_bad_item_is_named_and_nothing_is_applied() {
                 with("/parameters/1/value", json!({"max-queues": 1})),
                 "queues: Adding 2 queue(s) to virtual host \"field\"",
             ),
-            ("[]".to_owned(), "definitions are an object"),
+            ("[]".to_owned(), "failed_to_parse_json"),
             ("{".to_owned(), "failed_to_parse_json"),
         ] {
             let answer = api.post("/api/definitions", &document).await;

@@ -8,6 +8,7 @@ mod client;
 mod server;
 
 mod access;
+mod answers;
 mod api;
 mod bad_input;
 mod boot;

@@ -101,7 +101,7 @@ fn permissions_are_granted_to_who_exists() {
         let path = "/api/permissions/%2F/app";
         api.get(path).await.is(404);
         let reason = api.put(path, r#"{"configure":""}"#).await.is(400).reason();
-        assert_eq!(reason, "[{key_missing,write},\n {key_missing,read}]");
+        assert_eq!(reason, "[{key_missing,write},{key_missing,read}]");
         api.put(path, r#"{"configure":"^app-","write":".*","read":"^(app|amq)"}"#).await.is(201);
         api.put(path, r#"{"configure":"^app-","write":".*","read":"^app"}"#).await.is(204);
         let one = json!({"user": "app", "vhost": "/", "configure": "^app-", "write": ".*", "read": "^app"});
@@ -151,7 +151,8 @@ fn limits_of_a_user_are_set_one_by_one() {
         api.put(path, r#"{"value":"five"}"#).await.is(400);
         api.put(path, "{}").await.is(400);
         api.put("/api/user-limits/guest/max-queues", r#"{"value":1}"#).await.is(400);
-        api.put("/api/user-limits/nobody/max-channels", r#"{"value":1}"#).await.is(404);
+        let nobody = api.put("/api/user-limits/nobody/max-channels", r#"{"value":1}"#).await.refusal();
+        assert_eq!(nobody, refused(400, "bad_request", r#"["no_such_user","nobody"]"#));
         let plain = [("content-type", "text/plain")];
         api.send(hyper::Method::PUT, path, &plain, r#"{"value":1}"#).await.is(415);
         api.delete(path).await.is(204);
@@ -184,7 +185,7 @@ fn a_virtual_host_is_made_used_protected_and_deleted() {
         api.delete("/api/vhosts/shop").await.is(204);
         api.delete("/api/vhosts/shop").await.is(404);
         api.post("/api/vhosts/%2F/start/rabbit@localhost", "").await.is(204);
-        api.post("/api/vhosts/%2F/start/rabbit@elsewhere", "").await.is(404);
+        api.post("/api/vhosts/%2F/start/rabbit@elsewhere", "").await.is(400);
     });
 }
 

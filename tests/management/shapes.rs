@@ -5,9 +5,13 @@
 //! with a question mark is not always there. No value of an answer stands there.
 
 use hyper::Method;
+use lapin::Consumer;
+use lapin::options::{BasicAckOptions, BasicQosOptions, BasicRejectOptions};
 use serde_json::Value;
 
 use crate::api::{Api, scenario};
+use crate::client::{Client, next, persistent};
+use crate::server::Broker;
 
 const REQUESTS: &str = include_str!("shapes/requests.txt");
 
@@ -20,12 +24,15 @@ const ABSENT: &[(&str, &str)] = &[
     ("contexts[].ssl_opts", "the HTTP listeners have no TLS of their own"),
     ("[].contexts[].protocol", "of cowboy"),
     ("[].cluster_links", "one node has none; the list is empty in both"),
+    ("[].consumer_timeout", "there is none unless it is set"),
+    ("consumer_details[].consumer_timeout", "there is none unless it is set"),
 ];
 
 /// Fields that RabbitMQ's answers do not have.
 const MORE: &[(&str, &str)] = &[
     ("messages_paged_out", "versions before 4 have it"),
     ("message_bytes_paged_out", "versions before 4 have it"),
+    ("[].global_prefetch_count", "versions before 4.3 have it"),
     ("missing", "the same key under another status"),
     ("[].contexts[].node", "there in the overview; the nodes' list leaves it out"),
 ];
@@ -127,6 +134,35 @@ async fn prepare(api: &Api) {
     api.post("/api/definitions", document).await.is(204);
 }
 
+/// A confirmed publisher and a consumer that acknowledges, requeues and rejects, as there were when the samples were
+/// taken; they stay, and what they did is told when this returns.
+async fn traffic(broker: &Broker, api: &Api) -> (Client, Consumer) {
+    let client = Client::try_connect_to(broker.address(), "shop").await.expect("the broker answers");
+    for key in ["orders.1.q0", "orders.2.q0", "nobody"] {
+        assert!(client.publish("events", key, "x", persistent()).await.is_ack());
+    }
+    client.channel.basic_qos(10, BasicQosOptions::default()).await.expect("a limit");
+    let mut consumer = client.consume("q0").await;
+    let (first, second) = (next(&mut consumer).await, next(&mut consumer).await);
+    first.ack(BasicAckOptions::default()).await.expect("sent");
+    second.reject(BasicRejectOptions { requeue: true }).await.expect("sent");
+    let again = next(&mut consumer).await;
+    assert!(again.redelivered);
+    again.reject(BasicRejectOptions { requeue: false }).await.expect("sent");
+    for path in ["queues/shop/q0", "exchanges/shop/events", "vhosts/shop", "overview"] {
+        loop {
+            let told = api.get(&format!("/api/{path}")).await.ok();
+            let stats = &told["message_stats"];
+            let count = |name: &str| stats[name].as_u64().unwrap_or_default();
+            if count("publish_in") == 3 || (count("publish") >= 2 && count("ack") >= 1 && count("redeliver") == 1) {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+    (client, consumer)
+}
+
 /// The body of a request that has one.
 fn body(name: &str) -> &'static str {
     match name {
@@ -140,6 +176,7 @@ fn body(name: &str) -> &'static str {
 fn every_sample_has_its_like_here() {
     scenario(async |broker, api| {
         prepare(api).await;
+        let (client, consumer) = traffic(broker, api).await;
         let mut wrong = Vec::new();
         for line in REQUESTS.lines() {
             let mut words = line.split(' ');
@@ -161,12 +198,46 @@ fn every_sample_has_its_like_here() {
             let file = format!("{}/tests/management/shapes/{name}.json", env!("CARGO_MANIFEST_DIR"));
             let shape: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
             let mut found = Vec::new();
+            for (name, value) in HEADERS {
+                if answer.header(name) != Some(value) {
+                    found.push(format!("{name} is {:?}", answer.header(name)));
+                }
+            }
+            if BUSY.contains(&name) && is_idle(&answer.json()) {
+                found.push("nothing has happened".to_owned());
+            }
             compare("", &answer.json(), &shape, &mut found);
             found.dedup();
             wrong.extend(found.into_iter().map(|difference| format!("{name}: {difference}")));
         }
         assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+        drop(consumer);
+        client.close().await;
     });
+}
+
+/// Headers of every sample. What RabbitMQ tells besides is about its browser interface, which is not here.
+const HEADERS: [(&str, &str); 2] = [("content-type", "application/json"), ("vary", "accept, accept-encoding, origin")];
+
+/// Answers that tell of the traffic.
+const BUSY: [&str; 9] = [
+    "overview",
+    "vhost",
+    "exchange",
+    "queue",
+    "queue-with-rates",
+    "connections",
+    "channels",
+    "consumers",
+    "consumers-vhost",
+];
+
+/// Whether a list is empty, or something has no statistics that should.
+fn is_idle(answer: &Value) -> bool {
+    match answer {
+        Value::Array(list) => list.is_empty(),
+        other => other.get("message_stats").is_none(),
+    }
 }
 
 /// Requests whose answers are compared another way, or not yet.

@@ -33,10 +33,11 @@ fn a_connection_shows_who_its_client_is() {
             ("state", json!("running")),
             ("channels", json!(1)),
             ("type", json!("network")),
-            ("recv_oct_details", json!({"rate": 0.0})),
         ] {
             assert_eq!(connection[key], value, "{key}");
         }
+        // Whether there has been a sample yet is a matter of time.
+        assert!(connection["recv_oct_details"]["rate"].is_number());
         assert_eq!(connection["client_properties"]["capabilities"]["consumer_cancel_notify"], true);
         assert!(connection["recv_oct"].as_u64().unwrap() > 100 && connection["send_cnt"].as_u64().unwrap() >= 3);
         assert!(connection["connected_at"].as_u64().unwrap() > 1_700_000_000_000);

@@ -33,11 +33,11 @@ impl Answer {
         self
     }
 
-    /// Status, kind and reason of a refusal.
+    /// Status, kind and reason of a refusal; a reason that is no text as JSON.
     #[track_caller]
     pub(crate) fn refusal(&self) -> (u16, String, String) {
         let json: Value = serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"));
-        let text = |key: &str| json[key].as_str().unwrap_or_default().to_owned();
+        let text = |key: &str| json[key].as_str().map_or_else(|| json[key].to_string(), str::to_owned);
         (self.status, text("error"), text("reason"))
     }
 

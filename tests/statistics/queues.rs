@@ -54,7 +54,7 @@ fn bad_declarations_are_refused_and_change_nothing() {
                 "invalid arg 'x-max-length' for queue 'q' in vhost '/': {value_negative,-1}",
             ),
             (r#"{"arguments":{"a":null}}"#, "null_not_allowed"),
-            (r#"{"durable":1}"#, "{not_boolean,1}"),
+            (r#"{"durable":1}"#, r#"["not_boolean",1]"#),
         ] {
             assert_eq!(api.put(Q, body).await.refusal(), refused(400, "bad_request", reason), "{body}");
         }
@@ -177,6 +177,9 @@ fn quorum_and_exclusive_queues_have_their_own_fields() {
         let own = api.get("/api/queues/%2F/own").await.ok();
         assert_eq!(own["exclusive"], true);
         assert_eq!(own["owner_pid_details"]["peer_host"], "127.0.0.1");
+        let owned = api.get("/api/users/guest/queues").await.ok();
+        assert_eq!((&owned[0]["name"], owned.as_array().unwrap().len()), (&json!("own"), 1));
+        assert_eq!(api.get("/api/users/nobody/queues").await.ok(), json!([]));
         let refusal = api.delete("/api/queues/%2F/own").await.refusal();
         assert_eq!((refusal.0, refusal.1.as_str()), (400, "bad_request"));
         assert!(refusal.2.starts_with("cannot obtain exclusive access to locked queue 'own'"), "{}", refusal.2);

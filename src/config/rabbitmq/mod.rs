@@ -44,6 +44,11 @@ pub(super) struct Sources {
     pub like_rabbitmq: bool,
 }
 
+/// A level of RabbitMQ's log as `log.level` takes it; nothing where RabbitMQ has none of that name.
+pub fn log_level(name: &str) -> Option<&'static str> {
+    values::level(name).ok()
+}
+
 /// Reads files and variables over `config`.
 pub(super) fn read(config: Config, sources: Sources, env: &Environment) -> (Config, Notes, Vec<Problem>) {
     let mut draft = Draft::new(config, env);

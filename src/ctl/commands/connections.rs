@@ -65,7 +65,7 @@ pub(super) const COMMANDS: &[Command] = &[
     }),
     Command::new("drain", OPERATIONS, "", "Lets no more clients in and closes those there are, in order", drain)
         .tools(&[Tool::Upgrade])
-        .patience(None)
+        .entrusted()
         .banner(|call| {
             format!(
                 "Will put node {} into maintenance mode. The node will no longer serve any client traffic!",
@@ -151,9 +151,9 @@ fn close_of_user(call: &mut Call<'_>) -> Result<Output, Failure> {
     Ok(Output::Done)
 }
 
-/// Something only Leveret's own API has.
+/// Something only Leveret's own API has; `what` is the end of its path, as it is sent.
 pub(super) fn ask(call: &Call<'_>, what: &str, body: &Value) -> Result<Output, Failure> {
-    match call.api()?.post(&path(&["leveret", what]), body) {
+    match call.api()?.post(&format!("/api/leveret/{what}"), body) {
         Ok(_) => Ok(Output::Done),
         Err(error) if error.is_unknown() => {
             Err(Failure::unsupported(call.command.name, "this broker's API does not offer it"))
@@ -170,6 +170,9 @@ fn resume(call: &mut Call<'_>) -> Result<Output, Failure> {
     ask(call, "resume-listeners", &json!({}))
 }
 
+/// The broker waits for clients as long as `--timeout` says, and answers then.
 fn drain(call: &mut Call<'_>) -> Result<Output, Failure> {
-    ask(call, "drain", &json!({}))
+    let patience = call.line.number("timeout").filter(|seconds| *seconds > 0);
+    let path = patience.map_or("drain".to_owned(), |seconds| format!("drain?timeout={seconds}"));
+    ask(call, &path, &json!({}))
 }

@@ -133,14 +133,8 @@ fn log_tail(call: &mut Call<'_>) -> Result<Output, Failure> {
 }
 
 fn environment(call: &mut Call<'_>) -> Result<Output, Failure> {
-    match call.api()?.get(&path(&["leveret", "environment"])) {
-        Ok(settings) => {
-            let text = match &settings {
-                Value::String(text) => text.clone(),
-                other => serde_json::to_string_pretty(other).unwrap_or_default(),
-            };
-            Ok(Output::Said(text, settings))
-        }
+    match call.api()?.text(&path(&["leveret", "environment"])) {
+        Ok(settings) => Ok(Output::Said(settings.trim_end().to_owned(), settings.into())),
         Err(error) if error.is_unknown() => {
             Err(Failure::unsupported("environment", "this broker's API does not show its settings"))
         }

@@ -137,7 +137,7 @@ pub(super) fn alarms(page: &mut Page, broker: &Broker) {
         ("alarms_memory_used_watermark", broker.alarms.short_of_memory()),
         ("alarms_file_descriptor_limit", false),
     ] {
-        page.one(name, Kind::Gauge, "1 while the alarm is up", u64::from(up));
+        page.one(name, Kind::Untyped, "1 while the alarm is up", u64::from(up));
     }
     page.one("unreachable_cluster_peers_count", Kind::Gauge, "One node has no peers", 0);
 }

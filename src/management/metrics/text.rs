@@ -107,9 +107,10 @@ impl Page {
         self.sample(name, &[], value);
     }
 
-    /// The samples of a histogram of whole numbers.
+    /// The samples of a histogram of whole numbers. Their bounds are written as Prometheus 3 writes them, since dashboards
+    /// select them by that text and earlier versions of Prometheus keep what they read.
     pub(super) fn histogram(&mut self, name: &str, labels: &[Label<'_>], spread: &Spread) {
-        self.buckets(name, labels, spread, |bound| bound.to_string());
+        self.buckets(name, labels, spread, canonical);
         self.name(name, "_sum", labels, None);
         let _ = writeln!(self.text, "{}", spread.sum);
     }
@@ -142,6 +143,18 @@ impl Page {
 #[allow(clippy::cast_precision_loss)] // for people and graphs
 pub(super) fn seconds(units: u64, in_second: f64) -> f64 {
     units as f64 / in_second
+}
+
+/// A bound as `OpenMetrics` has floating-point numbers: with a point, from a million on with an exponent.
+fn canonical(bound: u64) -> String {
+    let digits = bound.to_string();
+    if digits.len() <= 6 {
+        return format!("{digits}.0");
+    }
+    let (first, rest) = digits.split_at(1);
+    let rest = rest.trim_end_matches('0');
+    let point = if rest.is_empty() { "" } else { "." };
+    format!("{first}{point}{rest}e+{:02}", digits.len().saturating_sub(1))
 }
 
 #[cfg(test)]
@@ -181,5 +194,12 @@ mod tests {
         assert!(text.contains("t_seconds_bucket{a=\"b\",le=\"0.01\"} 2\n"), "{text}");
         let end = "{a=\"b\",le=\"+Inf\"} 3\nt_seconds_count{a=\"b\"} 3\nt_seconds_sum{a=\"b\"} 100000.014\n";
         assert!(text.ends_with(end), "{text}");
+    }
+
+    #[test]
+    fn bounds_are_written_as_dashboards_select_them() {
+        let bounds = [0, 100, 100_000, 999_999, 1_000_000, 50_000_000, 125_000_000, 10_000_000_000];
+        let written = ["0.0", "100.0", "100000.0", "999999.0", "1e+06", "5e+07", "1.25e+08", "1e+10"];
+        assert_eq!(bounds.map(canonical), written);
     }
 }

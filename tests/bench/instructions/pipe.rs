@@ -91,7 +91,7 @@ impl AsyncWrite for Pipe {
 
 /// Runs `work` against a broker that keeps everything in memory, on one thread.
 pub(crate) fn with_broker(work: impl AsyncFnOnce(Running)) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let engine = Arc::new(MemoryEngine::new());
         let start = Start { config: Arc::new(Config::default()), clock: Clock::system(), engine, spill: None };
