@@ -186,6 +186,15 @@ impl PasswordHash {
         Ok(Some(Self { algorithm, form: Form::Salted { salt: *salt, digest: digest.into() } }))
     }
 
+    /// The name of the algorithm that makes hashes as long as this text, SHA-256 if none does. Tools whose servers were
+    /// told to use another one leave `hashing_algorithm` out.
+    pub fn algorithm_by_length(text: &str) -> &'static str {
+        let octets = base64::decode(text).map_or(0, |octets| octets.len());
+        let salted = [Algorithm::Sha512, Algorithm::Md5];
+        let found = salted.into_iter().find(|algorithm| octets == SALT.saturating_add(algorithm.length()));
+        found.unwrap_or(Algorithm::Sha256).name()
+    }
+
     /// A bcrypt hash, which some write as base64 like all others.
     fn from_bcrypt(text: &str) -> Option<Self> {
         let decoded = base64::decode(text).and_then(|octets| String::from_utf8(octets).ok());

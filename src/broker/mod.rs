@@ -42,6 +42,7 @@ mod route;
 pub mod stats;
 mod topology;
 mod transaction;
+pub mod uplinks;
 mod users;
 mod vhost;
 mod vhosts;

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Map, Value, json};
 
@@ -14,7 +15,7 @@ use super::administration::AdminError;
 use super::policy::{PolicyAsk, PolicyKind};
 use super::topology::Topology;
 use super::vhosts::VhostLimits;
-use super::{Broker, VirtualHost, definitions};
+use super::{Broker, VirtualHost, definitions, uplinks};
 use crate::store::Epoch;
 use crate::sync::{Mutex, Rank};
 use crate::telemetry::printable;
@@ -81,27 +82,31 @@ pub(super) type Parameters = BTreeMap<(Arc<str>, Arc<str>), Arc<Value>>;
 
 /// Parameters of the whole broker.
 #[derive(Debug)]
-pub(super) struct Globals(Mutex<BTreeMap<Arc<str>, Arc<Value>>>);
+pub(super) struct Globals {
+    kept: Mutex<BTreeMap<Arc<str>, Arc<Value>>>,
+    /// Somebody has removed the cluster's tags, which are there again after a start.
+    untagged: AtomicBool,
+}
 
 impl Default for Globals {
     fn default() -> Self {
-        Self(Mutex::new(Rank::Leaf, BTreeMap::new()))
+        Self { kept: Mutex::new(Rank::Leaf, BTreeMap::new()), untagged: AtomicBool::new(false) }
     }
 }
 
 impl Globals {
     /// Takes over what the store kept.
     pub(super) fn insert(&self, name: &str, value: Value) -> bool {
-        self.0.lock().insert(name.into(), Arc::new(value)).is_none()
+        self.kept.lock().insert(name.into(), Arc::new(value)).is_none()
     }
 
     /// The value under a name.
     pub(super) fn get(&self, name: &str) -> Option<Arc<Value>> {
-        self.0.lock().get(name).cloned()
+        self.kept.lock().get(name).cloned()
     }
 
     fn remove(&self, name: &str) -> bool {
-        self.0.lock().remove(name).is_some()
+        self.kept.lock().remove(name).is_some()
     }
 }
 
@@ -132,6 +137,7 @@ fn check(component: &str, name: &str, value: &Value) -> Result<(), AdminError> {
     if !value.is_object() && !value.is_array() {
         return Err(validation(&format!("value of component {component} should be an object")));
     }
+    uplinks::check(component, name, value).map_err(|problem| validation(&problem))?;
     check_size(name, value)
 }
 
@@ -313,8 +319,9 @@ impl Broker {
     /// Removes a global parameter; answers once that is on disk.
     pub async fn clear_global_parameter(&self, name: &str) -> Result<(), AdminError> {
         let _one_at_a_time = self.administration.lock().await;
+        let was_shown = name == CLUSTER_TAGS && !self.globals.untagged.swap(true, Ordering::Relaxed);
         if !self.globals.remove(name) {
-            return Err(AdminError::NoParameter);
+            return if was_shown { Ok(()) } else { Err(AdminError::NoParameter) };
         }
         let epoch = self.intake.define([definitions::delete_global(name)]);
         self.committed(epoch).await
@@ -322,8 +329,10 @@ impl Broker {
 
     /// Every global parameter, by name.
     pub fn global_parameters(&self) -> BTreeMap<Arc<str>, Arc<Value>> {
-        let mut all = self.globals.0.lock().clone();
-        all.entry(CLUSTER_TAGS.into()).or_insert_with(|| Arc::new(json!([])));
+        let mut all = self.globals.kept.lock().clone();
+        if !self.globals.untagged.load(Ordering::Relaxed) {
+            all.entry(CLUSTER_TAGS.into()).or_insert_with(|| Arc::new(json!([])));
+        }
         all
     }
 
@@ -358,11 +367,13 @@ mod tests {
 
     #[test]
     fn only_components_that_somebody_knows_are_kept() {
-        assert!(check("shovel", "s", &json!({"src-uri": "amqp://"})).is_ok());
+        assert!(check("shovel", "s", &json!({"src-uri": "amqp://", "dest-uri": "amqp://"})).is_ok());
         let refused = check("foo", "s", &json!({})).unwrap_err().to_string();
         assert_eq!(refused, "Validation failed\n\ncomponent foo not found\n");
-        assert!(check("shovel", "", &json!({})).is_err() && check("shovel", &"n".repeat(256), &json!({})).is_err());
+        assert!(
+            check("federation", "", &json!({})).is_err() && check("federation", &"n".repeat(256), &json!({})).is_err()
+        );
         assert!(check("shovel", "s", &json!("text")).is_err());
-        assert!(check("shovel", "s", &json!({"a": "b".repeat(VALUE_MAX)})).is_err());
+        assert!(check("federation", "s", &json!({"a": "b".repeat(VALUE_MAX)})).is_err());
     }
 }

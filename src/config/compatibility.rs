@@ -124,6 +124,8 @@ pub struct Profile {
     pub passive_needs_permission: bool,
     /// Topic permissions are asked for the routing keys of `CC` and `BCC` too.
     pub topic_permission_of_copies: bool,
+    /// Feature flags that 3.13 does not have enabled, that of the version itself last.
+    pub version_flags: &'static [&'static str],
 }
 
 impl Default for &'static Profile {
@@ -169,6 +171,7 @@ static V3_13: Profile = Profile {
     unlimited_deliveries_by_policy: false,
     passive_needs_permission: false,
     topic_permission_of_copies: false,
+    version_flags: &[],
 };
 
 static V4_2: Profile = Profile {
@@ -193,6 +196,7 @@ static V4_2: Profile = Profile {
     unlimited_deliveries_by_policy: true,
     passive_needs_permission: true,
     topic_permission_of_copies: true,
+    version_flags: &["khepri_db", "rabbitmq_4.0.0", "rabbitmq_4.1.0", "rabbitmq_4.2.0"],
     ..V3_13
 };
 
@@ -212,6 +216,7 @@ static V4_3: Profile = Profile {
     ack_timeout: AckTimeout::CancelConsumer,
     timeout_of_consumer: true,
     timeout_arguments_of_quorum: true,
+    version_flags: &["khepri_db", "rabbitmq_4.0.0", "rabbitmq_4.1.0", "rabbitmq_4.2.0", "rabbitmq_4.3.0"],
     ..V4_2
 };
 
@@ -312,6 +317,7 @@ const ROWS: &[Row] = &[
     ("A policy's `delivery-limit` may be negative: unlimited", |p| yes(p.unlimited_deliveries_by_policy)),
     ("Passive declarations need a permission, whichever", |p| yes(p.passive_needs_permission)),
     ("Topic permissions are asked for `CC` and `BCC` too", |p| yes(p.topic_permission_of_copies)),
+    ("Newest feature flag of a version", |p| p.version_flags.last().copied().unwrap_or("none").to_owned()),
 ];
 
 /// The table of every row in every profile, as Markdown.

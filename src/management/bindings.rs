@@ -185,7 +185,9 @@ fn one(call: &Call, end: fn(&str) -> Destination) -> Outcome {
 
 async fn bind(call: Call, end: fn(&str) -> Destination) -> Outcome {
     let (vhost, body, source) = (call.vhost_to_change()?, call.object()?, call.exchange_name("source"));
-    let key = body.text("routing_key")?.unwrap_or_default();
+    // Clients without a key send null.
+    let key = if body.get("routing_key").is_some_and(Value::is_null) { None } else { body.text("routing_key")? };
+    let key = key.unwrap_or_default();
     let arguments = arguments_of(&body)?;
     let location = binding_key::quote(&binding_key::of(key, &arguments));
     let epoch = match end(call.name("destination")) {

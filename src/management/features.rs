@@ -3,15 +3,19 @@
 //! RabbitMQ's flags tell apart nodes of mixed versions; here every flag is on, and none can be switched. Clients look for
 //! names, so RabbitMQ's stand here, without its sentences.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::answer::{Answer, ApiError, Outcome};
 use super::call::Call;
 use super::list;
 use super::route::{Access, Route, get, put};
+use crate::broker::VirtualHost;
 
-/// Flags of RabbitMQ that describe what is here.
-const FLAGS: [&str; 33] = [
+/// Flags of RabbitMQ that describe what is here. `stream_queue` is among them without streams: no RabbitMQ lacks it, and
+/// `NServiceBus` does not start without it, since it is a condition there for dead-lettering at least once.
+const FLAGS: [&str; 23] = [
     "classic_mirrored_queue_version",
     "classic_queue_type_delivery_support",
     "detailed_queues_endpoint",
@@ -20,7 +24,6 @@ const FLAGS: [&str; 33] = [
     "empty_basic_get_metric",
     "feature_flags_v2",
     "implicit_default_bindings",
-    "khepri_db",
     "listener_records_in_ets",
     "maintenance_mode_status",
     "message_containers",
@@ -30,22 +33,16 @@ const FLAGS: [&str; 33] = [
     "quorum_queue_non_voters",
     "quorum_queues_v4",
     "rabbit_exchange_type_local_random",
-    "rabbitmq_4.0.0",
-    "rabbitmq_4.1.0",
-    "rabbitmq_4.2.0",
-    "rabbitmq_4.3.0",
-    "restart_streams",
-    "stream_filtering",
     "stream_queue",
-    "stream_sac_coordinator_unblock_group",
-    "stream_single_active_consumer",
-    "stream_update_config_command",
     "topic_binding_projection_v4",
     "track_qq_members_uids",
     "tracking_records_in_ets",
     "user_limits",
     "virtual_host_metadata",
 ];
+
+/// The one whose use can be seen.
+const TRANSIENT: &str = "transient_nonexcl_queues";
 
 /// Deprecated features, and whether they are still there.
 const DEPRECATED: [(&str, &str, &str); 9] = [
@@ -56,7 +53,7 @@ const DEPRECATED: [(&str, &str, &str); 9] = [
     ("management_metrics_collection", "permitted", "permitted_by_default"),
     ("queue_master_locator", "permitted", "permitted_by_default"),
     ("ram_node_type", "removed", "removed"),
-    ("transient_nonexcl_queues", "permitted", "permitted_by_default"),
+    (TRANSIENT, "permitted", "permitted_by_default"),
     ("x_death_client_headers", "denied", "denied_by_default"),
 ];
 
@@ -69,35 +66,50 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-/// What of RabbitMQ's is not here, whatever a flag may say.
-fn is_absent(name: &str) -> bool {
-    name.contains("stream") || name == "khepri_db"
+/// Every flag, with its stability: the flag of the version itself can be lacking in a RabbitMQ of that version.
+fn stabilities(call: &Call) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let versions = call.broker.config.profile().version_flags;
+    let newest = versions.last().copied();
+    let all = FLAGS.iter().chain(versions).copied();
+    all.map(move |name| (name, if Some(name) == newest { "stable" } else { "required" }))
 }
 
 async fn flags(call: Call) -> Outcome {
-    let rows = FLAGS.iter().filter(|name| !is_absent(name)).map(|name| {
-        json!({"name": name, "desc": "", "doc_url": "", "state": "enabled", "stability": "required",
-            "require_level": "hard", "experiment_level": "supported", "callbacks": [], "provided_by": "rabbit"})
+    let rows = stabilities(&call).map(|(name, stability)| {
+        let level = if stability == "required" { "hard" } else { "none" };
+        json!({"name": name, "desc": "", "doc_url": "", "state": "enabled", "stability": stability,
+            "require_level": level, "experiment_level": "supported", "callbacks": [], "provided_by": "rabbit"})
     });
     list::all(rows.collect::<Vec<Value>>(), &call.query, &["name"])
 }
 
 async fn enable(call: Call) -> Outcome {
-    if FLAGS.contains(&call.name("name")) && !is_absent(call.name("name")) {
+    if stabilities(&call).any(|(name, _)| name == call.name("name")) {
         return Ok(Answer::done());
     }
     Err(ApiError::bad_request("unsupported"))
 }
 
-async fn deprecated(call: Call) -> Outcome {
-    let rows = DEPRECATED.iter().map(|(name, state, phase)| {
+/// The deprecated features that `which` chooses, as a list.
+fn deprecated_rows(call: &Call, which: impl Fn(&str) -> bool) -> Outcome {
+    let chosen = DEPRECATED.iter().filter(|(name, ..)| which(name));
+    let rows = chosen.map(|(name, state, phase)| {
         json!({"name": name, "desc": "", "state": state, "deprecation_phase": phase, "doc_url": "",
             "provided_by": "rabbit"})
     });
     list::all(rows.collect::<Vec<Value>>(), &call.query, &[])
 }
 
-/// Use is not recorded.
-async fn used(_: Call) -> Outcome {
-    Ok(Answer::json(&json!([])))
+async fn deprecated(call: Call) -> Outcome {
+    deprecated_rows(&call, |_| true)
+}
+
+/// Use is not recorded, only seen: queues that are transient and not exclusive.
+async fn used(call: Call) -> Outcome {
+    let is_transient = |vhost: &Arc<VirtualHost>| {
+        let topology = vhost.topology();
+        topology.queues().any(|queue| !queue.definition().durable && queue.definition().exclusive_to.is_none())
+    };
+    let transient = call.broker.vhosts().iter().any(is_transient);
+    deprecated_rows(&call, |name| transient && name == TRANSIENT)
 }

@@ -2,6 +2,8 @@
 //!
 //! Shovels and federation are parameters that nothing here acts upon; their lists say so.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::answer::{Answer, ApiError, Outcome};
@@ -9,7 +11,7 @@ use super::body::erlang;
 use super::call::Call;
 use super::list;
 use super::route::{Access, Route, delete, get, put};
-use crate::broker::{Parameter, VHOST_LIMITS, VhostLimits};
+use crate::broker::{Parameter, Policy, PolicyKind, VHOST_LIMITS, VhostLimits, uplinks};
 
 /// Why a shovel or a federation link does nothing.
 const UNSUPPORTED: &str = "shovels and federation are not supported here";
@@ -178,11 +180,20 @@ async fn shovels(call: Call) -> Outcome {
     list::all(rows, &call.query, &["vhost", "name"])
 }
 
+/// A link is there once a policy asks for one, whatever it governs.
 async fn links(call: Call) -> Outcome {
     let node = &call.broker.config.node_name;
     let rows = idle(&call, "federation-upstream", |upstream| {
-        json!({"node": node, "upstream": upstream.name, "vhost": upstream.vhost, "status": "error",
-            "error": UNSUPPORTED})
+        let policies = call.broker.policies(PolicyKind::User, Some(&upstream.vhost));
+        let asks = |policy: &&Arc<Policy>| {
+            let definition = policy.ask().definition;
+            definition.contains_key("federation-upstream-set")
+                || definition.get("federation-upstream").is_some_and(|name| *name == *upstream.name)
+        };
+        let Some(policy) = policies.iter().find(asks) else { return Value::Null };
+        let kind = if policy.ask().apply_to == "exchanges" { "exchange" } else { "queue" };
+        json!({"node": node, "upstream": upstream.name, "vhost": upstream.vhost, "id": upstream.name,
+            "uri": uplinks::public_uri(&upstream.value), "type": kind, "status": "error", "error": UNSUPPORTED})
     })?;
-    list::all(rows, &call.query, &["vhost", "upstream"])
+    list::all(rows.into_iter().filter(|row| !row.is_null()).collect(), &call.query, &["vhost", "upstream"])
 }

@@ -108,7 +108,7 @@ fn password(body: &Object) -> Result<Option<PasswordHash>, ApiError> {
             Ok(Some(hash))
         }
         (None, Some(hash)) => {
-            let algorithm = body.text("hashing_algorithm")?.unwrap_or(SHA256);
+            let algorithm = body.text("hashing_algorithm")?.unwrap_or_else(|| PasswordHash::algorithm_by_length(hash));
             PasswordHash::from_export(hash, algorithm).map_err(|error| ApiError::bad_request(error.to_string()))
         }
         (None, None) => Ok(None),

@@ -16,6 +16,7 @@ mod control;
 mod definitions;
 mod health;
 mod people;
+mod replays;
 mod settings;
 mod shapes;
 mod sites;

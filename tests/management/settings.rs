@@ -94,10 +94,20 @@ fn shovels_and_federation_are_kept_and_listed_as_idle() {
         api.put("/api/parameters/federation-upstream/%2F/up", r#"{"value":{"uri":"amqp://"}}"#).await.is(201);
         let shovels = api.get("/api/shovels/%2F").await.ok();
         assert_eq!((&shovels[0]["name"], &shovels[0]["state"]), (&json!("move"), &json!("terminated")));
-        assert_eq!(api.get("/api/federation-links").await.ok()[0]["upstream"], "up");
+        assert_eq!(api.get("/api/federation-links").await.ok(), json!([]), "no policy asks for it");
+        let policy = r#"{"pattern":"^fed","definition":{"federation-upstream":"up"},"apply-to":"exchanges"}"#;
+        api.put("/api/policies/%2F/fed", policy).await.is(201);
+        let links = api.get("/api/federation-links/%2F").await.ok();
+        let link = [("upstream", "up"), ("type", "exchange"), ("uri", "amqp://"), ("status", "error"), ("id", "up")];
+        assert!(link.iter().all(|(key, value)| links[0][*key] == *value), "{links}");
+        api.delete("/api/policies/%2F/fed").await.is(204);
         let reason = api.put("/api/parameters/foo/%2F/x", r#"{"value":{}}"#).await.is(400).reason();
         assert_eq!(reason, "Validation failed\n\ncomponent foo not found\n");
         api.put("/api/parameters/shovel/%2F/x", "{}").await.is(400);
+        let upstream = "/api/parameters/federation-upstream/%2F/x";
+        let reason = api.put(upstream, r#"{"value":{"uri":null}}"#).await.is(400).reason();
+        assert_eq!(reason, "Validation failed\n\nuri should be list, actually was null\n");
+        api.get(upstream).await.is(404);
         api.delete("/api/parameters/shovel/%2F/move").await.is(204);
         api.delete("/api/parameters/shovel/%2F/move").await.is(404);
         assert_eq!(api.get("/api/shovels").await.ok(), json!([]));
@@ -113,6 +123,9 @@ fn global_parameters_are_any_json() {
         assert_eq!(api.get(path).await.ok(), json!({"name": "label", "value": "text"}));
         let names = api.get("/api/global-parameters?columns=name").await.ok();
         assert_eq!(names, json!([{"name": "cluster_tags"}, {"name": "internal_cluster_id"}, {"name": "label"}]));
+        api.delete("/api/global-parameters/cluster_tags").await.is(204);
+        api.get("/api/global-parameters/cluster_tags").await.is(404);
+        api.delete("/api/global-parameters/cluster_tags").await.is(404);
         api.delete(path).await.is(204);
         api.delete(path).await.is(404);
         api.put(path, "{}").await.is(400);
@@ -123,9 +136,9 @@ fn global_parameters_are_any_json() {
 fn parameters_and_policies_go_with_their_virtual_host() {
     scenario(async |_, api| {
         api.put("/api/vhosts/v", "").await.is(201);
-        api.put("/api/parameters/shovel/v/move", r#"{"value":{}}"#).await.is(201);
+        api.put("/api/parameters/federation/v/x", r#"{"value":{}}"#).await.is(201);
         api.delete("/api/vhosts/v").await.is(204);
         api.put("/api/vhosts/v", "").await.is(201);
-        assert_eq!(api.get("/api/parameters/shovel/v").await.ok(), json!([]));
+        assert_eq!(api.get("/api/parameters/federation/v").await.ok(), json!([]));
     });
 }

@@ -44,6 +44,9 @@ fn a_binding_is_made_listed_found_by_its_key_and_removed() {
         let with_arguments = api.post(ENDS, r#"{"routing_key":"a.#","arguments":{"k":"v"}}"#).await;
         let location = with_arguments.is(201).header("location").unwrap().to_owned();
         api.post(ENDS, "{}").await.is(201);
+        // Python's pyrabbit2 sends null where there is no key.
+        let null = api.post(ENDS, r#"{"routing_key":null,"arguments":[]}"#).await;
+        assert_eq!((null.status, null.header("location")), (201, Some("q/~")));
         let listed = api.get(ENDS).await.ok();
         let keys: Vec<_> = listed.as_array().unwrap().iter().map(|b| b["properties_key"].as_str().unwrap()).collect();
         assert_eq!((keys.len(), keys[1]), (3, "a.%23"), "{keys:?}");
@@ -85,5 +88,6 @@ fn exchanges_are_bound_to_exchanges_and_what_is_missing_is_named() {
         for nothing in ["bindings/%2F/e/nox/q/q", "queues/%2F/noq/bindings", "exchanges/%2F/nox/bindings/source"] {
             assert_eq!(api.get(&format!("/api/{nothing}")).await.ok(), serde_json::json!([]), "{nothing}");
         }
+        api.delete("/api/bindings/%2F/e/nox/q/q/~").await.is(404);
     });
 }
