@@ -54,7 +54,7 @@ impl Default for MemoryWatermark {
 
 impl MemoryWatermark {
     /// Reads `0.6` as a fraction and `2GiB` as octets.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         let fraction = text.parse().ok().filter(|fraction| *fraction <= 1.0).and_then(Parts::new).map(Self::Relative);
         fraction.or_else(|| units::size(text).map(Self::Absolute))
     }
@@ -76,7 +76,7 @@ const OF_MEMORY: &str = "mem_relative ";
 
 impl DiskFreeLimit {
     /// Reads `auto`, sizes, and `mem_relative 1.5`.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         match text.strip_prefix(OF_MEMORY) {
             Some(multiple) => multiple.trim().parse().ok().and_then(Parts::new).map(Self::OfMemory),
             None if text == "auto" => Some(Self::Automatic),

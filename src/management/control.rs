@@ -17,6 +17,7 @@ use super::answer::{Answer, ApiError, Outcome};
 use super::call::Call;
 use super::route::{Access, Route, get, post};
 use crate::auth::Login;
+use crate::config::{DiskFreeLimit, MemoryWatermark};
 use crate::wire::refusal::{Refusal, ReplyCode};
 use crate::{config, telemetry};
 
@@ -56,6 +57,7 @@ pub(super) fn routes() -> Vec<Route> {
         post("/api/leveret/authenticate", Access::Control, authenticate),
         post("/api/leveret/close-connections", Access::Control, close_connections),
         post("/api/leveret/log-level", Access::Control, log_level),
+        post("/api/leveret/alarm-limits", Access::Control, alarm_limits),
         get("/api/leveret/environment", Access::Control, environment),
         get("/api/config/effective", Access::Administrator, environment),
     ]
@@ -115,6 +117,23 @@ async fn log_level(call: Call) -> Outcome {
     let level = config::log_level(given).unwrap_or(given);
     telemetry::set_level(level, level).map_err(|error| ApiError::bad_request(error.to_string()))?;
     tracing::info!("the log level is changed on the control socket");
+    Ok(Answer::done())
+}
+
+/// Changes from where on alarms go up, until the end of the process or the next change.
+async fn alarm_limits(call: Call) -> Outcome {
+    let body = call.object()?;
+    let wrong = |name: &str, given: &str| ApiError::bad_request(format!("{name} cannot be {given}"));
+    let memory = body.text("memory")?.map(|text| MemoryWatermark::parse(text).ok_or_else(|| wrong("memory", text)));
+    let disk = body.text("disk")?.map(|text| DiskFreeLimit::parse(text).ok_or_else(|| wrong("disk", text)));
+    let (memory, disk) = (memory.transpose()?, disk.transpose()?);
+    if let Some(watermark) = memory {
+        call.broker.alarms.set_memory_watermark(watermark);
+    }
+    if let Some(limit) = disk {
+        call.broker.alarms.set_disk_free_limit(limit);
+    }
+    tracing::info!("the limits of the alarms are changed on the control socket");
     Ok(Answer::done())
 }
 

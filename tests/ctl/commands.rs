@@ -63,6 +63,18 @@ fn changes_are_one_request_each() {
         ("rabbitmqctl set_cluster_name hare", "PUT /api/cluster-name", json!({ "name": "hare" })),
         ("rabbitmqctl purge_queue -p v q/1", "DELETE /api/queues/v/q%2F1/contents", Value::Null),
         ("rabbitmqctl set_log_level debug", "POST /api/leveret/log-level", json!({ "level": "debug" })),
+        ("rabbitmqctl set_vm_memory_high_watermark 0.5", "POST /api/leveret/alarm-limits", json!({ "memory": "0.5" })),
+        (
+            "rabbitmqctl set_vm_memory_high_watermark absolute 2GiB",
+            "POST /api/leveret/alarm-limits",
+            json!({ "memory": "2GiB" }),
+        ),
+        ("rabbitmqctl set_disk_free_limit 50MB", "POST /api/leveret/alarm-limits", json!({ "disk": "50MB" })),
+        (
+            "rabbitmqctl set_disk_free_limit mem_relative 1.5",
+            "POST /api/leveret/alarm-limits",
+            json!({ "disk": "mem_relative 1.5" }),
+        ),
         ("rabbitmqctl suspend_listeners", "POST /api/leveret/suspend-listeners", json!({})),
         (
             "rabbitmqctl close_all_connections -p v 'going home'",
@@ -206,6 +218,25 @@ fn a_broker_without_leverets_own_paths_is_asked_for_each_connection() {
     let ran = run(&fake, "rabbitmqctl set_log_level debug");
     assert_eq!(ran.status, 69);
     assert!(ran.err.contains("does not offer it"), "{ran:?}");
+}
+
+#[test]
+fn limits_that_are_none_are_not_sent() {
+    let fake = Fake::new();
+    for words in
+        ["set_vm_memory_high_watermark 1.5", "set_vm_memory_high_watermark -1", "set_vm_memory_high_watermark much"]
+            .into_iter()
+            .chain([
+                "set_vm_memory_high_watermark absolute",
+                "set_disk_free_limit mem_relative",
+                "set_disk_free_limit 1 2",
+            ])
+    {
+        let ran = run(&fake, &format!("rabbitmqctl {words}"));
+        assert_eq!(ran.status, 65, "{words}: {ran:?}");
+        assert!(ran.err.starts_with("Error (argument validation): "), "{words}: {ran:?}");
+    }
+    assert!(fake.asked().is_empty());
 }
 
 #[test]

@@ -162,6 +162,8 @@ async fn every_check_passes_and_the_broker_stops_when_told() {
         "rabbitmqctl environment",
         "rabbitmqctl set_log_level warning",
         "rabbitmqctl set_log_level none",
+        "rabbitmqctl set_vm_memory_high_watermark 0.5",
+        "rabbitmqctl set_disk_free_limit mem_relative 0.01",
         "rabbitmqctl list_node_auth_attempt_stats",
         "rabbitmq-upgrade drain -t 1",
         "rabbitmq-upgrade revive",

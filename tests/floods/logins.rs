@@ -162,7 +162,7 @@ fn no_password_that_settings_definitions_or_requests_hold_is_shown_anywhere() {
         std::fs::write(at("definitions.json"), definitions).unwrap();
         let settings = format!(
             "default_user = bird\ndefault_pass = {CANARY}\nssl_options.password = {CANARY}\n\
-             management.ssl.password = {CANARY}\nanonymous_login_pass = {CANARY}\nldap_auth.dn_lookup_bind.password = {CANARY}\n\
+             management.ssl.password = {CANARY}\nanonymous_login_pass = {CANARY}\nauth_ldap.dn_lookup_bind.password = {CANARY}\n\
              management.load_definitions = {}\n",
             at("definitions.json").display()
         );

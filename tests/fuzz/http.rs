@@ -45,7 +45,7 @@ const DOCUMENTS: [&str; 4] = [
 ];
 
 fn with_broker<F: Future<Output = ()>>(test: impl FnOnce(Arc<Broker>) -> F) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let start = Start {
             config: Arc::new(Config::default()),

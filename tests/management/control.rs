@@ -17,6 +17,30 @@ async fn ask(path: &Path, method: Method, place: &str) -> Answer {
 }
 
 #[test]
+fn the_limits_of_alarms_are_changed_while_it_runs() {
+    in_time(async {
+        let directory = tempfile::tempdir().unwrap();
+        let broker = Broker::start(builder().data_dir(directory.path()));
+        let path = control::path(directory.path());
+        let limit = async |body: &str| {
+            let stream = UnixStream::connect(&path).await.expect("the socket listens");
+            exchange(stream, Method::POST, "/api/leveret/alarm-limits", &[], body).await
+        };
+        for wrong in [r#"{"memory":"much"}"#, r#"{"memory":"0","disk":"-1"}"#, r#"{"disk":7}"#] {
+            limit(wrong).await.is(400);
+        }
+        assert!(!broker.inside().alarms.raised(), "nothing of what was refused is in force");
+        for (body, raised) in [(r#"{"memory":"0","disk":"1"}"#, true), (r#"{"memory":"64GiB"}"#, false)] {
+            limit(body).await.is(204);
+            while broker.inside().alarms.raised() != raised {
+                tokio::task::yield_now().await;
+            }
+        }
+        broker.stop().await;
+    });
+}
+
+#[test]
 fn who_opens_it_is_an_administrator() {
     in_time(async {
         let directory = tempfile::tempdir().unwrap();

@@ -1,6 +1,7 @@
 //! The commands, in groups; each group is a slice of the table.
 
 mod access;
+mod alarms;
 mod connections;
 mod definitions;
 mod flags;
@@ -37,6 +38,7 @@ pub(super) const GROUPS: &[&[Command]] = &[
     definitions::COMMANDS,
     flags::COMMANDS,
     node::COMMANDS,
+    alarms::COMMANDS,
     status::COMMANDS,
     memory::COMMANDS,
     inside::COMMANDS,

@@ -15,7 +15,6 @@ const fn refused(name: &'static str, why: &'static str) -> Command {
 
 const ERLANG: &str = "Needs Erlang, which there is none of";
 const ALONE: &str = "Needs a cluster, and there is one node";
-const SETTING: &str = "Set it in the settings and send the broker SIGHUP";
 
 pub(super) const COMMANDS: &[Command] = &[
     refused("eval", ERLANG),
@@ -30,8 +29,6 @@ pub(super) const COMMANDS: &[Command] = &[
     refused("forget_cluster_node", ALONE),
     refused("rename_cluster_node", ALONE),
     refused("update_cluster_nodes", ALONE),
-    refused("set_vm_memory_high_watermark", SETTING),
-    refused("set_disk_free_limit", SETTING),
     refused("encode", "Settings are not encrypted here: give secrets in the environment"),
     refused("decode", "Settings are not encrypted here: give secrets in the environment"),
     refused("encrypt_conf_value", "Settings are not encrypted here: give secrets in the environment"),
