@@ -9,6 +9,7 @@ pub const LIVE: &[&str] = &[
     "tls.certificate",
     "tls.key",
     "tls.key_password",
+    "tls.others",
     "tls.ca",
     "tls.crl",
     "management.tls.certificate",
@@ -69,7 +70,12 @@ fn with_files(old: &Tls, new: &Tls) -> Tls {
 pub fn merged(old: &Config, new: &Config) -> Config {
     Config {
         loopback_users: new.loopback_users.clone(),
-        tls: Tls { ca: new.tls.ca.clone(), crl: new.tls.crl.clone(), ..with_files(&old.tls, &new.tls) },
+        tls: Tls {
+            others: new.tls.others.clone(),
+            ca: new.tls.ca.clone(),
+            crl: new.tls.crl.clone(),
+            ..with_files(&old.tls, &new.tls)
+        },
         management_tls: with_files(&old.management_tls, &new.management_tls),
         metrics_tls: with_files(&old.metrics_tls, &new.metrics_tls),
         log_level: new.log_level.clone(),

@@ -20,6 +20,8 @@ pub struct Tls {
     pub key: Option<PathBuf>,
     /// Passphrase of the key.
     pub key_password: Option<Secret>,
+    /// Files with a certificate chain and its key each, shown to clients that ask for one of its hosts (SNI).
+    pub others: Vec<PathBuf>,
     /// Certificates of trusted issuers of clients' certificates: a PEM file.
     pub ca: Option<PathBuf>,
     /// Lists of revoked certificates: a PEM file. With it, a client whose issuer has no list is refused.
@@ -103,6 +105,7 @@ impl Default for Tls {
             certificate: None,
             key: None,
             key_password: None,
+            others: Vec::new(),
             ca: None,
             crl: None,
             verify: TlsVerify::None,

@@ -15,12 +15,13 @@ use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyD
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
-use tokio_rustls::rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
+use tokio_rustls::rustls::sign::{CertifiedKey, SigningKey};
 use tokio_rustls::rustls::{RootCertStore, ServerConfig, version};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
+use super::names::ByName;
 use super::{Validity, peer};
 use crate::config::{Secret, Tls, TlsVerify, TlsVersion};
 
@@ -55,7 +56,7 @@ impl Stamp {
             let meta = std::fs::metadata(file).ok()?;
             Some((meta.modified().ok()?, meta.len(), meta.ino()))
         };
-        Self(files.into_iter().flatten().map(look).collect())
+        Self(files.into_iter().flatten().chain(&settings.others).map(look).collect())
     }
 }
 
@@ -64,13 +65,20 @@ pub(super) fn read(settings: &Tls) -> Result<(ServerConfig, Validity), TlsError>
     let missing = |key: &str| TlsError::new(Path::new(key), "is not set, and tls.listen needs it");
     let file = settings.certificate.as_deref().ok_or_else(|| missing("tls.certificate"))?;
     let key_file = settings.key.as_deref().ok_or_else(|| missing("tls.key"))?;
-    let chain = certificates(file)?;
-    let own = chain.first().ok_or_else(|| TlsError::new(file, "it holds no certificate"))?;
-    let own = Certificate::from_der(own).map_err(|_| TlsError::new(file, "its first certificate cannot be read"))?;
     let provider = Arc::new(ring::default_provider());
-    let key = private_key(key_file, settings.key_password.as_ref(), &provider)?;
-    if !fits(key.as_ref(), &own) {
-        return Err(TlsError::new(key_file, format!("the key is not that of the certificate in {}", file.display())));
+    let password = settings.key_password.as_ref();
+    let (own, certified) = pair(file, key_file, password, &provider)?;
+    let mut by_name = ByName::new(certified);
+    for file in &settings.others {
+        let (other, certified) = pair(file, file, password, &provider)?;
+        let names = peer::host_names(&other);
+        if names.is_empty() {
+            return Err(TlsError::new(
+                file,
+                "its certificate has no host among its alternative names to be asked for by",
+            ));
+        }
+        by_name.add(names, certified);
     }
     let verifier = match settings.verify {
         TlsVerify::None => None,
@@ -90,10 +98,27 @@ pub(super) fn read(settings: &Tls) -> Result<(ServerConfig, Validity), TlsError>
         None => builder.with_no_client_auth(),
     };
     // Not `with_single_cert`, which refuses certificates of X.509 version 1, as simple guides make them.
-    let config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key))));
+    let config = builder.with_cert_resolver(Arc::new(by_name));
     let (not_before, not_after) = peer::validity(&own);
     let subject = peer::distinguished_name(&own.tbs_certificate.subject);
     Ok((config, Validity { file: file.to_owned(), subject, not_before, not_after }))
+}
+
+/// A certificate with what proves that it is ours: the chain of one file and the key of another, or of the same.
+fn pair(
+    file: &Path,
+    key_file: &Path,
+    password: Option<&Secret>,
+    provider: &CryptoProvider,
+) -> Result<(Certificate, CertifiedKey), TlsError> {
+    let chain = certificates(file)?;
+    let own = chain.first().ok_or_else(|| TlsError::new(file, "it holds no certificate"))?;
+    let own = Certificate::from_der(own).map_err(|_| TlsError::new(file, "its first certificate cannot be read"))?;
+    let key = private_key(key_file, password, provider)?;
+    if !fits(key.as_ref(), &own) {
+        return Err(TlsError::new(key_file, format!("the key is not that of the certificate in {}", file.display())));
+    }
+    Ok((own, CertifiedKey::new(chain, key)))
 }
 
 fn octets(file: &Path) -> Result<Vec<u8>, TlsError> {

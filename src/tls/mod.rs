@@ -1,7 +1,7 @@
 //! Who the broker is to TLS clients, and who they are to it.
 //!
 //! [`Identity`] holds what the files of `[tls]` say, ready for handshakes, and exchanges it while connections go on;
-//! `files` reads them; [`PeerCertificate`] is what is of interest of a client's certificate, [`Secured`] of a connection.
+//! `files` reads them, `names` chooses among them; [`PeerCertificate`] is what is of interest of a client's certificate, [`Secured`] of a connection.
 //! May touch those files and the settings. Invariants: nothing of a private key reaches a log or an error; files that
 //! cannot be used change nothing; without `tls.verify = "peer"` no name in a certificate is ever believed.
 //! Deliberately absent: sockets, handshakes, users. TLS below 1.2 is not there to be switched on.
@@ -15,6 +15,7 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::expect_used, clippy::indexing_slicing))]
 
 mod files;
+mod names;
 mod peer;
 mod secured;
 

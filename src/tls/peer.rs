@@ -81,14 +81,17 @@ fn common_name(subject: &Name) -> Option<String> {
     if names.is_empty() { None } else { Some(names.join(",")) }
 }
 
-/// The first DNS name among the subject's alternative names: RabbitMQ's `ssl_cert_login_san_type` and `..._index` with
-/// their defaults.
+/// The DNS names among the subject's alternative names.
+pub(super) fn host_names(certificate: &Certificate) -> Vec<String> {
+    let names = certificate.tbs_certificate.get::<SubjectAltName>().ok().flatten();
+    let names = names.map_or_else(Vec::new, |(_, names)| names.0);
+    let host = |name| if let GeneralName::DnsName(name) = name { Some(name.to_string()) } else { None };
+    names.into_iter().filter_map(host).collect()
+}
+
+/// The first of them: RabbitMQ's `ssl_cert_login_san_type` and `..._index` with their defaults.
 fn first_host_name(certificate: &Certificate) -> Option<String> {
-    let (_, names) = certificate.tbs_certificate.get::<SubjectAltName>().ok()??;
-    names.0.iter().find_map(|name| match name {
-        GeneralName::DnsName(name) => Some(name.to_string()),
-        _ => None,
-    })
+    host_names(certificate).into_iter().next()
 }
 
 /// A name in RabbitMQ's form of RFC 4514.

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""What being watched costs: the same load on two brokers, one of which answers a dashboard every second.
+"""What being watched costs: one load, during which a dashboard is polled every second, in every other stretch.
 
-Usage: polled.py LEVERET [ROUNDS]; LEVERET is a release build. Both brokers have management and metrics on and 1,000 idle
-queues; pairs of runs alternate, and the last lines are the medians of their ratios. Nothing is judged: the figures are.
+Usage: polled.py LEVERET [STRETCHES]; LEVERET is a release build. The broker has management and metrics on and 1,000 idle
+queues. The last line of each load compares the seconds of stretches with polling to those without; figures of single
+seconds differ by a tenth and more, so that it takes many. Nothing is judged: the figures are.
 """
 
 import json
@@ -11,10 +12,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
+import time
 import urllib.request
 
-SECONDS = 4
+# Seconds of a stretch; the first of each is left out, since it belongs to both.
+STRETCH = 5
 IDLE_QUEUES = 1_000
 LOADS = {
     "16 B transient": "-x 1 -y 1 -s 16 -a",
@@ -63,51 +65,53 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def poll(broker, over, count):
-    while not over.wait(1.0):
-        for path in POLLED:
-            count[0] += len(broker.ask(path))
-        for path in METRICS:
-            count[0] += len(broker.ask(path, metrics=True))
+def poll(broker, polls):
+    for path in POLLED:
+        polls.append(len(broker.ask(path)))
+    for path in METRICS:
+        polls.append(len(broker.ask(path, metrics=True)))
 
 
-def load(program, broker, flags):
+def load(program, broker, flags, seconds, out):
+    uri = f"amqp://guest:guest@127.0.0.1:{broker.amqp}"
+    return subprocess.Popen(
+        [program, "perf", "load", *flags.split(), "-z", str(seconds), "-H", uri, "--pid", str(broker.process.pid),
+         "--quiet", "--json", out],
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def measure(program, broker, flags, stretches):
     with tempfile.NamedTemporaryFile("r") as out:
-        uri = f"amqp://guest:guest@127.0.0.1:{broker.amqp}"
-        subprocess.run(
-            [program, "perf", "load", *flags.split(), "-z", str(SECONDS), "-H", uri, "--pid", str(broker.process.pid),
-             "--quiet", "--json", out.name],
-            check=True, stdout=subprocess.DEVNULL,
-        )
-        outcome = json.load(out)["outcome"]
-        return outcome["consumed_rate"], outcome["broker_cpu"]
+        begun, polls = time.monotonic(), []
+        loading = load(program, broker, flags, stretches * STRETCH, out.name)
+        while loading.poll() is None:
+            time.sleep(1.0)
+            if int((time.monotonic() - begun) // STRETCH) % 2 == 1:
+                poll(broker, polls)
+        if loading.returncode != 0:
+            sys.exit(loading.returncode)
+        seconds = {False: [], True: []}
+        for point in json.load(out)["outcome"]["points"]:
+            at = point["seconds"]
+            if at % STRETCH > 2.0:
+                seconds[int(at // STRETCH) % 2 == 1].append(point)
+        return seconds, polls
 
 
 def main():
-    program, rounds = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 5
+    program, stretches = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 16
     broker = Broker(program)
     try:
         for name, flags in LOADS.items():
-            rates, costs = [], []
-            load(program, broker, flags)
-            for number in range(rounds):
-                figures = {}
-                for polled in (number % 2 == 0, number % 2 == 1):
-                    over, octets = threading.Event(), [0]
-                    poller = threading.Thread(target=poll, args=(broker, over, octets))
-                    if polled:
-                        poller.start()
-                    figures[polled] = load(program, broker, flags)
-                    over.set()
-                    if polled:
-                        poller.join()
-                        answered = octets[0]
-                rates.append(figures[True][0] / figures[False][0])
-                costs.append(figures[True][1] / figures[False][1])
-                print(f"{name}: {figures[False][0]:,.0f}/s alone, {figures[True][0]:,.0f}/s polled ({answered:,} octets)", flush=True)
+            seconds, polls = measure(program, broker, flags, stretches)
+            of = lambda key, polled: statistics.mean(point[key] for point in seconds[polled])
+            rates, costs = ([of(key, polled) for polled in (False, True)] for key in ("consumed", "broker_cpu"))
             print(
-                f"{name}: polled, {statistics.median(rates):.3f} of the throughput ({min(rates):.3f}..{max(rates):.3f})"
-                f" at {statistics.median(costs):.3f} times the broker's CPU a message"
+                f"{name}: {rates[0]:,.0f}/s alone, {rates[1]:,.0f}/s polled: {rates[1] / rates[0]:.3f} of it, at"
+                f" {costs[1] / costs[0]:.3f} times the broker's CPU a message"
+                f" ({len(seconds[False])} and {len(seconds[True])} seconds, {len(polls)} requests, {sum(polls):,} octets)",
+                flush=True,
             )
     finally:
         broker.stop()

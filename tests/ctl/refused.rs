@@ -162,7 +162,6 @@ fn what_means_nothing_here_says_why() {
     let fake = Fake::new();
     for (line, word) in [
         ("rabbitmqctl join_cluster rabbit@other", "cluster"),
-        ("rabbitmqctl set_vm_memory_high_watermark 0.5", "settings"),
         ("rabbitmq-diagnostics observer", "Erlang"),
         ("rabbitmq-queues grow rabbit@n all", "cluster"),
         ("rabbitmqctl stop_app", "stop"),

@@ -76,8 +76,17 @@ pub(crate) async fn connect(
     config: Arc<ClientConfig>,
     to: SocketAddr,
 ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    connect_as("localhost", config, to).await
+}
+
+/// The same, of a client that asks for this host.
+pub(crate) async fn connect_as(
+    host: &'static str,
+    config: Arc<ClientConfig>,
+    to: SocketAddr,
+) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
     let stream = TcpStream::connect(to).await?;
-    TlsConnector::from(config).connect(ServerName::try_from("localhost").unwrap(), stream).await
+    TlsConnector::from(config).connect(ServerName::try_from(host).unwrap(), stream).await
 }
 
 /// Says hello in AMQP; answers with the mechanisms that the broker offers, or why there is no answer.

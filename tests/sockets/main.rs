@@ -19,6 +19,7 @@ mod external;
 mod files;
 mod hostile;
 mod local;
+mod names;
 mod proxy;
 mod swap;
 mod tls;

@@ -50,6 +50,18 @@ pub(super) const KEYS: &[Key] = &[
         get: |config| hidden(config.tls.key_password.as_ref()),
     },
     Key {
+        name: "tls.others",
+        default: "[]",
+        doc: "Other certificates, shown to clients that ask for a host in one (SNI): PEM files, each with its key.",
+        accepts: "a list of paths",
+        set: Set::List(|config, items| {
+            config.tls.others =
+                items.iter().map(|item| path(item)).filter_map(Result::transpose).collect::<Result<_, _>>()?;
+            Ok(())
+        }),
+        get: |config| show::list(&config.tls.others.iter().map(|file| file.display()).collect::<Vec<_>>()),
+    },
+    Key {
         name: "tls.ca",
         default: r#""""#,
         doc: "Certificates of those whose clients are trusted: a PEM file.",
