@@ -42,8 +42,8 @@ impl Desk {
 }
 
 impl Broker {
-    /// Looks at a login from this address, which counts unless it is none of a protocol's; `bell` rings once a verdict that comes later is there. Must be called inside a
-    /// tokio runtime.
+    /// Looks at a login from this address, which counts unless it is none of a protocol's; `bell` rings once a verdict that
+    /// comes later is there. Must be called inside a tokio runtime.
     pub fn log_in(
         self: &Arc<Self>,
         protocol: Option<Protocol>,
