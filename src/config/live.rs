@@ -110,7 +110,7 @@ mod tests {
         let new = Config {
             management_tls: files.clone(),
             metrics_tls: files.clone(),
-            tls: Tls { ca: file.clone(), crl: file, ..files },
+            tls: Tls { others: vec!["x.pem".into()], ca: file.clone(), crl: file, ..files },
             loopback_users: vec!["x".to_owned()],
             log_level: "debug".to_owned(),
             log_file_level: Some("warn".to_owned()),
