@@ -78,7 +78,9 @@ pub(super) fn run(load: &Load, interrupted: &AtomicBool, tell: &mut dyn FnMut(Ne
     first.close();
     // Everybody's last word fits without waiting, whoever still listens.
     let (events, told) = sync_channel(NOTICES + publishers.len() + consumers.len());
-    let (began, total, window) = std::thread::scope(|scope| {
+    // Read before anybody moves: what is counted from the beginning is counted whole.
+    let start = meter.read()?;
+    let (total, window) = std::thread::scope(|scope| {
         let mut going = Going { publishers: publishers.len(), consumers: consumers.len() };
         let clients = Run { clock: &clock, tally: &tally, events };
         // Connecting many takes a while: what would have been due meanwhile is not.
@@ -93,7 +95,7 @@ pub(super) fn run(load: &Load, interrupted: &AtomicBool, tell: &mut dyn FnMut(Ne
             scope.spawn(move || run.events.send(Event::Published(publisher.run(&run))));
         }
         drop(clients);
-        let watched = watch(load, &mut meter, &mut going, &told, interrupted, tell);
+        let watched = watch(load, &mut meter, start, &mut going, &told, interrupted, tell);
         tally.stop();
         watched
     })?;
@@ -102,7 +104,7 @@ pub(super) fn run(load: &Load, interrupted: &AtomicBool, tell: &mut dyn FnMut(Ne
     let share = (total.published > 0).then(|| total.consumed as f64 / total.published as f64);
     Ok(Outcome {
         broker,
-        warmup: window.0.at.saturating_sub(began.at) as f64 / 1e9,
+        warmup: window.0.at.saturating_sub(start.at) as f64 / 1e9,
         seconds,
         total,
         window: counts,
@@ -124,19 +126,19 @@ struct Going {
     consumers: usize,
 }
 
-/// Waits for the end of the run; the reading at its beginning, total counts, and the readings at both ends of the window.
+/// Waits for the end of a run that begins now; total counts, and the readings at both ends of the window.
 fn watch(
     load: &Load,
     meter: &mut Meter<'_>,
+    begun: Reading,
     going: &mut Going,
     told: &Receiver<Event>,
     interrupted: &AtomicBool,
     tell: &mut dyn FnMut(News<'_>),
-) -> Result<(Reading, Counts, (Reading, Reading)), PerfError> {
+) -> Result<(Counts, (Reading, Reading)), PerfError> {
     let counted = load.pmessages.is_some() || load.cmessages.is_some();
     let warmup = load.warmup.unwrap_or(if counted || load.time.is_none() { 0 } else { WARMUP });
     let (warmup, interval) = (nanos(Duration::from_secs(warmup)), nanos(Duration::from_secs(load.interval)));
-    let begun = meter.read()?;
     let mut from = (warmup == 0).then_some(begun);
     let end = load.time.map(|time| begun.at + warmup + nanos(Duration::from_secs(time)));
     let (mut last, mut next) = (begun, begun.at + interval);
@@ -189,7 +191,7 @@ fn watch(
         if over {
             // What ends by itself ended when the last message moved. What was interrupted while it warmed up has no
             // other figures.
-            return Ok((begun, last.counts, (from.unwrap_or(begun), if done { busy } else { last })));
+            return Ok((last.counts, (from.unwrap_or(begun), if done { busy } else { last })));
         }
     }
 }
